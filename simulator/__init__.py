@@ -1,0 +1,1 @@
+"""The world outside the payload computer: orbit, weather, spacecraft, ground and the event log."""

@@ -1,0 +1,324 @@
+"""The event log's vocabulary: one frozen data class per event type, one Parquet file per class.
+
+Events are the only thing a run leaves for metrics, audit and dashboard to read. Fields carry
+units in their names; ``px`` are truth-labelled pixels; times are simulated seconds since the
+scenario's epoch. `HostEvent` classes hold what the host measured (wall time, resident memory):
+they go to ``host_events/`` and are outside the promise of byte-identical logs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_ARROW: dict[object, pa.DataType] = {
+    float: pa.float64(),
+    int: pa.int64(),
+    str: pa.string(),
+    bool: pa.bool_(),
+    tuple[str, ...]: pa.list_(pa.string()),
+    tuple[int, ...]: pa.list_(pa.int64()),
+    tuple[float, ...]: pa.list_(pa.float64()),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened at `t_s` on `satellite` (empty string: on the ground)."""
+
+    kind_of_event: ClassVar[str] = ""
+    t_s: float
+    satellite: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostEvent(Event):
+    """Something the host measured; never byte-identical between runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture(Event):
+    """One imaging of one target. `t_s` is the moment of exposure."""
+
+    kind_of_event: ClassVar[str] = "capture"
+    capture: str
+    target: str
+    attempt: int
+    reacquisition: bool
+    latitude_deg: float
+    longitude_deg: float
+    off_nadir_deg: float
+    roll_deg: float
+    pitch_deg: float
+    slew_deg: float
+    slew_start_s: float
+    sun_elevation_deg: float
+    weather_cover: float
+    scene: str
+    scene_sha256: str
+    scene_kind: str
+    scene_gsd_m: float
+    surface: str
+    frame_sha256: str
+    truth_sha256: str
+    cover: float
+    clear_px: int
+    cloud_px: int
+    gsd_m: float
+    bytes: int
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference(Event):
+    """The payload's work on one frame. `t_s` is when the result was ready (or given up)."""
+
+    kind_of_event: ClassVar[str] = "inference"
+    capture: str
+    status: str
+    model: str
+    model_sha256: str
+    device: str
+    tiles: int
+    tile_sha256: tuple[str, ...]
+    queued_s: float
+    start_s: float
+    latency_s: float
+    energy_wh: float
+    provenance: str
+    energy_provenance: str
+    clear_px: int
+    cloud_px: int
+    clear_px_called_cloud: int
+    cloud_px_called_cloud: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision(Event):
+    """What the policy made of a frame: what is kept, what goes, and why.
+
+    `clear_px_perfect` are the clear pixels that a perfect mask under the same policy would have
+    kept; `clear_px_false_discard` those among them that were dropped.
+    """
+
+    kind_of_event: ClassVar[str] = "decision"
+    capture: str
+    policy: str
+    action: str
+    cover_detected: float
+    cover_true: float
+    blocks: int
+    blocks_kept: int
+    kept_blocks: tuple[int, ...]
+    bytes_raw: int
+    bytes_kept: int
+    clear_px: int
+    cloud_px: int
+    clear_px_kept: int
+    cloud_px_kept: int
+    clear_px_perfect: int
+    clear_px_false_discard: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product(Event):
+    """What is stored for downlink. `urgency` and `rank_key` decide its place in the queue."""
+
+    kind_of_event: ClassVar[str] = "product"
+    product: str
+    capture: str
+    target: str
+    bytes: int
+    blocks: int
+    clear_px: int
+    cloud_px: int
+    priority: float
+    rank_key: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downlink(Event):
+    """Bytes of one product sent in one pass. `t_s` is the end of the transfer."""
+
+    kind_of_event: ClassVar[str] = "downlink"
+    product: str
+    capture: str
+    target: str
+    station: str
+    start_s: float
+    end_s: float
+    bytes: int
+    remaining_bytes: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass(Event):
+    """A station saw the satellite above its mask. `t_s` is LOS."""
+
+    kind_of_event: ClassVar[str] = "pass"
+    station: str
+    aos_s: float
+    los_s: float
+    max_elevation_deg: float
+    outcome: str
+    usable_s: float
+    transmit_s: float
+    capacity_bytes: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eclipse(Event):
+    """The satellite in shadow; `kind` is ``umbra`` or ``penumbra``. `t_s` is the start."""
+
+    kind_of_event: ClassVar[str] = "eclipse"
+    start_s: float
+    end_s: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power(Event):
+    """Battery and loads right after a change of load or sunlight. Energies are cumulative."""
+
+    kind_of_event: ClassVar[str] = "power"
+    charge_wh: float
+    charge_fraction: float
+    load_w: float
+    payload_w: float
+    imager_w: float
+    radio_w: float
+    bus_w: float
+    generation_w: float
+    generated_wh: float
+    consumed_wh: float
+    curtailed_wh: float
+    unserved_wh: float
+    payload_wh: float
+    low_power: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage(Event):
+    """The storage ledger after a change; all figures but `stored_bytes` are cumulative."""
+
+    kind_of_event: ClassVar[str] = "storage"
+    capacity_bytes: int
+    captured_bytes: int
+    sent_bytes: int
+    dropped_policy_bytes: int
+    dropped_overflow_bytes: int
+    dropped_fault_bytes: int
+    stored_bytes: int
+    queued_bytes: int
+    capture: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Event):
+    """A change of the plan: `change` is ``add``, ``remove``, ``skip`` or ``retask``."""
+
+    kind_of_event: ClassVar[str] = "plan"
+    change: str
+    trigger: str
+    target: str
+    capture_s: float
+    expected_value: float
+    forecast_cover: float
+    planned_captures: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplink(Event):
+    """New tasking (and forecast) received from the ground during a pass."""
+
+    kind_of_event: ClassVar[str] = "uplink"
+    station: str
+    targets: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground(Event):
+    """The ground learned what became of a capture: from its pixels, or from telemetry."""
+
+    kind_of_event: ClassVar[str] = "ground"
+    capture: str
+    target: str
+    source: str
+    cover: float
+    satisfied: bool
+    tasking_ready_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault(Event):
+    """Something went wrong, really or by the scenario's order."""
+
+    kind_of_event: ClassVar[str] = "fault"
+    kind: str
+    component: str
+    capture: str
+    end_s: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInference(HostEvent):
+    """Wall time and memory of one frame's inference on the host."""
+
+    kind_of_event: ClassVar[str] = "inference"
+    capture: str
+    wall_s: float
+    model_calls: int
+    peak_memory_mib: float
+    memory_provenance: str
+    rss_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRun(HostEvent):
+    """Wall time of the phases of a run: ``geometry``, ``mission``, ``total``."""
+
+    kind_of_event: ClassVar[str] = "run"
+    phase: str
+    wall_s: float
+    rss_mib: float
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.kind_of_event: cls
+    for cls in (
+        Capture, Inference, Decision, Product, Downlink, Pass, Eclipse, Power, Storage, Plan,
+        Uplink, Ground, Fault,
+    )
+}  # fmt: skip
+"""Event classes by file name, deterministic ones."""
+
+HOST_EVENT_TYPES: dict[str, type[Event]] = {
+    cls.kind_of_event: cls for cls in (HostInference, HostRun)
+}
+"""Event classes by file name, host ones."""
+
+
+def arrow_schema(event_type: type[Event]) -> pa.Schema:
+    """Parquet schema of an event class: ``t_s``, ``satellite``, then its own fields in order."""
+    hints = typing.get_type_hints(event_type)
+    return pa.schema(
+        [
+            pa.field(f.name, _ARROW[hints[f.name]], nullable=False)
+            for f in dataclasses.fields(event_type)
+        ]
+    )
