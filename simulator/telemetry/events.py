@@ -209,7 +209,12 @@ class Power(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage(Event):
-    """The storage ledger after a change; all figures but `stored_bytes` are cumulative."""
+    """The storage ledger after a change; the figures up to `dropped_fault_bytes` are cumulative.
+
+    `change` says which figure moved by `delta_bytes`, and `capture` on whose account: ``captured``,
+    ``sent``, ``dropped_policy``, ``dropped_overflow`` or ``dropped_fault``. `queued_bytes` is the
+    part of `stored_bytes` that waits in the downlink queue.
+    """
 
     kind_of_event: ClassVar[str] = "storage"
     capacity_bytes: int
@@ -221,6 +226,8 @@ class Storage(Event):
     stored_bytes: int
     queued_bytes: int
     capture: str
+    change: str
+    delta_bytes: int
     reason: str
 
 
