@@ -1,0 +1,175 @@
+"""What to keep and what to send: the six policies, as pure functions of what the payload saw.
+
+Each policy adds one thing to the one above it (`POLICIES`): inference and dropping whole frames
+(CloudScout's flown rule), dropping blocks instead, ordering the downlink, re-imaging on board.
+``oracle`` is ``reschedule`` with the truth in place of the detector: the reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from payload.frame import BLOCK_PX, NO_DATA, block_cover, frame_cover
+
+CLOUD_CLASSES = (1, 2)
+"""Truth classes that count as cloud: thick and thin. Shadow (3) is clear."""
+
+URGENT_WITHIN_H = 48.0
+"""A deadline nearer than this raises a product's rank, up to twice at the deadline."""
+
+
+@dataclass(frozen=True)
+class PolicyTraits:
+    """What a policy does at each step (DESIGN, policies table)."""
+
+    detector: Literal["none", "model", "truth"]
+    drops_frames: bool
+    drops_blocks: bool
+    ranks_downlink: bool
+    telemetry_tasking: bool
+    onboard_tasking: bool
+
+
+POLICIES: dict[str, PolicyTraits] = {
+    "bent_pipe": PolicyTraits("none", False, False, False, False, False),
+    "discard": PolicyTraits("model", True, False, False, True, False),
+    "prune": PolicyTraits("model", False, True, False, True, False),
+    "prioritise": PolicyTraits("model", False, True, True, True, False),
+    "reschedule": PolicyTraits("model", False, True, True, True, True),
+    "oracle": PolicyTraits("truth", False, True, True, True, True),
+}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Cloud cover of a frame and of its blocks (row-major), from a detector or from truth."""
+
+    cover: float
+    blocks: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What happens to a frame: `action` is ``keep``, ``prune``, ``drop`` or ``keep_unprocessed``."""
+
+    action: str
+    kept_blocks: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Limits from the scenario's ``autonomy`` section."""
+
+    max_cloud_fraction: float
+    block_cloud_fraction: float
+    target_cloud_fraction: float
+
+
+@dataclass(frozen=True)
+class PixelCount:
+    """Truth-labelled pixels of some blocks, by what they show."""
+
+    clear_px: int
+    cloud_px: int
+
+
+def truth_detection(truth: NDArray[np.uint8]) -> Detection:
+    """What a perfect detector would report for a frame with this truth."""
+    mask = cloud_mask(truth)
+    return Detection(frame_cover(mask), block_cover(mask))
+
+
+def cloud_mask(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Truth classes as a mask: 1 cloud (thick or thin), 0 clear, 255 no data; shape kept."""
+    mask = np.isin(truth, CLOUD_CLASSES).astype(np.uint8)
+    mask[truth == NO_DATA] = NO_DATA
+    return mask
+
+
+def judge(
+    traits: PolicyTraits, limits: Thresholds, detection: Detection | None, blocks: int
+) -> Verdict:
+    """Decide what is kept of a frame.
+
+    Parameters
+    ----------
+    traits : PolicyTraits
+    limits : Thresholds
+    detection : Detection or None
+        None when there is no mask (no detector, deadline missed, payload fault).
+    blocks : int
+        Number of blocks in the frame.
+
+    Returns
+    -------
+    Verdict
+    """
+    everything = tuple(range(blocks))
+    if traits.detector == "none":
+        return Verdict("keep", everything, "policy keeps every frame")
+    if detection is None:
+        return Verdict("keep_unprocessed", everything, "no mask: kept whole")
+    if traits.drops_frames:
+        limit = limits.max_cloud_fraction
+        if detection.cover > limit:
+            return Verdict("drop", (), f"cover {detection.cover:.2f} > {limit:g} allowed")
+        return Verdict("keep", everything, f"cover {detection.cover:.2f} <= {limit:g} allowed")
+    limit = limits.block_cloud_fraction
+    kept = tuple(int(i) for i in np.flatnonzero(detection.blocks.ravel() <= limit))
+    said = f"{blocks - len(kept)} of {blocks} blocks over {limit:g} cloud"
+    if not kept:
+        return Verdict("drop", (), said)
+    return Verdict("keep" if len(kept) == blocks else "prune", kept, said)
+
+
+def count_blocks(truth: NDArray[np.uint8]) -> tuple[PixelCount, ...]:
+    """Clear and cloud pixels of each block of a truth mask, row-major."""
+    mask = cloud_mask(truth)
+    height, width = mask.shape
+    counts = []
+    for top in range(0, height, BLOCK_PX):
+        for left in range(0, width, BLOCK_PX):
+            block = mask[top : top + BLOCK_PX, left : left + BLOCK_PX]
+            counts.append(PixelCount(int((block == 0).sum()), int((block == 1).sum())))
+    return tuple(counts)
+
+
+def total(counts: tuple[PixelCount, ...], blocks: tuple[int, ...]) -> PixelCount:
+    """Pixels of the named blocks together."""
+    return PixelCount(
+        sum(counts[i].clear_px for i in blocks), sum(counts[i].cloud_px for i in blocks)
+    )
+
+
+def needs_another_look(cover: float, limits: Thresholds) -> bool:
+    """Whether a frame of this cover leaves its target unsatisfied."""
+    return cover >= limits.target_cloud_fraction
+
+
+def rank(
+    traits: PolicyTraits,
+    *,
+    captured_s: float,
+    cover: float | None,
+    priority: float,
+    deadline_s: float | None,
+) -> float:
+    """Place in the downlink queue: the highest rank is sent first.
+
+    Oldest first for policies without a detector in the loop of the radio; else clear fraction
+    x priority x urgency. A frame without a mask is ranked as if half clear, so that neither
+    certain cloud goes before it nor certain clarity after it.
+    """
+    if not traits.ranks_downlink:
+        return -captured_s
+    clear = 0.5 if cover is None else 1.0 - cover
+    urgency = 1.0
+    if deadline_s is not None:
+        left_h = max(deadline_s - captured_s, 0.0) / 3600.0
+        urgency += max(0.0, 1.0 - left_h / URGENT_WITHIN_H)
+    return clear * priority * urgency
