@@ -77,7 +77,10 @@ class Capture(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference(Event):
-    """The payload's work on one frame. `t_s` is when the result was ready (or given up)."""
+    """The payload's work on one frame. `t_s` is when the result was ready (or given up).
+
+    `mask_sha256` names the mask among the run's images; empty when there is none.
+    """
 
     kind_of_event: ClassVar[str] = "inference"
     capture: str
@@ -97,6 +100,7 @@ class Inference(Event):
     cloud_px: int
     clear_px_called_cloud: int
     cloud_px_called_cloud: int
+    mask_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
