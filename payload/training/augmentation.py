@@ -1,0 +1,228 @@
+"""What one image might have looked like to another sensor, on another day, at another size.
+
+Cloud looks alike from every sensor; the numbers do not. Top-of-atmosphere reflectance carries
+path radiance that surface reflectance has lost, strongest in blue; calibrations differ by some
+per cent; some products are not corrected for sun elevation; older sensors saturate over bright
+cloud. Each of these is drawn at random here, so that a network cannot lean on any of them. Real
+cloud of one patch is also laid over the clear ground of another, thick or thinned: the only way
+to see the same cloud over water, desert and forest with so few labelled patches.
+
+All functions take and return arrays and draw from the generator they are given; the same
+generator state gives the same result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+FloatArray = NDArray[np.float32]
+
+HAZE_SPECTRUM = np.array([1.0, 0.62, 0.38, 0.14], dtype=np.float32)
+"""Path radiance per band relative to blue: Rayleigh scattering goes with wavelength ** -4
+(490, 560, 665, 842 nm give 1, 0.59, 0.29, 0.11), aerosol flattens it a little."""
+
+SATURATION_LOW = np.array([0.35, 0.50, 0.45, 0.55], dtype=np.float32)
+SATURATION_HIGH = np.array([1.00, 1.20, 1.20, 1.30], dtype=np.float32)
+"""Range of the reflectance at which a simulated sensor saturates, per band."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strength of each change; a probability is per patch.
+
+    Attributes
+    ----------
+    flip : bool
+        Flips and quarter turns.
+    gain_range : tuple of float
+        Brightness of all bands together: sun elevation, calibration.
+    band_gain_sigma, band_offset_sigma : float
+        Standard deviation of gain and offset (reflectance) drawn per band.
+    haze_range : tuple of float
+        Path radiance in blue added; negative takes it away, as a surface product does.
+    noise_sigma_max : float
+        Largest standard deviation of noise (reflectance).
+    saturation_probability, paste_probability, no_data_probability : float
+        Clipping of bright pixels; clouds of another patch; a corner without data.
+    """
+
+    flip: bool = True
+    gain_range: tuple[float, float] = (0.8, 1.2)
+    band_gain_sigma: float = 0.04
+    band_offset_sigma: float = 0.006
+    haze_range: tuple[float, float] = (-0.05, 0.06)
+    noise_sigma_max: float = 0.006
+    saturation_probability: float = 0.15
+    paste_probability: float = 0.25
+    no_data_probability: float = 0.04
+
+
+NO_AUGMENTATION = Augmentation(
+    flip=False,
+    gain_range=(1.0, 1.0),
+    band_gain_sigma=0.0,
+    band_offset_sigma=0.0,
+    haze_range=(0.0, 0.0),
+    noise_sigma_max=0.0,
+    saturation_probability=0.0,
+    paste_probability=0.0,
+    no_data_probability=0.0,
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches with their targets.
+
+    Attributes
+    ----------
+    reflectance : ndarray of float32, shape (N, 4, P, P)
+    target, weight, teacher : ndarray of float32, shape (N, 1, P, P)
+        Cloud probability by the label; trust in it, 0..1; cloud probability by the teacher (equal
+        to the target where the teacher has not looked).
+    """
+
+    reflectance: FloatArray
+    target: FloatArray
+    weight: FloatArray
+    teacher: FloatArray
+
+
+def augment(batch: Batch, rng: np.random.Generator, strength: Augmentation | None = None) -> Batch:
+    """Change a batch as another sensor, day or place might have.
+
+    Parameters
+    ----------
+    batch : Batch
+    rng : numpy.random.Generator
+        The only source of randomness.
+    strength : Augmentation, optional
+        Default strengths when None.
+
+    Returns
+    -------
+    Batch
+        New arrays; pixels without data stay 0 with weight 0.
+    """
+    strength = strength or Augmentation()
+    batch = paste_clouds(batch, rng, strength.paste_probability)
+    if strength.flip:
+        batch = flip_and_turn(batch, rng)
+    valid = np.any(batch.reflectance != 0, axis=1, keepdims=True)
+    reflectance = change_radiometry(batch.reflectance, rng, strength)
+    reflectance = saturate(reflectance, rng, strength.saturation_probability)
+    valid &= ~no_data_corners(reflectance.shape, rng, strength.no_data_probability)
+    return replace(
+        batch,
+        reflectance=np.where(valid, np.maximum(reflectance, 1e-4), 0).astype(np.float32),
+        weight=np.where(valid, batch.weight, 0).astype(np.float32),
+    )
+
+
+def flip_and_turn(batch: Batch, rng: np.random.Generator) -> Batch:
+    """One of the eight symmetries of the square for each patch."""
+    choices = rng.integers(0, 8, size=len(batch.reflectance))
+
+    def turned(array: FloatArray) -> FloatArray:
+        return np.stack([symmetry(patch, int(i)) for patch, i in zip(array, choices, strict=True)])
+
+    return Batch(
+        *(turned(a) for a in (batch.reflectance, batch.target, batch.weight, batch.teacher))
+    )
+
+
+def symmetry(patch: FloatArray, index: int) -> FloatArray:
+    """Symmetry 0..7 of a patch of shape (C, P, P): quarter turns, then a flip."""
+    turned = np.rot90(patch, index % 4, axes=(-2, -1))
+    return np.ascontiguousarray(turned[..., ::-1] if index >= 4 else turned)
+
+
+def change_radiometry(
+    reflectance: FloatArray, rng: np.random.Generator, strength: Augmentation
+) -> FloatArray:
+    """Gain of all bands, gain and offset per band, haze and noise; shape (N, 4, P, P)."""
+    n, bands = reflectance.shape[:2]
+    per_patch, per_band = (n, 1, 1, 1), (n, bands, 1, 1)
+    gain = np.exp(rng.uniform(*np.log(strength.gain_range), size=per_patch))
+    band_gain = 1 + strength.band_gain_sigma * rng.standard_normal(per_band)
+    offset = strength.band_offset_sigma * rng.standard_normal(per_band)
+    haze = rng.uniform(*strength.haze_range, size=per_patch) * HAZE_SPECTRUM[:, None, None]
+    sigma = strength.noise_sigma_max * rng.random(per_patch)
+    noise = sigma * rng.standard_normal(reflectance.shape, dtype=np.float32)
+    # Haze is path radiance below bright cloud too, but there little of it is left to see.
+    veiled = reflectance + haze * np.clip(1 - reflectance, 0, 1)
+    return np.asarray(veiled * (gain * band_gain) + offset + noise, dtype=np.float32)
+
+
+def saturate(reflectance: FloatArray, rng: np.random.Generator, probability: float) -> FloatArray:
+    """Clip bright pixels per band, as early Landsat sensors do over cloud; shape (N, 4, P, P)."""
+    n = len(reflectance)
+    level = rng.uniform(SATURATION_LOW, SATURATION_HIGH, size=(n, len(SATURATION_LOW)))
+    level = np.where(rng.random((n, 1)) < probability, level, np.inf)
+    return np.asarray(np.minimum(reflectance, level[:, :, None, None]), dtype=np.float32)
+
+
+def no_data_corners(
+    shape: tuple[int, ...], rng: np.random.Generator, probability: float
+) -> NDArray[np.bool_]:
+    """A slanted edge of the swath in some patches; True without data, shape (N, 1, P, P)."""
+    n, _, height, width = shape
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    angle = rng.uniform(0, 2 * np.pi, size=(n, 1, 1))
+    distance = rng.uniform(0.2, 1.2, size=(n, 1, 1))
+    beyond = x * np.cos(angle) + y * np.sin(angle) > distance
+    beyond &= rng.random((n, 1, 1)) < probability
+    return np.asarray(beyond[:, None])
+
+
+def paste_clouds(batch: Batch, rng: np.random.Generator, probability: float) -> Batch:
+    """Lay the clouds of one patch over another's ground.
+
+    A pixel becomes ``(1 - a) ground + a cloud`` with opacity ``a``: the donor's cloud
+    probability, smoothed by a pixel, times a thickness drawn between thin and opaque. The target
+    becomes cloud where what was laid over it shows; where it hardly shows, the weight falls, as
+    nobody could label it.
+    """
+    n = len(batch.reflectance)
+    donors = rng.integers(0, n, size=n)
+    wanted = rng.random(n) < probability
+    thickness = rng.uniform(0.45, 1.0, size=n)
+    arrays = [a.copy() for a in (batch.reflectance, batch.target, batch.weight, batch.teacher)]
+    for i in np.flatnonzero(wanted & (donors != np.arange(n))):
+        if not _can_paste(batch, int(i), int(donors[i])):
+            continue
+        pasted = _pasted(batch, int(i), int(donors[i]), float(thickness[i]))
+        for array, patch in zip(arrays, pasted, strict=True):
+            array[i] = patch
+    return Batch(*arrays)
+
+
+def _can_paste(batch: Batch, ground: int, donor: int) -> bool:
+    donor_cover = float(batch.target[donor].mean())
+    trusted = float(batch.weight[donor].mean()) > 0.3
+    return trusted and 0.03 < donor_cover < 0.97 and float(batch.target[ground].mean()) < 0.5
+
+
+def _pasted(
+    batch: Batch, ground: int, donor: int, thickness: float
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    opacity = thickness * gaussian_filter(batch.target[donor, 0], 1.0)[None]
+    opacity = np.where(np.any(batch.reflectance[donor] != 0, axis=0), opacity, 0)
+    reflectance = (1 - opacity) * batch.reflectance[ground] + opacity * batch.reflectance[donor]
+    reflectance = np.where(np.any(batch.reflectance[ground] != 0, axis=0), reflectance, 0)
+    laid = np.clip((opacity - 0.15) / 0.3, 0, 1)
+    doubt = 1 - 4 * laid * (1 - laid) * 0.8
+    weight = np.where(
+        opacity > 0.05, np.minimum(batch.weight[donor], 1) * doubt, batch.weight[ground]
+    )
+    weight = np.where(np.any(reflectance != 0, axis=0), weight, 0)
+    return (
+        reflectance.astype(np.float32),
+        np.maximum(batch.target[ground], laid).astype(np.float32),
+        weight.astype(np.float32),
+        np.maximum(batch.teacher[ground], laid).astype(np.float32),
+    )
