@@ -1,0 +1,71 @@
+"""Scenario files: what a mission is, read from YAML and checked before anything is simulated.
+
+Read `models` for the contract; `loading` turns a file into a `Scenario`; `checks` opens what the
+scenario names (targets, scenes, model, device, orbit); `problems` says what is wrong and where.
+"""
+
+from __future__ import annotations
+
+from simulator.scenario.loading import (
+    bundled_scenarios,
+    load_scenario,
+    read_scenario_source,
+    resolved_yaml,
+)
+from simulator.scenario.models import (
+    Autonomy,
+    FaultSection,
+    Ground,
+    GroundStation,
+    PayloadOutage,
+    Scenario,
+    SceneCollection,
+    Scenes,
+    StationOutage,
+    Weather,
+)
+from simulator.scenario.problems import Problem, ScenarioError, UndefinedVariableError
+from simulator.scenario.spacecraft import (
+    Agility,
+    Imager,
+    Keplerian,
+    LinkBudget,
+    ModcodStep,
+    OrbitSection,
+    Payload,
+    Power,
+    Radio,
+    Satellite,
+    SunSynchronous,
+)
+
+__all__ = [
+    "Agility",
+    "Autonomy",
+    "FaultSection",
+    "Ground",
+    "GroundStation",
+    "Imager",
+    "Keplerian",
+    "LinkBudget",
+    "ModcodStep",
+    "OrbitSection",
+    "Payload",
+    "PayloadOutage",
+    "Power",
+    "Problem",
+    "Radio",
+    "Satellite",
+    "Scenario",
+    "ScenarioError",
+    "SceneCollection",
+    "Scenes",
+    "StationOutage",
+    "SunSynchronous",
+    "UndefinedVariableError",
+    "Weather",
+    "bundled_scenarios",
+    "load_scenario",
+    "read_scenario_source",
+    "resolved_yaml",
+]

@@ -1,0 +1,332 @@
+"""The scenario file as data: every field with its unit, its range and what it means.
+
+The models hold only what a single file can say about itself. Whether the files it names exist
+and whether its orbit can be flown is checked in `simulator.scenario.checks`.
+Units stand in names: ``_s _h _deg _km _m _w _wh _mib _gib _mbps _px``. Times are UTC.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+from simulator.ground.stations import catalogue
+from simulator.scenario.problems import UndefinedVariableError, rejected
+from simulator.scenario.spacecraft import Fraction, Name, Satellite, Section
+
+SCHEMA_VERSION = 1
+
+
+class Autonomy(Section):
+    """What is kept, sent and imaged next."""
+
+    policy: Literal["bent_pipe", "discard", "prune", "prioritise", "reschedule", "oracle"] = (
+        "reschedule"
+    )
+    planner: Literal["fifo", "greedy", "optimal"] = "greedy"
+    max_cloud_fraction: Fraction = 0.7
+    """discard: frames above it are dropped."""
+    block_cloud_fraction: Fraction = 0.5
+    """prune and the policies above it: 256 px blocks above it are dropped."""
+    target_cloud_fraction: Fraction = 0.2
+    """A target is satisfied by a delivered image below it."""
+    max_attempts: int = Field(default=6, ge=1, le=1000)
+    """Captures of one target, the first included."""
+
+
+class GroundStation(Section):
+    """A ground station of this mission."""
+
+    name: Name
+    latitude_deg: float = Field(ge=-90, le=90)
+    longitude_deg: float = Field(ge=-180, le=180)
+    """East is positive."""
+    altitude_m: float = Field(default=0, ge=-500, le=9000)
+    min_elevation_deg: float | None = Field(default=None, ge=0, lt=90)
+    """Mask of this station; `ground.min_elevation_deg` when left out."""
+    antennas: int = Field(default=1, ge=1, le=64)
+    """Satellites it can receive at the same time."""
+
+
+def _from_catalogue(value: object) -> object:
+    """Replace a catalogue name by the station's mapping."""
+    if not isinstance(value, str):
+        return value
+    station = catalogue().get(value)
+    if station is None:
+        raise rejected(
+            "no station of this name is in the catalogue",
+            choices=list(catalogue()),
+            remedy="use a catalogue name, or a mapping with name, latitude_deg, longitude_deg",
+        )
+    return {
+        "name": station.name,
+        "latitude_deg": station.latitude_deg,
+        "longitude_deg": station.longitude_deg,
+        "altitude_m": station.altitude_m,
+    }
+
+
+class Ground(Section):
+    """Stations, and how fast the ground reacts."""
+
+    stations: tuple[
+        Annotated[
+            GroundStation,
+            BeforeValidator(_from_catalogue, json_schema_input_type=GroundStation | str),
+        ],
+        ...,
+    ] = Field(min_length=1)
+    """Catalogue names or mappings."""
+    min_elevation_deg: float = Field(default=10, ge=0, lt=90)
+    """Geometric elevation from which a station sees the satellite (refraction off)."""
+    processing_delay_h: float = Field(default=12, ge=0, le=8784)
+    """From downlink over the ground's cloud mask to new tasking ready for uplink, hours."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        _refuse_repeats([station.name for station in self.stations], "stations")
+        return self
+
+    def mask_deg(self, station: GroundStation) -> float:
+        """Elevation above which `station` sees a satellite."""
+        own = station.min_elevation_deg
+        return self.min_elevation_deg if own is None else own
+
+
+class Weather(Section):
+    """Cloud cover over time, and what the planner is told of it."""
+
+    model: Literal["stochastic", "series"] = "stochastic"
+    series: str | None = None
+    """series: path of a CSV with columns target, t_h, cover."""
+    mean_cover: Literal["climatology"] | Fraction = "climatology"
+    """climatology: by latitude and season; or one number for every target."""
+    correlation_h: float = Field(default=18, gt=0, le=8784)
+    """Time after which the correlation of cover has fallen to 1/e."""
+    forecast_sigma_24h: Fraction = 0.2
+    """Standard deviation of a forecast's error at 24 h lead time."""
+
+    @model_validator(mode="after")
+    def _series_has_a_file(self) -> Self:
+        if self.model == "series" and self.series is None:
+            raise rejected(
+                "the model is series and no file is given",
+                field="series",
+                remedy="add weather.series: PATH, or set weather.model: stochastic",
+            )
+        return self
+
+
+class SceneCollection(Section):
+    """A folder with a manifest.csv, GeoTIFFs and masks."""
+
+    path: str = Field(min_length=1)
+    """Relative to the scenario file; environment variables are expanded."""
+    optional: bool = False
+    """Left out, and listed as missing, when the folder does not exist."""
+
+
+def _as_collection(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Scenes(Section):
+    """Where the pixels come from."""
+
+    strategy: Literal["library", "composite", "sequence", "stac"] = "library"
+    collections: tuple[
+        Annotated[
+            SceneCollection,
+            BeforeValidator(_as_collection, json_schema_input_type=SceneCollection | str),
+        ],
+        ...,
+    ] = Field(min_length=1)
+    """Folders, as paths or as {path: ..., optional: true}; only these are used."""
+
+
+class Outage(Section):
+    """A stretch of time in which something does not work."""
+
+    from_h: float = Field(ge=0, le=8784)
+    """Hours since the epoch."""
+    to_h: float = Field(gt=0, le=8784)
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        if self.to_h <= self.from_h:
+            raise rejected(
+                f"the outage ends at or before its start (from_h {self.from_h:g})",
+                field="to_h",
+                allowed=f"more than {self.from_h:g}",
+                remedy="swap from_h and to_h, or correct one",
+            )
+        return self
+
+
+class StationOutage(Outage):
+    """A station receives and sends nothing."""
+
+    kind: Literal["station_outage"]
+    station: str
+    """Name of a station of this scenario."""
+
+
+class PayloadOutage(Outage):
+    """The payload computer is off: frames go unprocessed."""
+
+    kind: Literal["payload_outage"]
+    satellite: str | None = None
+    """Name of a satellite; every satellite when left out."""
+
+
+FaultSection = Annotated[StationOutage | PayloadOutage, Field(discriminator="kind")]
+
+
+def _as_utc(value: object) -> object:
+    """Read a time without zone as UTC, and a date as its first moment."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time(), UTC)
+    raise rejected(
+        "it is not a time", allowed="ISO 8601 in UTC", remedy="write it as 2024-06-01T00:00:00Z"
+    )
+
+
+FIRST_EPOCH = datetime(1960, 1, 1, tzinfo=UTC)
+LAST_EPOCH = datetime(2049, 1, 1, tzinfo=UTC)
+"""DE421, which places the sun, ends in 2053; a mission lasts up to a year."""
+
+
+class Scenario(Section):
+    """A mission: satellites, ground, targets, weather, scenes and faults."""
+
+    model_config = ConfigDict(populate_by_name=True, title="Nephoscope scenario")
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this contract."""
+    name: Name
+    description: str = ""
+    epoch: Annotated[datetime, BeforeValidator(_as_utc, json_schema_input_type=datetime)]
+    """Start of the simulation, UTC; simulated time is seconds since it."""
+    duration_h: float = Field(gt=0, le=8784)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Every random draw is keyed by it."""
+    satellites: tuple[Satellite, ...] = Field(min_length=1, max_length=1000)
+    autonomy: Autonomy = Autonomy()
+    ground: Ground
+    targets: str = Field(min_length=1)
+    """Path of a GeoJSON file with Point or Polygon features."""
+    weather: Weather = Weather()
+    scenes: Scenes
+    faults: tuple[FaultSection, ...] = ()
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        if not FIRST_EPOCH <= self.epoch < LAST_EPOCH:
+            raise rejected(
+                "the sun's position is not known then",
+                field="epoch",
+                allowed=f"{FIRST_EPOCH:%Y-%m-%d} to {LAST_EPOCH:%Y-%m-%d}",
+                remedy="choose an epoch in that span",
+            )
+        satellites = [satellite.name for satellite in self.satellites]
+        _refuse_repeats(satellites, "satellites")
+        stations = [station.name for station in self.ground.stations]
+        for index, fault in enumerate(self.faults):
+            if isinstance(fault, StationOutage) and fault.station not in stations:
+                _refuse_stranger(("faults", index, "station"), "station", stations)
+            if isinstance(fault, PayloadOutage) and fault.satellite not in (None, *satellites):
+                _refuse_stranger(("faults", index, "satellite"), "satellite", satellites)
+        return self
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the mission in seconds."""
+        return self.duration_h * 3600
+
+    @property
+    def end(self) -> datetime:
+        """The moment the simulation stops, UTC."""
+        return self.epoch + timedelta(hours=self.duration_h)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the scenario file: relative paths start there."""
+        return self._folder
+
+    def in_folder(self, folder: Path) -> Scenario:
+        """Return the same scenario with relative paths starting at `folder`."""
+        moved = self.model_copy()
+        moved._folder = folder.resolve()
+        return moved
+
+    def resolve(self, path: str) -> Path:
+        """Return an absolute path: variables expanded, relative to the scenario file.
+
+        Raises
+        ------
+        UndefinedVariableError
+            When `path` names an environment variable that is not set.
+        """
+        expanded = os.path.expandvars(path)
+        undefined = re.search(r"\$(\w+|\{\w+\})", expanded)
+        if undefined:
+            raise UndefinedVariableError(undefined.group(1).strip("{}"), path)
+        return (self._folder / Path(expanded).expanduser()).resolve()
+
+    def scene_folders(self) -> tuple[Path, ...]:
+        """Folders of the listed collections, without optional ones that do not exist."""
+        missing = self.missing_collections()
+        return tuple(
+            self.resolve(collection.path)
+            for collection in self.scenes.collections
+            if collection.path not in missing
+        )
+
+    def missing_collections(self) -> tuple[str, ...]:
+        """Paths, as written, of optional collections that do not exist here."""
+        return tuple(
+            collection.path
+            for collection in self.scenes.collections
+            if collection.optional and not self._exists(collection.path)
+        )
+
+    def _exists(self, path: str) -> bool:
+        try:
+            return self.resolve(path).exists()
+        except UndefinedVariableError:
+            return False
+
+
+def _refuse_repeats(names: list[str], field: str) -> None:
+    """Raise when a name stands twice in `field`."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise rejected(
+                f"the name {name!r} is used twice",
+                field=(field, index, "name"),
+                remedy="give each its own name",
+            )
+
+
+def _refuse_stranger(path: tuple[str | int, ...], kind: str, known: list[str]) -> None:
+    raise rejected(
+        f"this scenario has no such {kind}",
+        field=path,
+        choices=known,
+        remedy=f"name a {kind} of this scenario",
+    )
