@@ -96,6 +96,9 @@ class Inference(Event):
     energy_wh: float
     provenance: str
     energy_provenance: str
+    mask_sha256: str
+    cover_detected: float
+    block_cover: tuple[float, ...]
     clear_px: int
     cloud_px: int
     clear_px_called_cloud: int
@@ -108,7 +111,8 @@ class Decision(Event):
     """What the policy made of a frame: what is kept, what goes, and why.
 
     `clear_px_perfect` are the clear pixels that a perfect mask under the same policy would have
-    kept; `clear_px_false_discard` those among them that were dropped.
+    kept; `clear_px_false_discard` those among them that were dropped. `cover_detected` is -1
+    where there was no mask.
     """
 
     kind_of_event: ClassVar[str] = "decision"
