@@ -38,6 +38,7 @@ from simulator.scenario.spacecraft import (
     Satellite,
     SunSynchronous,
 )
+from simulator.scenario.targets import Target, load_targets
 
 __all__ = [
     "Agility",
@@ -62,10 +63,12 @@ __all__ = [
     "Scenes",
     "StationOutage",
     "SunSynchronous",
+    "Target",
     "UndefinedVariableError",
     "Weather",
     "bundled_scenarios",
     "load_scenario",
+    "load_targets",
     "read_scenario_source",
     "resolved_yaml",
 ]

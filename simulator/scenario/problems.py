@@ -103,9 +103,9 @@ def rejected(
     return PydanticCustomError("rejected", "{reason}; {remedy}", context)
 
 
-def nearest(word: str, choices: Sequence[str]) -> str | None:
-    """Return the choice most like `word`, or None when nothing is near."""
-    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+def nearest(word: str, choices: Sequence[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the choice most like `word`, or None when none reaches `cutoff` (0..1)."""
+    found = difflib.get_close_matches(word, choices, n=1, cutoff=cutoff)
     return found[0] if found else None
 
 
