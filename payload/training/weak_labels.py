@@ -1,0 +1,274 @@
+"""What other detectors think of the images nobody has labelled, and how far they agree.
+
+Up to four opinions are heard per pixel: ukis-csmask's two 4-band models (for top-of-atmosphere
+and for surface reflectance), s2cloudless where its probability or its ten bands are at hand, and
+the mask a product came with. The target is their weighted mean. The confidence falls with their
+spread and with indecision, because each errs in its own way: s2cloudless marks cirrus that four
+bands cannot show; ukis-csmask marks snow, the top-of-atmosphere model more than the other; a
+scene classification at 120 m is wrong at edges. Where all of them say the same, it mostly is so.
+
+Making these labels needs the extra ``peers``; training from a cache of them does not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+from scipy.ndimage import gaussian_filter
+
+from payload.frame import NO_DATA
+from payload.scenes import CLOUD, REFLECTANCE_SCALE, THIN_CLOUD
+from payload.training.datasets import TrainingImage, training_images
+from payload.training.soft_labels import (
+    SoftLabel,
+    quantise,
+    read_soft_labels,
+    write_soft_labels,
+)
+
+FloatArray = NDArray[np.float32]
+
+UKIS_LEVELS: tuple[str, ...] = ("l1c", "l2a")
+UKIS_TILE_PX = 256
+"""Fixed edge of the input of the ukis-csmask graphs."""
+UKIS_STRIDE_PX = 192
+UKIS_CLOUD_CHANNEL = 1
+"""Classes of ukis-csmask: 0 background, 1 cloud, 2 cloud shadow."""
+
+S2CLOUDLESS_SIGMA_PX = 2.0
+"""s2cloudless looks at single pixels; its makers average over a disk of 4 px before deciding."""
+
+OPINION_WEIGHT: Mapping[str, float] = {
+    "ukis_l1c": 1.0,
+    "ukis_l2a": 1.0,
+    "s2cloudless": 1.0,
+    "scl": 0.5,
+    "clear_date": 1.0,
+}
+"""Say of each opinion in the mean; an interpolated class map has less."""
+
+LEAST_CONFIDENCE = 0.04
+SAVE_EVERY = 40
+
+
+class WeakLabelError(ValueError):
+    """Pseudo labels cannot be made; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one detector says: its name and cloud probability, shape (H, W)."""
+
+    detector: str
+    probability: FloatArray
+
+
+class UkisDetector:
+    """The two 4-band ukis-csmask models, as probabilities.
+
+    Raises
+    ------
+    WeakLabelError
+        The package ukis-csmask is not installed.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        spec = importlib.util.find_spec("ukis_csmask")
+        if spec is None or spec.origin is None:
+            raise WeakLabelError(
+                "pseudo labels: the package ukis-csmask is not installed; install the extra "
+                "`peers`, or train with --label-kind human"
+            )
+        folder = Path(spec.origin).parent
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._models = {}
+        for level in UKIS_LEVELS:
+            graph = folder / f"model_4b_{level}.onnx"
+            card = json.loads(graph.with_suffix(".json").read_text(encoding="utf-8"))
+            mean, std = np.array(card["data"]["dataset_statistics"]["img"], dtype=np.float32)
+            session = onnxruntime.InferenceSession(
+                str(graph), options, providers=["CPUExecutionProvider"]
+            )
+            self._models[level] = (session, mean[:, None, None], std[:, None, None])
+
+    def opinions(self, reflectance: FloatArray) -> list[Opinion]:
+        """Cloud probability by each model for reflectance of shape (4, H, W)."""
+        return [
+            Opinion(f"ukis_{level}", tiled(reflectance, self._detector(level)))
+            for level in UKIS_LEVELS
+        ]
+
+    def _detector(self, level: str) -> Callable[[FloatArray], FloatArray]:
+        session, mean, std = self._models[level]
+        name = session.get_inputs()[0].name
+
+        def detect(tile: FloatArray) -> FloatArray:
+            logits = session.run(None, {name: ((tile - mean) / std)[None]})[0][0]
+            odds = np.exp(logits - logits.max(axis=0))
+            return np.asarray(odds[UKIS_CLOUD_CHANNEL] / odds.sum(axis=0), dtype=np.float32)
+
+        return detect
+
+
+def tiled(
+    reflectance: FloatArray,
+    detect: Callable[[FloatArray], FloatArray],
+    tile_px: int = UKIS_TILE_PX,
+    stride_px: int = UKIS_STRIDE_PX,
+) -> FloatArray:
+    """Run a detector of fixed tile size over an image, blending where tiles overlap.
+
+    Parameters
+    ----------
+    reflectance : ndarray of float32, shape (4, H, W)
+    detect : callable
+        (4, tile_px, tile_px) -> (tile_px, tile_px).
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+    """
+    height, width = reflectance.shape[1:]
+    padding = [(0, max(0, tile_px - n)) for n in (height, width)]
+    padded = np.pad(reflectance, [(0, 0), *padding], mode="symmetric")
+    ramp = np.minimum(np.arange(1, tile_px + 1), np.arange(tile_px, 0, -1)).astype(np.float32)
+    blend = np.minimum.outer(ramp, ramp)
+    total, weight = (np.zeros(padded.shape[1:], dtype=np.float32) for _ in range(2))
+    for top in _starts(padded.shape[1], tile_px, stride_px):
+        for left in _starts(padded.shape[2], tile_px, stride_px):
+            here = (slice(top, top + tile_px), slice(left, left + tile_px))
+            total[here] += blend * detect(padded[:, *here])
+            weight[here] += blend
+    return (total / weight)[:height, :width]
+
+
+def _starts(length_px: int, tile_px: int, stride_px: int) -> list[int]:
+    last = length_px - tile_px
+    return sorted({*range(0, last + 1, stride_px), last})
+
+
+def s2cloudless_opinion(image: TrainingImage) -> Opinion | None:
+    """What s2cloudless says: from the probability beside a scene, or from its bands; or None.
+
+    The raw probability per pixel is smoothed by `S2CLOUDLESS_SIGMA_PX`.
+    """
+    if image.is_clear_date:
+        return None
+    beside = image.path.with_name(f"{image.scene.name}.s2cloudless.tif")
+    if beside.is_file():
+        probability = _read(beside)[0].astype(np.float32) / 100
+    elif image.scene.label == "s2cloudless":
+        probability = _run_s2cloudless(_read(image.path))
+    else:
+        return None
+    return Opinion("s2cloudless", gaussian_filter(probability, S2CLOUDLESS_SIGMA_PX))
+
+
+def _run_s2cloudless(digital_number: NDArray[np.generic]) -> FloatArray:
+    if importlib.util.find_spec("s2cloudless") is None:
+        raise WeakLabelError(
+            "pseudo labels: the package s2cloudless is not installed; install the extra `peers`"
+        )
+    from s2cloudless import S2PixelCloudDetector
+
+    bands = np.moveaxis(digital_number, 0, -1)[None].astype(np.float32) / REFLECTANCE_SCALE
+    return np.asarray(S2PixelCloudDetector(all_bands=True).get_cloud_probability_maps(bands)[0])
+
+
+def _read(path: Path) -> NDArray[np.generic]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as raster:
+            return raster.read()
+
+
+def _product_opinion(image: TrainingImage, shape: tuple[int, int]) -> Opinion | None:
+    if image.is_clear_date:
+        return Opinion("clear_date", np.zeros(shape, dtype=np.float32))
+    mask = image.scene.truth() if image.scene.label == "scl" else None
+    if mask is None:
+        return None
+    cloud = ((mask == CLOUD) | (mask == THIN_CLOUD)).astype(np.float32)
+    # No data in the class map is no opinion on cloud: half way says so.
+    return Opinion("scl", np.where(mask == NO_DATA, 0.5, gaussian_filter(cloud, 1.0)))
+
+
+def agree(opinions: Sequence[Opinion]) -> SoftLabel:
+    """Target and confidence from several opinions.
+
+    The target is the weighted mean. Confidence is ``(1 - spread) * |2 target - 1|``, the spread
+    being the difference of the highest and the lowest opinion, and never under
+    `LEAST_CONFIDENCE`.
+
+    Raises
+    ------
+    WeakLabelError
+        Nobody gave an opinion.
+    """
+    if not opinions:
+        raise WeakLabelError("pseudo labels: no detector gave an opinion; install `peers`")
+    stack = np.stack([opinion.probability for opinion in opinions])
+    weights = np.array([OPINION_WEIGHT[opinion.detector] for opinion in opinions])
+    target = np.tensordot(weights / weights.sum(), stack, axes=1)
+    spread = stack.max(axis=0) - stack.min(axis=0)
+    confidence = np.maximum((1 - spread) * np.abs(2 * target - 1), LEAST_CONFIDENCE)
+    return SoftLabel(quantise(target), quantise(confidence))
+
+
+def pseudo_label(image: TrainingImage, ukis: UkisDetector) -> SoftLabel:
+    """Joint label of an image by all who can judge it."""
+    reflectance = image.reflectance()
+    opinions = ukis.opinions(reflectance)
+    for further in (s2cloudless_opinion(image), _product_opinion(image, reflectance.shape[1:])):
+        if further is not None:
+            opinions.append(further)
+    return agree(opinions)
+
+
+def pseudo_labels(
+    scenes_root: Path | str,
+    cache: Path,
+    report: Callable[[str], None] = lambda _: None,
+    threads: int = 1,
+) -> dict[str, SoftLabel]:
+    """Pseudo labels of every trainable image without a person's label, made once and cached.
+
+    Parameters
+    ----------
+    scenes_root : path
+        As `payload.training.datasets.load_training_set`.
+    cache : Path
+        An ``.npz`` file; images already in it are not judged again.
+    report : callable
+        Is told of progress, one line at a time.
+
+    Returns
+    -------
+    dict of SHA-256 to SoftLabel
+    """
+    labels = read_soft_labels(cache) if cache.is_file() else {}
+    wanted = [image for image in training_images(scenes_root) if _needs_pseudo_label(image)]
+    missing = [image for image in wanted if image.sha256 not in labels]
+    if missing:
+        ukis = UkisDetector(threads)
+        for i, image in enumerate(missing, 1):
+            labels[image.sha256] = pseudo_label(image, ukis)
+            if i % SAVE_EVERY == 0 or i == len(missing):
+                write_soft_labels(cache, labels)
+                report(f"pseudo labels: {i} of {len(missing)} images")
+    return {image.sha256: labels[image.sha256] for image in wanted}
+
+
+def _needs_pseudo_label(image: TrainingImage) -> bool:
+    return image.is_clear_date or image.scene.label != "human"
