@@ -243,7 +243,7 @@ def read_card(path: Path) -> ModelCard:
         provenance=fields.text("provenance"),
         package=fields.text("package", ""),
         tile_px=fields.count("tile_px", TILE_PX, minimum=1),
-        peak_memory_mib=fields.optional_number("peak_memory_mib"),
+        peak_memory_mib=fields.optional_number("peak_memory_mib", above=0),
         peak_memory_provenance=_provenance(fields, "peak_memory_provenance"),
         peak_memory_host=fields.text("peak_memory_host", ""),
         notes=fields.text("notes", ""),

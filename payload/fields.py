@@ -95,12 +95,12 @@ class Fields:
         below = math.nextafter(minimum, -math.inf)
         return self._take(name, default, f"a number >= {minimum:g}", lambda v: _number(v, below))
 
-    def optional_number(self, name: str, minimum: float = 0.0) -> float | None:
-        """A number of at least `minimum`, or None where the field is absent or null."""
+    def optional_number(self, name: str, *, above: float = -math.inf) -> float | None:
+        """A finite number greater than `above`, or None where the field is absent or null."""
         if self._left.get(name) is None:
             self.skip(name)
             return None
-        return self.at_least(name, minimum)
+        return self.number(name, above=above)
 
     def count(self, name: str, default: int | None = None, *, minimum: int = 0) -> int:
         """A whole number of at least `minimum`; required without `default`."""
@@ -139,15 +139,6 @@ class Fields:
             Fields(item, f"{self.where}: {name}[{index}]", self.error)
             for index, item in enumerate(value)
         ]
-
-    def mapping(self, name: str) -> dict[str, Fields]:
-        """A mapping of names to nested mappings; empty where the field is absent."""
-        value = self.skip(name)
-        outer = Fields({} if value is None else value, f"{self.where}: {name}", self.error)
-        return {
-            key: Fields(item, f"{outer.where}.{key}", self.error)
-            for key, item in outer._left.items()
-        }
 
     def skip(self, name: str) -> Any:
         """Take a field out as it is; None where it is absent."""

@@ -1,0 +1,83 @@
+"""Links: every body a payload can have, behind the one protocol of :mod:`payload.frame`.
+
+===========================  =======================================================
+link                         body
+===========================  =======================================================
+``inprocess``                a plain object in the simulator's process
+``subprocess``               a caged process on this machine
+``tcp://HOST:PORT``          a board, or a server, across a network
+``serial://DEVICE?baud=N``   a board across a serial line
+``replay:PATH``              a recorded trace of any of these
+===========================  =======================================================
+
+A body is imported when it is asked for, so a serial line costs nothing to those who have none.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from payload.frame import PayloadLink
+from payload.link.settings import LinkError, PayloadSettings
+
+__all__ = ["LINK_FORMS", "LinkError", "PayloadSettings", "open_link"]
+
+LINK_FORMS = (
+    "inprocess",
+    "subprocess",
+    "tcp://HOST:PORT",
+    "serial://DEVICE?baud=N",
+    "replay:PATH",
+)
+"""What a link may look like."""
+
+
+def open_link(
+    link: str,
+    *,
+    model: str,
+    device: str,
+    timing: Literal["declared", "measured"] = "declared",
+    memory_limit_mib: float | None = None,
+    power_limit_w: float | None = None,
+    threads: int = 1,
+) -> PayloadLink:
+    """Open a payload.
+
+    Parameters
+    ----------
+    link : str
+        One of `LINK_FORMS`.
+    model, device, timing, memory_limit_mib, power_limit_w, threads
+        As in `PayloadSettings`. A board and a replay bring their own model and are held against
+        what is asked here.
+
+    Raises
+    ------
+    LinkError
+        `link` has no such form, or what answers is not what was asked for.
+    ModelError, DeviceError, PayloadError
+        The payload cannot be set up as asked.
+    """
+    settings = PayloadSettings(model, device, timing, memory_limit_mib, power_limit_w, threads)
+    if link == "inprocess":
+        from payload.link.inprocess import InProcessLink
+
+        return InProcessLink(settings)
+    if link == "subprocess":
+        from payload.link.subprocess import SubprocessLink
+
+        return SubprocessLink(settings)
+    if link.startswith("tcp://"):
+        from payload.link.tcp import TcpLink
+
+        return TcpLink(link, settings)
+    if link.startswith("serial://"):
+        from payload.link.serial import SerialLink
+
+        return SerialLink(link, settings)
+    if link.startswith("replay:"):
+        from payload.link.replay import ReplayLink
+
+        return ReplayLink(link.removeprefix("replay:"), settings)
+    raise LinkError(f"payload.link is {link!r}; valid forms: {', '.join(LINK_FORMS)}")

@@ -1,0 +1,70 @@
+"""The payload in the simulator's own process: no wire, no cage, everything modelled."""
+
+from __future__ import annotations
+
+import psutil
+
+from payload.card import load_card
+from payload.device import load_device
+from payload.frame import Capabilities, Frame, FrameResult, Health
+from payload.link.settings import PayloadSettings
+from payload.runtime import BYTES_PER_MIB, Payload
+
+
+class InProcessLink:
+    """A `PayloadLink` whose payload is a plain object.
+
+    With measured timing the clock is this machine's, so its seconds are scaled to the device's
+    by the ratio of what the two profiles say this model needs for a tile.
+
+    Parameters
+    ----------
+    settings : PayloadSettings
+        Model, device and limits.
+
+    Raises
+    ------
+    ModelError, DeviceError, PayloadError
+        The payload cannot be set up as asked.
+    """
+
+    def __init__(self, settings: PayloadSettings) -> None:
+        card = load_card(settings.model)
+        device = load_device(settings.device)
+        host = load_device("host")
+        self._payload = Payload(
+            card,
+            device,
+            memory_limit_mib=settings.memory_limit_mib,
+            power_limit_w=settings.power_limit_w,
+            timing=settings.timing,
+            threads=settings.threads,
+            time_scale=device.tile_s(card) / host.tile_s(card),
+        )
+        self._restarts = 0
+
+    def describe(self) -> Capabilities:
+        """Say who you are."""
+        return self._payload.capabilities("inprocess")
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Detect cloud in `frame`."""
+        return self._payload.process(frame)
+
+    def health(self) -> Health:
+        """Resident memory of the process this payload shares, and counts."""
+        return Health(
+            alive=True,
+            rss_mib=psutil.Process().memory_info().rss / BYTES_PER_MIB,
+            frames_processed=self._payload.frames_processed,
+            restarts=self._restarts,
+        )
+
+    def reset(self) -> None:
+        """Forget the tiles seen, as a restart would."""
+        self._payload.forget()
+        self._restarts += 1
+
+    def close(self) -> None:
+        """Nothing to release but what Python releases itself."""
+        self._payload.forget()
