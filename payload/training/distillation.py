@@ -1,0 +1,234 @@
+"""Training a student: from labels, from the teacher, or from both.
+
+Where a label exists it is learnt with cross-entropy and Dice, each pixel weighing as much as its
+label is trusted. Where the teacher has looked, the student also learns the teacher's probability,
+softened by a temperature (Hinton, Vinyals, Dean 2015): at temperature 1 a teacher that is sure
+says hardly more than a label; softened, it tells thin cloud from haze and haze from snow.
+
+A recipe and a training set determine the student: batch `k` depends on the seed and on `k` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from payload.training.augmentation import Augmentation, Batch
+from payload.training.calibration import Calibration, calibrate
+from payload.training.datasets import LABEL_KINDS, TrainingSet
+from payload.training.sampling import Sampler
+from payload.training.students import Student, StudentError, student_shape
+
+TEACHER_CERTAINTY = 0.98
+"""The teacher's probability is taken as within 1 - this and this: its bytes cannot say more."""
+
+WARM_UP_SHARE = 0.08
+"""Share of the steps in which the learning rate rises to its peak."""
+
+GRADIENT_LIMIT = 1.0
+"""Norm the gradient is cut to: one odd batch must not undo a hundred."""
+
+BATCHES_AHEAD = 2
+
+Report = Callable[[int, int, float], None]
+"""Called after each step with (steps done, steps in all, loss)."""
+
+
+@dataclass(frozen=True)
+class StudentRecipe:
+    """Everything that decides a student, beside the training set.
+
+    Attributes
+    ----------
+    size : str
+        One of `payload.training.students.FAMILY`.
+    steps, batch_size, patch_px : int
+        How long, on how much.
+    seed : int
+        Of the initial weights and of every draw.
+    label_kinds : tuple of str
+        Of `payload.training.datasets.LABEL_KINDS`.
+    teacher_share : float
+        Share of the loss given to the teacher's soft targets; 0 trains from labels alone.
+    temperature : float
+        Softening of teacher and student in the soft loss.
+    learning_rate, weight_decay : float
+        Peak rate and decay of AdamW.
+    false_cloud_fraction : float
+        Largest share of clear pixels called cloud at the operating point, on training patches.
+    augmentation : Augmentation
+    """
+
+    size: str = "120k"
+    steps: int = 2000
+    batch_size: int = 8
+    patch_px: int = 256
+    seed: int = 0
+    label_kinds: tuple[str, ...] = LABEL_KINDS
+    teacher_share: float = 0.0
+    temperature: float = 2.0
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-3
+    false_cloud_fraction: float = 0.03
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        student_shape(self.size)
+        if self.steps < 1:
+            raise StudentError(f"steps is {self.steps}, expected at least 1")
+        if not 0 <= self.teacher_share <= 1:
+            raise StudentError(f"teacher_share is {self.teacher_share}, expected 0 to 1")
+        if self.temperature <= 0:
+            raise StudentError(f"temperature is {self.temperature}, expected more than 0")
+        if not 0 < self.false_cloud_fraction < 1:
+            raise StudentError(
+                f"false_cloud_fraction is {self.false_cloud_fraction}, expected between 0 and 1"
+            )
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """A calibrated student with the record of its training.
+
+    Attributes
+    ----------
+    student : Student
+        In evaluation mode.
+    recipe : StudentRecipe
+    calibration : Calibration
+    losses : ndarray of float64, shape (steps,)
+    images : dict
+        Number of training images per ``collection (label kind)``.
+    """
+
+    student: Student
+    recipe: StudentRecipe
+    calibration: Calibration
+    losses: NDArray[np.float64]
+    images: dict[str, int]
+
+
+def train_student(
+    training_set: TrainingSet, recipe: StudentRecipe, report: Report | None = None
+) -> TrainedStudent:
+    """Train and calibrate one student on the CPU.
+
+    Parameters
+    ----------
+    training_set : TrainingSet
+        Of `payload.training.datasets.load_training_set`; with teacher labels when
+        ``recipe.teacher_share`` is above 0.
+    recipe : StudentRecipe
+    report : callable, optional
+        Told of every step.
+
+    Raises
+    ------
+    StudentError
+        The recipe asks for a teacher that has looked at none of the images.
+    """
+    _check_teacher(training_set, recipe)
+    student = _new_student(recipe)
+    optimiser = torch.optim.AdamW(
+        student.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.learning_rate, recipe.steps, pct_start=WARM_UP_SHARE
+    )
+    sampler = Sampler(
+        training_set, recipe.patch_px, recipe.batch_size, recipe.seed, recipe.augmentation
+    )
+    losses = np.zeros(recipe.steps)
+    for step, batch in enumerate(_batches(sampler, recipe.steps)):
+        loss = student_loss(student, batch, recipe)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_LIMIT)
+        optimiser.step()
+        schedule.step()
+        losses[step] = loss.item()
+        if report is not None:
+            report(step + 1, recipe.steps, losses[step])
+    student.eval()
+    calibration = calibrate(student, sampler, recipe.steps, recipe.false_cloud_fraction)
+    return TrainedStudent(student, recipe, calibration, losses, training_set.describe())
+
+
+def student_loss(student: Student, batch: Batch, recipe: StudentRecipe) -> Tensor:
+    """Loss of one batch: cross-entropy + Dice on labels, softened cross-entropy on the teacher."""
+    reflectance = torch.from_numpy(batch.reflectance).contiguous(memory_format=torch.channels_last)
+    target, weight = torch.from_numpy(batch.target), torch.from_numpy(batch.weight)
+    logit = student.logit(reflectance)
+    label_loss = cross_entropy(logit, target, weight) + dice_loss(logit, target, weight)
+    if recipe.teacher_share == 0:
+        return label_loss
+    seen = (reflectance != 0).any(dim=1, keepdim=True).float()
+    teacher = torch.from_numpy(batch.teacher)
+    soft = soft_loss(logit, teacher, seen, recipe.temperature)
+    return (1 - recipe.teacher_share) * label_loss + recipe.teacher_share * soft
+
+
+def cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean binary cross-entropy over pixels weighted by trust; all (n, 1, h, w)."""
+    per_px = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
+    return (weight * per_px).sum() / weight.sum().clamp_min(1.0)
+
+
+def dice_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """1 - Dice over all pixels of the batch together, as the pooled Jaccard counts them.
+
+    Milletari, Navab, Ahmadi 2016, with squares in the denominator. Pooling over the batch keeps
+    patches without any cloud, where Dice says nothing, from dominating.
+    """
+    probability = torch.sigmoid(logit)
+    overlap = (weight * probability * target).sum()
+    total = (weight * (probability.square() + target.square())).sum()
+    return 1 - (2 * overlap + 1) / (total + 1)
+
+
+def soft_loss(logit: Tensor, teacher: Tensor, weight: Tensor, temperature: float) -> Tensor:
+    """Divergence of the student from the teacher, both softened; all (n, 1, h, w).
+
+    Multiplied by the temperature squared, so that its gradient keeps its size; the teacher's own
+    entropy is subtracted, so that a perfect student has loss 0.
+    """
+    certain = teacher.clamp(1 - TEACHER_CERTAINTY, TEACHER_CERTAINTY)
+    softened = torch.sigmoid(torch.logit(certain) / temperature)
+    excess = cross_entropy(logit / temperature, softened, weight) - cross_entropy(
+        torch.logit(softened), softened, weight
+    )
+    return temperature**2 * excess
+
+
+def _check_teacher(training_set: TrainingSet, recipe: StudentRecipe) -> None:
+    seen = sum(sample.teacher is not None for sample in training_set.samples)
+    if recipe.teacher_share > 0 and seen == 0:
+        raise StudentError(
+            f"teacher_share is {recipe.teacher_share}, but the teacher has looked at none of the "
+            f"{len(training_set.samples)} training images; make its soft labels with "
+            "`nephoscope train teacher`, or set teacher_share to 0"
+        )
+
+
+def _new_student(recipe: StudentRecipe) -> Student:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        student = Student(student_shape(recipe.size))
+    return student.to(memory_format=torch.channels_last).train()
+
+
+def _batches(sampler: Sampler, steps: int) -> Iterator[Batch]:
+    """Batches 0 .. steps - 1 in order, the next ones being drawn while one is learnt."""
+    with ThreadPoolExecutor(max_workers=1) as drawer:
+        waiting = [drawer.submit(sampler.draw, step) for step in range(min(BATCHES_AHEAD, steps))]
+        for step in range(steps):
+            if step + BATCHES_AHEAD < steps:
+                waiting.append(drawer.submit(sampler.draw, step + BATCHES_AHEAD))
+            yield waiting.pop(0).result()
