@@ -109,7 +109,12 @@ def read_events(root: Path, name: str, event_type: type[Event]) -> pa.Table:
     sealed = root / f"{name}.parquet"
     if sealed.exists():
         return read_parquet(sealed, schema)
-    parts = [read_parquet(path, schema) for path in _part_paths(root / name)]
+    try:
+        parts = [read_parquet(path, schema) for path in _part_paths(root / name)]
+    except RunFolderError:
+        if sealed.exists():  # the writer sealed the log while its parts were being read
+            return read_parquet(sealed, schema)
+        raise
     return _by_time(pa.concat_tables(parts)) if parts else schema.empty_table()
 
 

@@ -103,7 +103,6 @@ class Inference(Event):
     cloud_px: int
     clear_px_called_cloud: int
     cloud_px_called_cloud: int
-    mask_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
