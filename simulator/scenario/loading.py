@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def parse(source: Source) -> Scenario:
         scenario = Scenario.model_validate(source.values)
     except ValidationError as error:
         raise ScenarioError(explain(source, error)) from None
-    return scenario.in_folder(source.path.parent)
+    return scenario.read_from(replace(source, path=source.path.resolve()))
 
 
 def resolved_yaml(scenario: Scenario) -> str:

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_vali
 
 from simulator.ground.stations import catalogue
 from simulator.scenario.problems import UndefinedVariableError, rejected
+from simulator.scenario.source import Source
 from simulator.scenario.spacecraft import Fraction, Name, Satellite, Section
 
 SCHEMA_VERSION = 1
@@ -232,7 +233,7 @@ class Scenario(Section):
     scenes: Scenes
     faults: tuple[FaultSection, ...] = ()
 
-    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _source: Source = PrivateAttr(default_factory=lambda: Source(Path("scenario").resolve(), None))
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
@@ -266,13 +267,18 @@ class Scenario(Section):
     @property
     def folder(self) -> Path:
         """Folder of the scenario file: relative paths start there."""
-        return self._folder
+        return self._source.path.parent
 
-    def in_folder(self, folder: Path) -> Scenario:
-        """Return the same scenario with relative paths starting at `folder`."""
-        moved = self.model_copy()
-        moved._folder = folder.resolve()
-        return moved
+    @property
+    def source(self) -> Source:
+        """The file it was read from, with the place of every field."""
+        return self._source
+
+    def read_from(self, source: Source) -> Scenario:
+        """Return the same scenario, with paths and messages that refer to `source`."""
+        placed = self.model_copy()
+        placed._source = source
+        return placed
 
     def resolve(self, path: str) -> Path:
         """Return an absolute path: variables expanded, relative to the scenario file.
@@ -286,7 +292,22 @@ class Scenario(Section):
         undefined = re.search(r"\$(\w+|\{\w+\})", expanded)
         if undefined:
             raise UndefinedVariableError(undefined.group(1).strip("{}"), path)
-        return (self._folder / Path(expanded).expanduser()).resolve()
+        return (self.folder / Path(expanded).expanduser()).resolve()
+
+    def name_or_path(self, reference: str) -> str:
+        """Return a model or device as it is loaded: a bare name, or an absolute path.
+
+        Anything with a folder or a suffix (``cards/mine.yaml``, ``mine.onnx``) is a path relative
+        to the scenario file.
+        """
+        path = Path(reference)
+        is_path = path.suffix in (".yaml", ".yml", ".onnx") or len(path.parts) > 1
+        return str(self.resolve(reference)) if is_path else reference
+
+    def link_address(self, link: str) -> str:
+        """Return a payload link with the path of a replay made absolute."""
+        kind, _, path = link.partition(":")
+        return f"replay:{self.resolve(path)}" if kind == "replay" else link
 
     def scene_folders(self) -> tuple[Path, ...]:
         """Folders of the listed collections, without optional ones that do not exist."""

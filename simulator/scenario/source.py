@@ -14,7 +14,14 @@ from typing import Any
 
 import yaml
 
-from simulator.scenario.problems import FieldPath, Problem, ScenarioError, dotted, shown_path
+from simulator.scenario.problems import (
+    FieldPath,
+    Problem,
+    ScenarioError,
+    UndefinedVariableError,
+    dotted,
+    shown_path,
+)
 
 MAX_BYTES = 4_000_000
 """A scenario file larger than this is some other file."""
@@ -89,6 +96,15 @@ class Source:
         except LookupError:
             return ""
         return shortened(str(value)) if isinstance(value, (str, int, float, bool)) else ""
+
+
+def undefined_variable(source: Source, path: FieldPath, error: UndefinedVariableError) -> Problem:
+    """Make the problem of a path whose environment variable is not set."""
+    return source.problem(
+        path,
+        f"the environment variable {error.variable} is not set",
+        f"set {error.variable}, or write the path without it",
+    )
 
 
 def shortened(text: str, limit: int = 60) -> str:

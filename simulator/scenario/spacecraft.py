@@ -22,7 +22,7 @@ Name = Annotated[
     ),
 ]
 
-LINK_PATTERN = r"^(inprocess|subprocess|tcp://[^\s/:]+:\d{1,5}|serial:///\S+|replay:.+)$"
+LINK_PATTERN = r"^(inprocess|subprocess|tcp://\S+:\d{1,5}|serial://\S+|replay:.+)$"
 
 
 class Section(BaseModel):
@@ -259,7 +259,7 @@ class Payload(Section):
     device: str = Field(min_length=1)
     """A profile in payload/devices by name, or the path of one."""
     link: str = Field(default="inprocess", pattern=LINK_PATTERN)
-    """inprocess | subprocess | tcp://host:port | serial:///dev/... | replay:PATH"""
+    """inprocess | subprocess | tcp://host:port | serial:///dev/...?baud=N | replay:PATH"""
     timing: Literal["declared", "measured"] = "declared"
     """declared: latency from the device profile (repeatable); measured: from the clock."""
     memory_limit_mib: float = Field(default=512, gt=0, le=1_048_576)

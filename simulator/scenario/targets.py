@@ -25,7 +25,7 @@ from simulator.scenario.problems import (
     nearest,
     shown_path,
 )
-from simulator.scenario.source import Source, read_source, shortened
+from simulator.scenario.source import Source, read_source, undefined_variable
 
 MAX_PRIORITY = 100.0
 
@@ -73,16 +73,9 @@ def load_targets(scenario: Scenario) -> tuple[Target, ...]:
     try:
         path = scenario.resolve(scenario.targets)
     except UndefinedVariableError as error:
-        raise ScenarioError(
-            [
-                Problem(
-                    field_path="targets",
-                    value=scenario.targets,
-                    reason=f"the environment variable {error.variable} is not set",
-                    remedy=f"set {error.variable}, or write the path without it",
-                )
-            ]
-        ) from None
+        raise ScenarioError([undefined_variable(scenario.source, ("targets",), error)]) from None
+    if not path.is_file():
+        raise ScenarioError([_missing(scenario.source, path)])
     frame_km = min(
         (satellite.imager.frame_km for satellite in scenario.satellites), key=lambda km: min(km)
     )
@@ -130,8 +123,6 @@ def read_targets(
 
 def _read_features(path: Path) -> list[Any]:
     """Read the list of features; raise `ScenarioError` when the file is no FeatureCollection."""
-    if not path.is_file():
-        raise ScenarioError([_missing(path)])
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -156,16 +147,15 @@ def _read_features(path: Path) -> list[Any]:
         raise ScenarioError(_placed(path, [refusal])) from None
 
 
-def _missing(path: Path) -> Problem:
+def _missing(source: Source, path: Path) -> Problem:
     beside = sorted(p.name for p in path.parent.glob("*.geojson")) if path.parent.is_dir() else []
     near = nearest(path.name, beside)
     remedy = f"did you mean {near}?" if near else "correct the path: it starts at the scenario file"
-    return Problem(
-        field_path="targets",
-        value=shortened(str(path)),
-        reason="no such file; a GeoJSON FeatureCollection of targets was expected",
-        allowed=", ".join(beside),
-        remedy=remedy,
+    return source.problem(
+        ("targets",),
+        f"there is no file {path}; a GeoJSON FeatureCollection of targets was expected",
+        remedy,
+        allowed=f"in that folder: {', '.join(beside)}" if beside else "",
     )
 
 

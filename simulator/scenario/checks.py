@@ -1,0 +1,211 @@
+"""Everything a scenario names is opened before anything is simulated.
+
+A file that is missing, an orbit that cannot be flown or a model that does not open is found here,
+with the line of the scenario that asked for it. Everything is checked, so that one look shows
+all there is to mend.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from payload.card import ModelCard, ModelError, load_card
+from payload.device import DeviceError, DeviceProfile, load_device
+from payload.frame import TILE_PX
+from payload.model import CloudModel
+from payload.scenes import SceneError, read_collection
+from simulator.geometry import Orbit, OrbitError
+from simulator.scenario.models import Scenario
+from simulator.scenario.orbits import orbit_of
+from simulator.scenario.problems import FieldPath, Problem, ScenarioError, UndefinedVariableError
+from simulator.scenario.source import undefined_variable
+from simulator.scenario.spacecraft import Payload, Satellite
+from simulator.scenario.targets import load_targets
+
+STALE_DAYS = 14.0
+"""SGP4 elements drift by one to three kilometres a day in low orbit (Vallado and Crawford 2008);
+older than this, pass times are off by seconds."""
+
+_JULIAN_DATE_OF_1970 = 2440587.5
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found in a scenario that can be flown.
+
+    Attributes
+    ----------
+    targets, scenes : int
+        How many there are.
+    notes : tuple of str
+        What may surprise: scenes left out, old elements, limits that keep the payload idle.
+    """
+
+    targets: int
+    scenes: int
+    notes: tuple[str, ...]
+
+
+class _Findings:
+    """Problems and notes, gathered while one thing after the other is opened."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+
+    @contextmanager
+    def at(self, *path: str | int) -> Iterator[None]:
+        """Turn what is refused inside the block into a problem of the field at `path`."""
+        try:
+            yield
+        except ScenarioError as error:
+            self.problems += error.problems
+        except UndefinedVariableError as error:
+            self.problems.append(undefined_variable(self.scenario.source, path, error))
+        except (OrbitError, ModelError, DeviceError, SceneError) as error:
+            self.add(path, str(error))
+
+    def add(self, path: FieldPath, message: str) -> None:
+        """Add a message of the form ``reason; remedy``."""
+        reason, _, remedy = message.rpartition("; ")
+        if not reason:
+            reason, remedy = message, f"correct {path[-1]}"
+        self.problems.append(self.scenario.source.problem(path, reason, remedy))
+
+
+def check_scenario(scenario: Scenario, *, pixels: bool = False) -> Check:
+    """Open everything a scenario names.
+
+    Parameters
+    ----------
+    pixels : bool
+        Read every scene whole and not just the manifests. It finds damaged GeoTIFFs and takes
+        seconds.
+
+    Raises
+    ------
+    ScenarioError
+        With every problem found.
+    """
+    findings = _Findings(scenario)
+    targets = 0
+    with findings.at("targets"):
+        targets = len(load_targets(scenario))
+    if scenario.weather.series is not None:
+        with findings.at("weather", "series"):
+            file = scenario.resolve(scenario.weather.series)
+            if not file.is_file():
+                findings.add(("weather", "series"), f"there is no file {file}; correct the path")
+    for index, satellite in enumerate(scenario.satellites):
+        _check_orbit(findings, index, satellite)
+        _check_payload(findings, index, satellite)
+    scenes = _check_scenes(findings, pixels=pixels)
+    if findings.problems:
+        raise ScenarioError(findings.problems)
+    return Check(targets=targets, scenes=scenes, notes=tuple(findings.notes))
+
+
+def _check_orbit(findings: _Findings, index: int, satellite: Satellite) -> None:
+    scenario = findings.scenario
+    path: FieldPath = ("satellites", index, "orbit", satellite.orbit.kind)
+    try:
+        orbit = orbit_of(scenario, satellite)
+        orbit.teme(np.linspace(0.0, scenario.duration_s, 100))
+    except OrbitError as error:
+        line = re.match(r"tle: line ([12])", str(error))
+        inline = line and isinstance(satellite.orbit.tle, tuple)
+        findings.add((*path, int(line[1]) - 1) if line and inline else path, str(error))
+    except UndefinedVariableError as error:
+        findings.problems.append(undefined_variable(scenario.source, path, error))
+    else:
+        if satellite.orbit.kind in ("tle", "omm"):
+            findings.notes += _age_notes(scenario, satellite, orbit)
+
+
+def _age_notes(scenario: Scenario, satellite: Satellite, orbit: Orbit) -> list[str]:
+    days = orbit.satrec.jdsatepoch + orbit.satrec.jdsatepochF - _JULIAN_DATE_OF_1970
+    elements = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=days)
+    age = max(abs(scenario.epoch - elements), abs(scenario.end - elements)) / timedelta(days=1)
+    if age <= STALE_DAYS:
+        return []
+    return [
+        f"{satellite.name}: the orbit's elements are of {elements:%Y-%m-%d}, {age:.0f} days from "
+        "the mission; SGP4 has drifted by kilometres then"
+    ]
+
+
+def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> None:
+    scenario, payload = findings.scenario, satellite.payload
+    path: FieldPath = ("satellites", index, "payload")
+    card: ModelCard | None = None
+    device: DeviceProfile | None = None
+    with findings.at(*path, "model"):
+        card = load_card(scenario.name_or_path(payload.model))
+        CloudModel(card)
+    with findings.at(*path, "device"):
+        device = load_device(scenario.name_or_path(payload.device))
+    if card and device:
+        with findings.at(*path, "device"):
+            findings.notes += _budget_notes(satellite, card, device)
+    with findings.at(*path, "link"):
+        kind, _, recording = scenario.link_address(payload.link).partition(":")
+        if kind == "replay" and not Path(recording).exists():
+            findings.add((*path, "link"), f"there is no recording {recording}; correct the path")
+
+
+def _budget_notes(satellite: Satellite, card: ModelCard, device: DeviceProfile) -> list[str]:
+    """Say which limit keeps the payload from ever finishing a frame."""
+    payload: Payload = satellite.payload
+    rows, columns = satellite.imager.frame_px
+    tiles = -(-rows // TILE_PX) * -(-columns // TILE_PX)
+    latency_s = device.latency_s(card, tiles)
+    memory_mib = card.peak_memory_mib or 0.0
+    notes = []
+    if device.active_power_w > payload.power_limit_w:
+        notes.append(
+            f"{device.name} draws {device.active_power_w:g} W, over power_limit_w "
+            f"{payload.power_limit_w:g}: no frame will be processed"
+        )
+    if memory_mib > min(payload.memory_limit_mib, device.memory_mib):
+        notes.append(
+            f"{card.name} needs {memory_mib:.0f} MiB, over memory_limit_mib "
+            f"{payload.memory_limit_mib:g} or the device's {device.memory_mib:g}: "
+            "no frame will be processed"
+        )
+    if payload.timing == "declared" and latency_s > payload.frame_deadline_s:
+        notes.append(
+            f"a frame takes {latency_s:.1f} s on {device.name}, over frame_deadline_s "
+            f"{payload.frame_deadline_s:g}: every frame misses it"
+        )
+    return [f"{satellite.name}: {note}" for note in notes]
+
+
+def _check_scenes(findings: _Findings, *, pixels: bool) -> int:
+    """Open every listed collection; return the number of scenes."""
+    scenario = findings.scenario
+    missing = scenario.missing_collections()
+    findings.notes += [f"optional scenes left out: {path} does not exist here" for path in missing]
+    count = 0
+    for index, listed in enumerate(scenario.scenes.collections):
+        if listed.path in missing:
+            continue
+        with findings.at("scenes", "collections", index):
+            collection = read_collection(scenario.resolve(listed.path))
+            count += len(collection)
+            for scene in collection if pixels else ():
+                scene.reflectance()
+                scene.truth()
+    if not count and len(missing) == len(scenario.scenes.collections):
+        findings.add(
+            ("scenes", "collections"),
+            "every collection is optional and missing, so no scene is left; list one that exists",
+        )
+    return count
