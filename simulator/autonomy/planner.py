@@ -204,9 +204,7 @@ def planned(opportunity: Opportunity, capture_s: float) -> PlannedCapture:
     )
 
 
-def _place(
-    problem: PlanningProblem, ordered: Iterable[Opportunity]
-) -> tuple[PlannedCapture, ...]:
+def _place(problem: PlanningProblem, ordered: Iterable[Opportunity]) -> tuple[PlannedCapture, ...]:
     schedule, placed = Schedule(problem), set[str]()
     for opportunity in ordered:
         if opportunity.target not in placed and schedule.insert(opportunity):
@@ -222,9 +220,7 @@ class GreedyPlanner:
         """See `Planner`."""
         return _place(
             problem,
-            sorted(
-                problem.opportunities, key=lambda o: (-o.value, o.access.closest_s, o.target)
-            ),
+            sorted(problem.opportunities, key=lambda o: (-o.value, o.access.closest_s, o.target)),
         )
 
 
@@ -238,3 +234,10 @@ class FifoPlanner:
             problem,
             sorted(problem.opportunities, key=lambda o: (o.earliest_s, o.target)),
         )
+
+
+PLANNERS: dict[str, type[FifoPlanner] | type[GreedyPlanner]] = {
+    "fifo": FifoPlanner,
+    "greedy": GreedyPlanner,
+}
+"""Planners by their name in a scenario."""

@@ -54,7 +54,10 @@ class Detection:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What happens to a frame: `action` is ``keep``, ``prune``, ``drop`` or ``keep_unprocessed``."""
+    """What happens to a frame.
+
+    `action` is ``keep``, ``prune``, ``drop``, ``keep_unprocessed`` or ``overflow``.
+    """
 
     action: str
     kept_blocks: tuple[int, ...]
@@ -146,9 +149,9 @@ def total(counts: tuple[PixelCount, ...], blocks: tuple[int, ...]) -> PixelCount
     )
 
 
-def needs_another_look(cover: float, limits: Thresholds) -> bool:
-    """Whether a frame of this cover leaves its target unsatisfied."""
-    return cover >= limits.target_cloud_fraction
+def satisfies(cover: float, limit: float) -> bool:
+    """Whether a frame of this cover satisfies a target with this limit."""
+    return cover < limit
 
 
 def rank(

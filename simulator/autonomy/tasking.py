@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from simulator.scenario import Target
+from simulator.scenario.targets import Target
 
 
 @dataclass(frozen=True)

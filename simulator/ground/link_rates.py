@@ -106,9 +106,13 @@ def _rate(radio: Radio, elevation_deg: float, range_km: float) -> tuple[float, s
         return radio.rate_mbps, ""
     if radio.modcod is not None:
         usable = [row for row in radio.modcod if row.min_elevation_deg <= elevation_deg]
-        return (usable[-1].rate_mbps, f">= {usable[-1].min_elevation_deg:g} deg") if usable else (
-            0.0,
-            "below the table",
+        return (
+            (usable[-1].rate_mbps, f">= {usable[-1].min_elevation_deg:g} deg")
+            if usable
+            else (
+                0.0,
+                "below the table",
+            )
         )
     if radio.link_budget is None:
         raise ValueError("radio: none of rate_mbps, modcod and link_budget is given")

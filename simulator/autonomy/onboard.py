@@ -1,0 +1,206 @@
+"""The on-board planner: tasks, forecast and plan of one satellite, and why the plan changed.
+
+It holds which targets are still wanted, turns their accesses into opportunities valued under the
+forecast last uplinked, asks a `Planner` for a plan, and reports each difference from the plan
+before as a `PlanChange` with its trigger. A capture the satellite has begun to slew for is
+committed: planning starts after it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from simulator.autonomy.planner import (
+    CaptureLimit,
+    Opportunity,
+    PlannedCapture,
+    Planner,
+    PlanningProblem,
+)
+from simulator.autonomy.tasking import Task
+from simulator.geometry import Access
+from simulator.spacecraft.attitude import Agility, Attitude
+
+HORIZON_S = 24 * 3600.0
+"""Planning horizon; a forecast knows little beyond it."""
+
+CLOUDY_FORECAST = 0.9
+"""An access forecast cloudier than this is left for a later one, if there is a later one."""
+
+PATIENCE_PER_DAY = 0.85
+"""Value of a capture one day from now, relative to the same capture now."""
+
+Forecast = Callable[[Sequence[tuple[str, float]], float], Sequence[float]]
+"""``forecast([(target, t_s), ...], issued_s) -> cover``."""
+
+
+@dataclass(frozen=True)
+class PlanChange:
+    """One difference between two plans."""
+
+    change: str
+    trigger: str
+    capture: PlannedCapture
+    planned_captures: int
+    reason: str
+
+
+class OnboardPlanner:
+    """Tasks and plan of one satellite.
+
+    Parameters
+    ----------
+    tasks : mapping of str to Task
+        By target name.
+    accesses : sequence of Access
+        Of these targets, by start.
+    planner : Planner
+    forecast : callable
+        See `Forecast`.
+    agility : Agility
+    exposure_s : float
+        Time an exposure blocks pointing.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task],
+        accesses: Sequence[Access],
+        planner: Planner,
+        forecast: Forecast,
+        agility: Agility,
+        exposure_s: float,
+    ) -> None:
+        self.tasks = dict(tasks)
+        self.plan: tuple[PlannedCapture, ...] = ()
+        self._planner, self._forecast = planner, forecast
+        self._agility, self._exposure_s = agility, exposure_s
+        self._accesses = [a for a in accesses if a.target in tasks]
+        self._starts = [a.start_s for a in self._accesses]
+        longest_s = max((a.end_s - a.start_s for a in self._accesses), default=0.0)
+        self._longest_access_s = longest_s
+        self._last_start_s = {a.target: a.start_s for a in self._accesses}
+        self._issued_s = 0.0
+        self._cover: dict[tuple[str, float], float] = {}
+
+    def new_forecast(self, issued_s: float) -> None:
+        """A forecast issued at `issued_s` came up; older ones are forgotten."""
+        self._issued_s = issued_s
+        self._cover.clear()
+
+    def replan(
+        self,
+        trigger: str,
+        *,
+        free_s: float,
+        not_before_s: float,
+        attitude: Attitude,
+        limits: Sequence[CaptureLimit] = (),
+    ) -> list[PlanChange]:
+        """Make the plan anew and say what changed.
+
+        Parameters
+        ----------
+        trigger : str
+            Why the plan is made anew.
+        free_s : float
+            When the satellite may start to slew from `attitude`.
+        not_before_s : float
+            Earliest exposure (the imager has to warm up).
+        limits : sequence of CaptureLimit
+            What power and storage allow.
+        """
+        opportunities = self.opportunities(not_before_s)
+        before = self.plan
+        self.plan = self._planner.plan(
+            PlanningProblem(
+                opportunities, free_s, attitude, self._agility, self._exposure_s, limits
+            )
+        )
+        return self._differences(before, trigger, opportunities)
+
+    def commit(self, capture: PlannedCapture) -> None:
+        """The satellite turns to this capture now: it leaves the plan, its task closes."""
+        self.plan = tuple(c for c in self.plan if c is not capture)
+        self.tasks[capture.target] = replace(self.tasks[capture.target], open=False)
+
+    def give_up(self, capture: PlannedCapture) -> None:
+        """A committed capture could not be taken: its task is open again."""
+        self.tasks[capture.target] = replace(self.tasks[capture.target], open=True)
+
+    def opportunities(self, free_s: float) -> list[Opportunity]:
+        """Accesses of open tasks within the horizon that are worth a capture."""
+        candidates = []
+        first = bisect_left(self._starts, free_s - self._longest_access_s)
+        last = bisect_left(self._starts, free_s + HORIZON_S)
+        for access in self._accesses[first:last]:
+            task = self.tasks[access.target]
+            latest_s = access.end_s
+            if task.deadline_s is not None:
+                latest_s = min(latest_s, task.deadline_s)
+            if task.open and latest_s > free_s and latest_s >= access.start_s:
+                candidates.append((access, task, max(access.start_s, free_s), latest_s))
+        covers = self._covers([access for access, *_ in candidates])
+        return [
+            Opportunity(
+                access.target,
+                access,
+                earliest_s,
+                latest_s,
+                expected_value(task, cover, earliest_s - free_s),
+                cover,
+            )
+            for (access, task, earliest_s, latest_s), cover in zip(candidates, covers, strict=True)
+            if cover <= CLOUDY_FORECAST or access.start_s >= self._last_chance_s(task)
+        ]
+
+    def _last_chance_s(self, task: Task) -> float:
+        """Start of the last access of the task's target before its deadline."""
+        last_s = self._last_start_s[task.target.name]
+        if task.deadline_s is None or last_s <= task.deadline_s:
+            return last_s
+        return task.deadline_s - HORIZON_S
+
+    def _covers(self, accesses: Sequence[Access]) -> list[float]:
+        """Forecast cover of each access, asked once per forecast."""
+        missing = [a for a in accesses if (a.target, a.start_s) not in self._cover]
+        if missing:
+            asked = [(a.target, a.closest_s) for a in missing]
+            for access, cover in zip(missing, self._forecast(asked, self._issued_s), strict=True):
+                self._cover[(access.target, access.start_s)] = float(cover)
+        return [self._cover[(a.target, a.start_s)] for a in accesses]
+
+    def _differences(
+        self, before: Sequence[PlannedCapture], trigger: str, offered: Sequence[Opportunity]
+    ) -> list[PlanChange]:
+        old = {(c.target, c.access_start_s): c for c in before}
+        new = {(c.target, c.access_start_s): c for c in self.plan}
+        targets = {c.target for c in self.plan}
+        possible = {(o.target, o.access.start_s) for o in offered}
+        changes = []
+        for key, capture in old.items():
+            if key not in new:
+                if not self.tasks[capture.target].open:
+                    reason = "no longer wanted"
+                elif capture.target in targets:
+                    reason = "moved to a better access"
+                elif key not in possible:
+                    reason = "the access is over, or forecast too cloudy"
+                else:
+                    reason = "gave way to captures of more value, or to power and storage"
+                changes.append(PlanChange("remove", trigger, capture, len(new), reason))
+        for key, capture in new.items():
+            if key not in old:
+                task = self.tasks[capture.target]
+                wanted = "reacquisition" if task.reacquisition else "first image"
+                reason = f"{wanted}; forecast cover {capture.forecast_cover:.2f}"
+                changes.append(PlanChange("add", trigger, capture, len(new), reason))
+        return changes
+
+
+def expected_value(task: Task, forecast_cover: float, lead_s: float) -> float:
+    """Priority x forecast clear fraction, less for what lies farther ahead."""
+    patience: float = PATIENCE_PER_DAY ** (max(lead_s, 0.0) / 86400.0)
+    return task.target.priority * (1.0 - forecast_cover) * patience

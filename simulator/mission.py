@@ -1,0 +1,403 @@
+"""A mission from scenario to run folder. Read this first, top to bottom.
+
+`run_mission` does five things: it computes the geometry of every satellite, opens the payloads and
+the scenes, wires satellites and ground together, lets SimPy run from event to event, and leaves a
+run folder whose metrics are computed from its events alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import simpy
+from numpy.typing import NDArray
+
+from payload.card import load_card
+from payload.device import device_paths
+from payload.frame import PayloadLink
+from payload.link import open_link
+from payload.scenes import read_collection
+from simulator.autonomy.onboard import OnboardPlanner
+from simulator.autonomy.planner import PLANNERS
+from simulator.autonomy.policies import POLICIES, Thresholds
+from simulator.autonomy.tasking import Task
+from simulator.environment.pixels import CapturedPixels, SceneLibrary
+from simulator.environment.weather import Weather
+from simulator.ground.operations import GroundOperations
+from simulator.scenario import PayloadOutage, Scenario, resolved_yaml
+from simulator.scenario import Satellite as SatelliteSection
+from simulator.scenario.targets import Target, load_targets
+from simulator.spacecraft.attitude import Agility
+from simulator.spacecraft.computer import Outage
+from simulator.spacecraft.flight import Flight, fly
+from simulator.spacecraft.frame_path import FramePolicy, PictureBook
+from simulator.spacecraft.imaging import exposure_s
+from simulator.spacecraft.satellite import Rules, Satellite
+from simulator.telemetry.events import Eclipse, HostRun
+from simulator.telemetry.manifest import new_manifest, run_folder_name
+from simulator.telemetry.metrics import compute_metrics
+from simulator.telemetry.run_folder import RunFolder, RunWriter
+
+Progress = Callable[[float, str], None]
+"""``progress(fraction, what)``: told as the mission goes on."""
+
+PROGRESS_STEPS = 200
+
+
+@dataclass(frozen=True)
+class World:
+    """What surrounds the spacecraft: targets, weather, pixels, and each satellite's geometry."""
+
+    targets: tuple[Target, ...]
+    weather: Weather
+    library: SceneLibrary
+    flights: dict[str, Flight]
+
+    def look(self, target: Target, t_s: float) -> tuple[float, CapturedPixels]:
+        """Weather cover at a target and the frame a camera would see."""
+        cover = self.weather.cover(target.name, target.latitude_deg, t_s)
+        pixels = self.library.pixels(target.name, target.surface, target.latitude_deg, t_s, cover)
+        return cover, pixels
+
+
+def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None = None) -> Path:
+    """Simulate a scenario and leave a run folder.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    out_dir : Path
+        Folder in which the run folder is made.
+    progress : callable, optional
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    ScenarioError, OrbitError, SceneError, ModelError, DeviceError, LinkError, RunFolderError
+        When something the scenario names cannot be used; nothing has been simulated then.
+    """
+    report = progress or _say_nothing
+    started = time.perf_counter()
+    report(0.0, "geometry")
+    world = build_world(scenario)
+    geometry_s = time.perf_counter() - started
+    with ExitStack() as stack:
+        links = _open_links(scenario, stack)
+        text = resolved_yaml(scenario)
+        manifest = new_manifest(
+            name=scenario.name,
+            seed=scenario.seed,
+            epoch=scenario.epoch.isoformat(),
+            duration_s=scenario.duration_s,
+            scenario_yaml=text,
+            models={link.describe().model: link.describe().model_sha256 for link in links.values()},
+            scenes=world.library.manifest_sha256(),
+        )
+        folder = out_dir / run_folder_name(manifest)
+        writer = stack.enter_context(RunWriter(folder, manifest=manifest))
+        _write_surroundings(writer, scenario, world, text)
+        simulate(scenario, world, links, writer, report)
+        total_s = time.perf_counter() - started
+        for phase, wall_s in (
+            ("geometry", geometry_s),
+            ("mission", total_s - geometry_s),
+            ("total", total_s),
+        ):
+            _write_host(writer, scenario.duration_s, phase, wall_s)
+        writer.seal()
+        metrics = compute_metrics(RunFolder.open(folder))
+        writer.complete(metrics.as_dict())
+    report(1.0, "done")
+    return folder
+
+
+def _say_nothing(fraction: float, what: str) -> None:
+    """Report no progress."""
+
+
+# 1. Geometry, weather and scenes -----------------------------------------------------------
+
+
+def build_world(scenario: Scenario) -> World:
+    """Everything that is fixed before the first event."""
+    targets = load_targets(scenario)
+    weather = Weather(
+        seed=scenario.seed,
+        epoch=scenario.epoch,
+        mean_cover=scenario.weather.mean_cover,
+        correlation_h=scenario.weather.correlation_h,
+        forecast_sigma_24h=scenario.weather.forecast_sigma_24h,
+        series_path=_series_path(scenario),
+    )
+    rows, columns = scenario.satellites[0].imager.frame_px
+    library = SceneLibrary(
+        [read_collection(folder) for folder in scenario.scene_folders()],
+        strategy=scenario.scenes.strategy,
+        frame_px=(rows, columns),
+        seed=scenario.seed,
+    )
+    flights = {s.name: fly(scenario, s, targets) for s in scenario.satellites}
+    return World(targets, weather, library, flights)
+
+
+def _series_path(scenario: Scenario) -> Path | None:
+    series = scenario.weather.series
+    return None if series is None else scenario.resolve(series)
+
+
+# 2. Payloads -------------------------------------------------------------------------------
+
+
+def _open_links(scenario: Scenario, stack: ExitStack) -> dict[str, PayloadLink]:
+    """One payload per satellite, where the policy has a model on board."""
+    if POLICIES[scenario.autonomy.policy].detector != "model":
+        return {}
+    links: dict[str, PayloadLink] = {}
+    for satellite in scenario.satellites:
+        payload = satellite.payload
+        link = open_link(
+            payload.link,
+            model=_named(scenario, payload.model),
+            device=_named(scenario, payload.device),
+            timing=payload.timing,
+            memory_limit_mib=payload.memory_limit_mib,
+            power_limit_w=payload.power_limit_w,
+        )
+        stack.callback(link.close)
+        links[satellite.name] = link
+    return links
+
+
+def _named(scenario: Scenario, name_or_path: str) -> str:
+    """A name stays a name; a path is taken relative to the scenario file."""
+    path = scenario.resolve(name_or_path)
+    return str(path) if path.is_file() else name_or_path
+
+
+# 3. The simulation -------------------------------------------------------------------------
+
+
+def simulate(
+    scenario: Scenario,
+    world: World,
+    links: dict[str, PayloadLink],
+    writer: RunWriter,
+    report: Progress,
+) -> None:
+    """Wire satellites and ground together and run them to the end of the mission."""
+    env = simpy.Environment()
+    policy = _policy(scenario)
+    ground = GroundOperations(
+        policy.traits,
+        scenario.ground.processing_delay_h * 3600.0,
+        scenario.autonomy.max_attempts,
+        writer.write,
+    )
+    antennas = {
+        station.name: simpy.Resource(env, capacity=station.antennas)
+        for station in scenario.ground.stations
+    }
+    assigned = assign_targets(world)
+    satellites = [
+        Satellite(
+            env,
+            section,
+            world.flights[section.name],
+            Rules(policy, scenario.autonomy.max_attempts, scenario.duration_s),
+            _planner(scenario, section, world, assigned[section.name]),
+            ground,
+            links.get(section.name),
+            antennas,
+            _outages(scenario, section.name),
+            pixels=world.look,
+            pictures=_pictures(writer),
+            log=writer.write,
+        )
+        for section in scenario.satellites
+    ]
+    for section in scenario.satellites:
+        _write_eclipses(writer, section.name, world.flights[section.name])
+    for satellite in satellites:
+        satellite.start()
+    for step in range(1, PROGRESS_STEPS + 1):
+        until_s = scenario.duration_s * step / PROGRESS_STEPS
+        env.run(until=until_s)
+        report(step / PROGRESS_STEPS, f"day {until_s / 86400.0:.1f}")
+    while env.peek() <= scenario.duration_s:  # `run` stops short of what happens at the very end
+        env.step()
+    for satellite in satellites:
+        satellite.finish()
+
+
+def _policy(scenario: Scenario) -> FramePolicy:
+    autonomy = scenario.autonomy
+    return FramePolicy(
+        autonomy.policy,
+        POLICIES[autonomy.policy],
+        Thresholds(
+            autonomy.max_cloud_fraction,
+            autonomy.block_cloud_fraction,
+            autonomy.target_cloud_fraction,
+        ),
+    )
+
+
+def assign_targets(world: World) -> dict[str, tuple[Target, ...]]:
+    """Give each target to the satellite that sees it first; ties go to the one with fewer."""
+    assigned: dict[str, list[Target]] = {name: [] for name in world.flights}
+    first_s: dict[str, dict[str, float]] = {}
+    for name, flight in world.flights.items():
+        for access in reversed(flight.accesses):
+            first_s.setdefault(access.target, {})[name] = access.start_s
+    for target in world.targets:
+        seen = first_s.get(target.name, {})
+        name = min(world.flights, key=lambda n: (seen.get(n, float("inf")), len(assigned[n]), n))
+        assigned[name].append(target)
+    return {name: tuple(targets) for name, targets in assigned.items()}
+
+
+def _planner(
+    scenario: Scenario, section: SatelliteSection, world: World, targets: Sequence[Target]
+) -> OnboardPlanner:
+    latitude_deg = {target.name: target.latitude_deg for target in targets}
+
+    def forecast(asked: Sequence[tuple[str, float]], issued_s: float) -> Sequence[float]:
+        covers = world.weather.forecast_many(
+            [name for name, _ in asked],
+            [latitude_deg[name] for name, _ in asked],
+            [t_s for _, t_s in asked],
+            issued_s,
+        )
+        return [float(cover) for cover in covers]
+
+    return OnboardPlanner(
+        {
+            target.name: Task(
+                target, None if target.deadline_h is None else target.deadline_h * 3600.0
+            )
+            for target in targets
+        },
+        world.flights[section.name].accesses,
+        PLANNERS[scenario.autonomy.planner](),
+        forecast,
+        Agility(section.agility.slew_rate_deg_s, section.agility.settle_s),
+        exposure_s(section.imager),
+    )
+
+
+def _outages(scenario: Scenario, satellite: str) -> tuple[Outage, ...]:
+    return tuple(
+        Outage(fault.from_h * 3600.0, fault.to_h * 3600.0)
+        for fault in scenario.faults
+        if isinstance(fault, PayloadOutage) and fault.satellite in (None, satellite)
+    )
+
+
+# 4. The run folder -------------------------------------------------------------------------
+
+
+def _write_surroundings(
+    writer: RunWriter, scenario: Scenario, world: World, scenario_text: str
+) -> None:
+    """Everything a reader needs beside the events."""
+    writer.write_text("scenario.yaml", scenario_text)
+    writer.write_text("targets.geojson", _geojson(_target_feature(t) for t in world.targets))
+    writer.write_text(
+        "stations.geojson",
+        _geojson(
+            _point(
+                station.longitude_deg,
+                station.latitude_deg,
+                name=station.name,
+                altitude_m=station.altitude_m,
+                min_elevation_deg=scenario.ground.mask_deg(station),
+                antennas=station.antennas,
+            )
+            for station in scenario.ground.stations
+        ),
+    )
+    tracks = [(name, flight.track) for name, flight in world.flights.items()]
+    writer.write_track(
+        {
+            "t_s": np.concatenate([track.t_s for _, track in tracks]),
+            "satellite": np.concatenate([np.full(len(track.t_s), name) for name, track in tracks]),
+            "latitude_deg": np.concatenate([track.latitude_deg for _, track in tracks]),
+            "longitude_deg": np.concatenate([track.longitude_deg for _, track in tracks]),
+            "altitude_km": np.concatenate([track.altitude_km for _, track in tracks]),
+        }
+    )
+    for satellite in scenario.satellites:
+        card = load_card(_named(scenario, satellite.payload.model))
+        writer.write_card(card.folder / f"{card.name}.yaml")
+        device = _named(scenario, satellite.payload.device)
+        writer.write_card(device_paths().get(device, Path(device)))
+
+
+def _point(longitude_deg: float, latitude_deg: float, **properties: object) -> dict[str, object]:
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [longitude_deg, latitude_deg]},
+        "properties": properties,
+    }
+
+
+def _target_feature(target: Target) -> dict[str, object]:
+    return _point(
+        target.longitude_deg,
+        target.latitude_deg,
+        name=target.name,
+        priority=target.priority,
+        deadline_h=target.deadline_h,
+        surface=target.surface,
+        max_cloud_fraction=target.max_cloud_fraction,
+    )
+
+
+def _geojson(features: Iterable[dict[str, object]]) -> str:
+    return json.dumps({"type": "FeatureCollection", "features": list(features)}, indent=1) + "\n"
+
+
+def _write_eclipses(writer: RunWriter, satellite: str, flight: Flight) -> None:
+    for shadow in flight.shadows:
+        writer.write(
+            Eclipse(
+                t_s=shadow.start_s,
+                satellite=satellite,
+                start_s=shadow.start_s,
+                end_s=shadow.end_s,
+                kind=shadow.kind,
+            )
+        )
+
+
+def _pictures(writer: RunWriter) -> PictureBook:
+    def keep(pixels: CapturedPixels, mask: NDArray[np.uint8] | None, mask_sha256: str) -> None:
+        writer.write_capture_images(
+            reflectance=pixels.reflectance,
+            truth=pixels.truth,
+            frame_sha256=pixels.frame_sha256,
+            truth_sha256=pixels.truth_sha256,
+            mask=mask,
+            mask_sha256=mask_sha256,
+        )
+
+    return keep
+
+
+def _write_host(writer: RunWriter, t_s: float, phase: str, wall_s: float) -> None:
+    rss_mib = psutil.Process().memory_info().rss / 2**20
+    writer.write(HostRun(t_s=t_s, satellite="", phase=phase, wall_s=wall_s, rss_mib=rss_mib))
+
+
+__all__ = ["Progress", "World", "build_world", "run_mission", "simulate"]

@@ -1,0 +1,90 @@
+"""A satellite's geometry over the mission: computed once, before anything is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from simulator.geometry import (
+    Access,
+    GenerationProfile,
+    Orbit,
+    Shadow,
+    Track,
+    accesses,
+    generation_profile,
+    ground_track,
+    passes,
+    shadows,
+)
+from simulator.ground.link_rates import rate_profile
+from simulator.scenario import Satellite, Scenario, StationOutage
+from simulator.scenario.orbits import orbit_of
+from simulator.scenario.targets import Target
+from simulator.spacecraft.radio import PlannedPass, usable_windows
+
+
+@dataclass(frozen=True)
+class Flight:
+    """What the orbit brings: track, shadow, generation, passes and accesses."""
+
+    orbit: Orbit
+    track: Track
+    shadows: tuple[Shadow, ...]
+    generation: GenerationProfile
+    passes: tuple[PlannedPass, ...]
+    accesses: tuple[Access, ...]
+
+    @property
+    def period_s(self) -> float:
+        """Nodal period of the orbit, s."""
+        return self.orbit.period_s
+
+
+def fly(scenario: Scenario, satellite: Satellite, targets: Sequence[Target]) -> Flight:
+    """Compute a satellite's geometry for the whole mission.
+
+    Raises
+    ------
+    OrbitError
+        When the orbit cannot be built or decays during the mission.
+    """
+    orbit = orbit_of(scenario, satellite)
+    duration_s = scenario.duration_s
+    imager = satellite.imager
+    return Flight(
+        orbit=orbit,
+        track=ground_track(orbit, duration_s),
+        shadows=tuple(shadows(orbit, duration_s)),
+        generation=generation_profile(orbit, duration_s, satellite.power.pointing),
+        passes=_planned_passes(scenario, satellite, orbit),
+        accesses=tuple(
+            accesses(
+                orbit,
+                [target.name for target in targets],
+                [target.latitude_deg for target in targets],
+                [target.longitude_deg for target in targets],
+                max_off_nadir_deg=imager.max_off_nadir_deg,
+                min_sun_elevation_deg=imager.min_sun_elevation_deg,
+                duration_s=duration_s,
+            )
+        ),
+    )
+
+
+def _planned_passes(
+    scenario: Scenario, satellite: Satellite, orbit: Orbit
+) -> tuple[PlannedPass, ...]:
+    """Passes over all stations by AOS, with rates and the windows that can be used."""
+    planned = []
+    for station in scenario.ground.stations:
+        outages_s = tuple(
+            (fault.from_h * 3600.0, fault.to_h * 3600.0)
+            for fault in scenario.faults
+            if isinstance(fault, StationOutage) and fault.station == station.name
+        )
+        mask_deg = scenario.ground.mask_deg(station)
+        for contact in passes(orbit, station, mask_deg, scenario.duration_s):
+            windows_s = usable_windows(contact, satellite.radio.acquisition_s, outages_s)
+            planned.append(PlannedPass(contact, rate_profile(satellite.radio, contact), windows_s))
+    return tuple(sorted(planned, key=lambda p: (p.contact.aos_s, p.contact.station)))

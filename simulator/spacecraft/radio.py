@@ -1,0 +1,225 @@
+"""The radio: what goes down in a pass, and in which order.
+
+Passes are served one after the other (one transmitter). In each, the antenna of the station is
+asked for - another satellite may have it - and then products are sent, best rank first; the order
+is looked at anew after each product, so that what was seen a moment ago counts. A pass that ends
+in mid-product keeps the rest for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import simpy
+
+from simulator.geometry import Pass as Contact
+from simulator.ground.link_rates import RateProfile
+from simulator.spacecraft.power import PowerSubsystem
+from simulator.spacecraft.storage import Storage
+from simulator.telemetry.events import Downlink, Event, Pass
+
+
+@dataclass
+class QueuedProduct:
+    """A product that waits for a pass; `rank` is higher for what goes first."""
+
+    product: str
+    capture: str
+    target: str
+    rank: float
+    remaining_bytes: int
+    on_air: bool = False
+
+
+@dataclass
+class DownlinkQueue:
+    """Products in the order of their rank; ties by name, so that runs repeat."""
+
+    products: dict[str, QueuedProduct] = field(default_factory=dict)
+
+    def add(self, product: QueuedProduct) -> None:
+        """Put a product into the queue."""
+        self.products[product.capture] = product
+
+    def remove(self, capture: str) -> None:
+        """Take a capture's product out (sent, or dropped)."""
+        del self.products[capture]
+
+    def first(self) -> QueuedProduct | None:
+        """The product to send next."""
+        return min(self.products.values(), key=lambda p: (-p.rank, p.product), default=None)
+
+    def last(self) -> QueuedProduct | None:
+        """The product that is missed least, of those not being sent at this moment."""
+        waiting = (p for p in self.products.values() if not p.on_air)
+        return max(waiting, key=lambda p: (-p.rank, p.product), default=None)
+
+
+@dataclass(frozen=True)
+class PlannedPass:
+    """A pass with its rate and the parts of it in which the link can be used.
+
+    Attributes
+    ----------
+    contact : Pass
+    rates : RateProfile
+    windows_s : tuple of (start, end)
+        The pass less acquisition and station outages, s.
+    """
+
+    contact: Contact
+    rates: RateProfile
+    windows_s: tuple[tuple[float, float], ...]
+
+    @property
+    def usable_s(self) -> float:
+        """Time in which data could flow, s."""
+        return sum(end - start for start, end in self.windows_s)
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What the usable windows could carry."""
+        return sum(self.rates.bytes_between(start, end) for start, end in self.windows_s)
+
+
+def usable_windows(
+    contact: Contact, acquisition_s: float, outages_s: tuple[tuple[float, float], ...]
+) -> tuple[tuple[float, float], ...]:
+    """The pass less `acquisition_s` at its start and less the outages."""
+    windows = [(contact.aos_s + acquisition_s, contact.los_s)]
+    for out_start, out_end in outages_s:
+        windows = [
+            piece
+            for start, end in windows
+            for piece in ((start, min(end, out_start)), (max(start, out_end), end))
+        ]
+    return tuple((start, end) for start, end in windows if end > start)
+
+
+class Radio:
+    """The downlink process of one satellite."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        satellite: str,
+        passes: tuple[PlannedPass, ...],
+        antennas: dict[str, simpy.Resource],
+        power: PowerSubsystem,
+        storage: Storage,
+        queue: DownlinkQueue,
+        *,
+        power_w: float,
+        log: Callable[[Event], None],
+        on_contact: Callable[[str], None],
+        on_delivered: Callable[[QueuedProduct], None],
+        on_los: Callable[[str], None],
+    ) -> None:
+        self._env, self._satellite, self._passes = env, satellite, passes
+        self._antennas, self._power, self._storage = antennas, power, storage
+        self._queue, self._power_w, self._log = queue, power_w, log
+        self._on_contact, self._on_delivered, self._on_los = on_contact, on_delivered, on_los
+        self._filled = env.event()
+
+    def enqueue(self, product: QueuedProduct) -> None:
+        """Add a product; a radio idle in a pass takes it up at once."""
+        self._queue.add(product)
+        self._filled.succeed()
+        self._filled = self._env.event()
+
+    def run(self) -> Generator[simpy.Event, None, None]:
+        """The process: pass after pass, by AOS."""
+        for planned in self._passes:
+            contact = planned.contact
+            yield self._env.timeout(max(contact.aos_s - self._env.now, 0.0))
+            transmit_s, sent_bytes, waited = yield from self._serve(planned)
+            yield self._env.timeout(max(contact.los_s - self._env.now, 0.0))
+            self._log(
+                Pass(
+                    t_s=contact.los_s,
+                    satellite=self._satellite,
+                    station=contact.station,
+                    aos_s=contact.aos_s,
+                    los_s=contact.los_s,
+                    max_elevation_deg=contact.max_elevation_deg,
+                    outcome=_outcome(planned, sent_bytes, waited),
+                    usable_s=planned.usable_s,
+                    transmit_s=transmit_s,
+                    capacity_bytes=planned.capacity_bytes,
+                    bytes=sent_bytes,
+                )
+            )
+            if planned.windows_s and not waited:
+                self._on_los(contact.station)
+
+    def _serve(self, planned: PlannedPass) -> Generator[simpy.Event, None, tuple[float, int, bool]]:
+        """Transmit in each window; returns seconds on air, bytes, and whether no antenna came."""
+        transmit_s, sent_bytes, waited = 0.0, 0, False
+        for start_s, end_s in planned.windows_s:
+            yield self._env.timeout(max(start_s - self._env.now, 0.0))
+            with self._antennas[planned.contact.station].request() as antenna:
+                yield antenna | self._env.timeout(max(end_s - self._env.now, 0.0))
+                if not antenna.triggered or self._env.now >= end_s:
+                    waited = sent_bytes == 0
+                    continue
+                waited = False
+                self._on_contact(planned.contact.station)
+                on_air_s, sent = yield from self._transmit(planned, end_s)
+                transmit_s, sent_bytes = transmit_s + on_air_s, sent_bytes + sent
+        return transmit_s, sent_bytes, waited
+
+    def _transmit(
+        self, planned: PlannedPass, end_s: float
+    ) -> Generator[simpy.Event, None, tuple[float, int]]:
+        on_air_s, sent_bytes = 0.0, 0
+        while self._env.now < end_s:
+            product = self._queue.first()
+            if product is None:
+                yield self._filled | self._env.timeout(end_s - self._env.now)
+                continue
+            start_s = self._env.now
+            stop_s, sent = planned.rates.send(product.remaining_bytes, start_s, end_s)
+            self._power.switch("radio", self._power_w, f"sending {product.product}")
+            product.on_air = True
+            yield self._env.timeout(stop_s - start_s)
+            product.on_air = False
+            on_air_s += self._env.now - start_s
+            sent_bytes += self._book(product, planned.contact.station, start_s, sent)
+        self._power.switch("radio", 0.0, "transmission ends")
+        return on_air_s, sent_bytes
+
+    def _book(self, product: QueuedProduct, station: str, start_s: float, sent: int) -> int:
+        """Book what was sent, and write it down."""
+        product.remaining_bytes -= sent
+        if sent == 0:
+            return 0
+        if product.remaining_bytes == 0:
+            self._queue.remove(product.capture)
+        self._storage.send(product.capture, sent)
+        self._log(
+            Downlink(
+                t_s=self._env.now,
+                satellite=self._satellite,
+                product=product.product,
+                capture=product.capture,
+                target=product.target,
+                station=station,
+                start_s=start_s,
+                end_s=self._env.now,
+                bytes=sent,
+                remaining_bytes=product.remaining_bytes,
+                complete=product.remaining_bytes == 0,
+            )
+        )
+        if product.remaining_bytes == 0:
+            self._on_delivered(product)
+        return sent
+
+
+def _outcome(planned: PlannedPass, sent_bytes: int, waited: bool) -> str:
+    if not planned.windows_s:
+        return "outage"
+    if waited:
+        return "no_antenna"
+    return "used" if sent_bytes else "idle"

@@ -1,0 +1,361 @@
+"""One satellite: its parts, wired together, and what a result means for its plan.
+
+The parts are the power subsystem, the imaging process, the payload computer, the frame path and
+the radio. The satellite is where they meet: it keeps the tasks, hears of every look at a target,
+and decides whether to look again - on board at once, or when the ground says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import simpy
+
+from payload.frame import PayloadLink
+from simulator.autonomy.onboard import OnboardPlanner, PlanChange
+from simulator.autonomy.outlook import energy_limits, storage_limits
+from simulator.autonomy.planner import CaptureLimit
+from simulator.autonomy.policies import satisfies
+from simulator.ground.operations import GroundOperations, Report, Tasking
+from simulator.scenario import Satellite as SatelliteSection
+from simulator.spacecraft.attitude import Agility
+from simulator.spacecraft.battery import (
+    SOLAR_CONSTANT_W_M2,
+    Battery,
+    BatteryState,
+    GenerationCurve,
+)
+from simulator.spacecraft.computer import (
+    ComputerLimits,
+    Job,
+    Outage,
+    Outcome,
+    PayloadComputer,
+)
+from simulator.spacecraft.flight import Flight
+from simulator.spacecraft.frame_path import (
+    FramePath,
+    FramePolicy,
+    PictureBook,
+    PixelSource,
+    Taken,
+)
+from simulator.spacecraft.imaging import Exposure, ImagingProcess, exposure_s
+from simulator.spacecraft.power import PowerLimits, PowerSubsystem
+from simulator.spacecraft.radio import DownlinkQueue, QueuedProduct, Radio
+from simulator.spacecraft.storage import GIB, Movement, Storage
+from simulator.telemetry.events import Event, Plan
+from simulator.telemetry.events import Storage as StorageEvent
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the scenario fixes for every satellite's autonomy."""
+
+    policy: FramePolicy
+    max_attempts: int
+    duration_s: float
+
+
+class Satellite:
+    """See the module's docstring.
+
+    Parameters
+    ----------
+    env : simpy.Environment
+    section : SatelliteSection
+        The satellite's part of the scenario.
+    flight : Flight
+        Its geometry.
+    rules : Rules
+    planner : OnboardPlanner
+    ground : GroundOperations
+    link : PayloadLink or None
+        None for policies without a model on board.
+    antennas : dict of str to simpy.Resource
+        Antennas by station, shared by all satellites.
+    outages : tuple of Outage
+        Spans in which the payload is off.
+    pixels, pictures, log : callable
+        Weather and scenes, the pictures of captures, and the event log.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        section: SatelliteSection,
+        flight: Flight,
+        rules: Rules,
+        planner: OnboardPlanner,
+        ground: GroundOperations,
+        link: PayloadLink | None,
+        antennas: dict[str, simpy.Resource],
+        outages: tuple[Outage, ...],
+        *,
+        pixels: PixelSource,
+        pictures: PictureBook,
+        log: Callable[[Event], None],
+    ) -> None:
+        self._env, self.name, self._section = env, section.name, section
+        self._flight, self._rules, self.planner, self._ground = flight, rules, planner, ground
+        self._log = log
+        self._link = link
+        self.power = _power(env, section, flight, log)
+        self.storage = Storage(int(section.storage_gib * GIB), self._on_movement)
+        queue = DownlinkQueue()
+        self.imaging = ImagingProcess(
+            env,
+            section.imager,
+            Agility(section.agility.slew_rate_deg_s, section.agility.settle_s),
+            self.power,
+            planner,
+            capture_limits=self._capture_limits,
+            on_plan=self._on_plan,
+            on_exposure=self._on_exposure,
+        )
+        self.computer = (
+            None if link is None else self._payload_computer(link, section, flight, outages)
+        )
+        self.radio = Radio(
+            env,
+            self.name,
+            flight.passes,
+            antennas,
+            self.power,
+            self.storage,
+            queue,
+            power_w=section.radio.power_w,
+            log=log,
+            on_contact=self._on_contact,
+            on_delivered=self._on_delivered,
+            on_los=lambda _: ground.pass_ends(self.name, env.now),
+        )
+        self.frames = FramePath(
+            env,
+            self.name,
+            section.imager,
+            rules.policy,
+            self.storage,
+            queue,
+            pixels=pixels,
+            pictures=pictures,
+            desk=self,
+            to_payload=self._to_payload,
+            to_radio=self.radio.enqueue,
+            log=log,
+        )
+
+    def start(self) -> None:
+        """Start the processes; the order fixes what happens first at equal times."""
+        self.power.switch("bus", self._section.power.bus_load_w, "bus on")
+        self._env.process(self.power.run())
+        if self.computer is not None:
+            self._env.process(self.computer.run())
+        self._env.process(self.imaging.run())
+        self._env.process(self.radio.run())
+
+    def finish(self) -> None:
+        """Close the books: frames still queued on board stay unprocessed."""
+        for job in self.computer.pending() if self.computer else ():
+            self.frames.detected(Outcome(job, "mission_end", None, self._env.now, 0.0, 0.0))
+        self.power.finish()
+
+    # What a look at a target means --------------------------------------------------------
+
+    def looked(self, taken: Taken, cover: float | None) -> None:
+        """A frame was judged on board: perhaps look again, and tell the ground."""
+        if cover is None:
+            return
+        cloudy = not satisfies(cover, self._limit_of(taken))
+        if cloudy and self._rules.policy.traits.onboard_tasking:
+            self._look_again(taken.target.name, taken.attempt, "result")
+        self._report(taken, "telemetry", cover)
+
+    def lost(self, taken: Taken) -> None:
+        """A frame was lost for lack of storage: it has to be taken again."""
+        if self._rules.policy.traits.onboard_tasking:
+            self._look_again(taken.target.name, taken.attempt, "overflow")
+        self._report(taken, "overflow", 1.0)
+
+    def delivered(self, taken: Taken, not_clear: float) -> None:
+        """The ground has all of a product and can judge it at the end of the pass."""
+        self._report(taken, "downlink", not_clear)
+
+    def _look_again(self, target: str, attempt: int, trigger: str) -> None:
+        task = self.planner.tasks[target]
+        if task.attempts == attempt and task.may_reopen(self._rules.max_attempts, self._env.now):
+            self.planner.tasks[target] = task.reopened()
+            self.imaging.replan(trigger)
+
+    def _report(self, taken: Taken, source: str, cover: float) -> None:
+        limit = self._limit_of(taken)
+        self._ground.report(
+            Report(self.name, taken.capture, taken.target.name, taken.attempt, source, cover, limit)
+        )
+
+    def _limit_of(self, taken: Taken) -> float:
+        own = taken.target.max_cloud_fraction
+        return self._rules.policy.limits.target_cloud_fraction if own is None else own
+
+    # Callbacks of the parts -----------------------------------------------------------------
+
+    def _on_exposure(self, exposure: Exposure) -> None:
+        target = exposure.planned.target
+        task = self.planner.tasks[target]
+        self.planner.tasks[target] = task.imaged()
+        self.frames.expose(
+            exposure,
+            task.target,
+            task.deadline_s,
+            attempt=task.attempts + 1,
+            reacquisition=task.reacquisition,
+        )
+
+    def _to_payload(self, job: Job) -> None:
+        if self.computer is not None:
+            self.computer.submit(job)
+
+    def _on_delivered(self, product: QueuedProduct) -> None:
+        self.frames.delivered(product)
+
+    def _on_contact(self, station: str) -> None:
+        """The ground is in view: new tasking and a fresh forecast come up."""
+        tasking: tuple[Tasking, ...] = self._ground.contact(self.name, station, self._env.now)
+        self.planner.new_forecast(self._env.now)
+        for request in tasking:
+            task = self.planner.tasks[request.target]
+            if task.attempts == request.attempt and task.may_reopen(
+                self._rules.max_attempts, self._env.now
+            ):
+                self.planner.tasks[request.target] = task.reopened()
+        self.imaging.replan("uplink")
+
+    def _on_movement(self, movement: Movement) -> None:
+        storage = self.storage
+        self._log(
+            StorageEvent(
+                t_s=self._env.now,
+                satellite=self.name,
+                capacity_bytes=storage.capacity_bytes,
+                captured_bytes=storage.captured_bytes,
+                sent_bytes=storage.sent_bytes,
+                dropped_policy_bytes=storage.dropped_bytes["policy"],
+                dropped_overflow_bytes=storage.dropped_bytes["overflow"],
+                dropped_fault_bytes=storage.dropped_bytes["fault"],
+                stored_bytes=storage.stored_bytes,
+                queued_bytes=storage.queued_bytes,
+                capture=movement.capture,
+                change=movement.change,
+                delta_bytes=movement.delta_bytes,
+                reason=f"{movement.change.replace('_', ' by ', 1)}: {movement.capture}",
+            )
+        )
+
+    def _on_plan(self, change: PlanChange) -> None:
+        self._log(
+            Plan(
+                t_s=self._env.now,
+                satellite=self.name,
+                change=change.change,
+                trigger=change.trigger,
+                target=change.capture.target,
+                capture_s=change.capture.capture_s,
+                expected_value=change.capture.value,
+                forecast_cover=change.capture.forecast_cover,
+                planned_captures=change.planned_captures,
+                reason=change.reason,
+            )
+        )
+
+    # Limits ---------------------------------------------------------------------------------
+
+    def _capture_limits(self) -> tuple[CaptureLimit, ...]:
+        """What battery and storage allow for the next day."""
+        now_s, section = self._env.now, self._section
+        until_s = min(now_s + 86400.0, self._rules.duration_s)
+        if until_s <= now_s:
+            return ()
+        limits = energy_limits(
+            self.power.battery,
+            self.power.projected(),
+            base_load_w=section.power.bus_load_w + self._idle_w(),
+            capture_wh=self._capture_wh(),
+            floor_wh=self.power.limits.low_power_wh,
+            sunlight_changes_s=self.power.sunlight_changes_s,
+            until_s=until_s,
+        )
+        if self._rules.policy.traits.ranks_downlink:
+            return limits
+        return limits + storage_limits(
+            now_s=now_s,
+            free_bytes=self.storage.free_bytes,
+            frame_bytes=section.imager.frame_bytes,
+            passes=[
+                (p.contact.los_s, p.capacity_bytes)
+                for p in self._flight.passes
+                if now_s < p.contact.los_s
+            ],
+            until_s=until_s,
+        )
+
+    def _idle_w(self) -> float:
+        return 0.0 if self._link is None else self._link.describe().idle_power_w
+
+    def _capture_wh(self) -> float:
+        """Imager energy of one capture, and the payload's share: its limit spread over frames."""
+        imager = self._section.imager
+        imaging_wh = imager.power_w * (imager.warmup_s + exposure_s(imager)) / 3600.0
+        if self._link is None:
+            return imaging_wh
+        active_w = self._link.describe().active_power_w
+        longest_s = self._section.payload.frame_deadline_s
+        return imaging_wh + active_w * longest_s / 3600.0
+
+    def _payload_computer(
+        self,
+        link: PayloadLink,
+        section: SatelliteSection,
+        flight: Flight,
+        outages: tuple[Outage, ...],
+    ) -> PayloadComputer:
+        return PayloadComputer(
+            self._env,
+            self.name,
+            link,
+            self.power,
+            ComputerLimits(
+                section.payload.energy_limit_wh_per_orbit,
+                flight.period_s,
+                section.payload.frame_deadline_s,
+            ),
+            outages,
+            idle_power_w=link.describe().idle_power_w,
+            log=self._log,
+            on_outcome=lambda outcome: self.frames.detected(outcome),
+        )
+
+
+def _power(
+    env: simpy.Environment,
+    section: SatelliteSection,
+    flight: Flight,
+    log: Callable[[Event], None],
+) -> PowerSubsystem:
+    """The power subsystem at the start of the mission."""
+    power = section.power
+    nominal_w = SOLAR_CONSTANT_W_M2 * power.panel_area_m2 * power.panel_efficiency
+    curve = GenerationCurve(flight.generation.t_s, flight.generation.fraction * nominal_w)
+    changes = sorted({t for shadow in flight.shadows for t in (shadow.start_s, shadow.end_s)})
+    return PowerSubsystem(
+        env,
+        section.name,
+        Battery(power.battery_wh, curve),
+        BatteryState(0.0, power.battery_wh * power.initial_fraction),
+        PowerLimits(
+            power.battery_wh * power.low_power_fraction, power.battery_wh * power.recover_fraction
+        ),
+        tuple(t for t in changes if 0.0 < t < math.inf),
+        log,
+    )
