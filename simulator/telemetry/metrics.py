@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import yaml
 from scipy import stats
 
@@ -118,7 +119,7 @@ class Metrics:
     targets: int = _metric("", "targets of the mission")
     targets_satisfied: int = _metric("", "targets satisfied by the end")
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for ``metrics.json``."""
         return dataclasses.asdict(self)
 
@@ -185,8 +186,9 @@ _SCALARS: dict[str, str] = {
     ),
     "reacquisitions": "SELECT count(*) FROM capture WHERE reacquisition",
     "reacquisition_success_fraction": """
-        SELECT avg((clear_px > (1 - $target_cloud_fraction) * (clear_px + cloud_px))::INT)
-        FROM capture WHERE reacquisition""",
+        SELECT avg((1 - clear_px / (clear_px + cloud_px) < t.cloud_limit)::INT)
+        FROM capture c JOIN targets t ON t.name = c.target
+        WHERE reacquisition AND clear_px + cloud_px > 0""",
     "payload_energy_wh": "SELECT coalesce(sum(payload_wh), 0.0) FROM last_power",
     "payload_energy_share": "SELECT sum(payload_wh) / nullif(sum(consumed_wh), 0) FROM last_power",
     "battery_min_fraction": "SELECT min(charge_fraction) FROM power",
@@ -203,10 +205,8 @@ _SCALARS: dict[str, str] = {
     "storage_overflow_mib": """
         SELECT coalesce(sum(delta_bytes), 0) / 1048576 FROM storage
         WHERE change = 'dropped_overflow'""",
-    "deadline_misses": "SELECT count(*) FROM inference WHERE status = 'deadline'",
-    "payload_faults": (
-        "SELECT count(*) FROM fault WHERE component = 'payload' AND kind <> 'deadline'"
-    ),
+    "deadline_misses": "SELECT count(*) FROM inference WHERE status = 'deadline_missed'",
+    "payload_faults": "SELECT count(*) FROM fault WHERE component = 'payload'",
     "station_utilisation": "SELECT sum(transmit_s) / nullif(sum(usable_s), 0) FROM pass",
     "captures": "SELECT count(*) FROM capture",
     "frames_processed": "SELECT count(*) FROM inference WHERE status = 'ok'",
@@ -233,8 +233,8 @@ _BY_SURFACE: dict[str, str] = {
 }
 
 _SATISFIED = """
-    SELECT target, min(delivered_s) FROM delivered
-    WHERE clear_px > (1 - $target_cloud_fraction) * frame_px GROUP BY target"""
+    SELECT d.target, min(d.delivered_s) FROM delivered d JOIN targets t ON t.name = d.target
+    WHERE d.frame_px > 0 AND 1 - d.clear_px / d.frame_px < t.cloud_limit GROUP BY d.target"""
 
 
 def compute_metrics(run: RunFolder) -> Metrics:
@@ -253,13 +253,9 @@ def compute_metrics(run: RunFolder) -> Metrics:
     RunFolderError
         If a file of the run is missing or damaged.
     """
-    parameters = {
-        "target_cloud_fraction": float(
-            yaml.safe_load(run.scenario_yaml)["autonomy"]["target_cloud_fraction"]
-        ),
-        "horizon_s": run.horizon_s,
-    }
-    with _database(run) as database:
+    parameters = {"horizon_s": run.horizon_s}
+    limits = target_cloud_limits(run)
+    with _database(run, limits) as database:
         values: dict[str, Any] = {
             name: _query(database, sql, parameters)[0][0] for name, sql in _SCALARS.items()
         }
@@ -268,7 +264,7 @@ def compute_metrics(run: RunFolder) -> Metrics:
         satisfied_s = dict(_query(database, _SATISFIED, parameters))
         values["clear_km2_delivered"] = _clear_km2_delivered(run, database)
         values["real_time_factor"] = _real_time_factor(run, database)
-    targets = len(run.targets()["features"])
+    targets = len(limits)
     wait = time_to_clear(list(satisfied_s.values()), targets, run.horizon_s)
     energy_wh = values["payload_energy_wh"]
     return Metrics(
@@ -280,6 +276,16 @@ def compute_metrics(run: RunFolder) -> Metrics:
         clear_km2_per_wh=values["clear_km2_delivered"] / energy_wh if energy_wh else None,
         **values,
     )
+
+
+def target_cloud_limits(run: RunFolder) -> dict[str, float]:
+    """Cover below which each target is satisfied: its own, or that of the scenario."""
+    general = float(yaml.safe_load(run.scenario_yaml)["autonomy"]["target_cloud_fraction"])
+    limits = {}
+    for feature in run.targets()["features"]:
+        own = feature["properties"].get("max_cloud_fraction")
+        limits[feature["properties"]["name"]] = general if own is None else float(own)
+    return limits
 
 
 @dataclass(frozen=True)
@@ -322,8 +328,8 @@ def time_to_clear(satisfied_s: list[float], targets: int, horizon_s: float) -> W
     )
 
 
-def _database(run: RunFolder) -> duckdb.DuckDBPyConnection:
-    """An in-memory database with one table per event type.
+def _database(run: RunFolder, limits: Mapping[str, float]) -> duckdb.DuckDBPyConnection:
+    """An in-memory database with one table per event type, and the targets.
 
     One thread, because the order of summation decides the last bits of a float.
     """
@@ -332,6 +338,11 @@ def _database(run: RunFolder) -> duckdb.DuckDBPyConnection:
         database.register(name, run.events(name))
     for name in HOST_EVENT_TYPES:
         database.register(f"host_{name}", run.host_events(name))
+    names, cloud_limits = (
+        pa.array(list(limits), pa.string()),
+        pa.array(list(limits.values()), pa.float64()),
+    )
+    database.register("targets", pa.table({"name": names, "cloud_limit": cloud_limits}))
     power = run.events("power")
     database.register("power_rows", power.append_column("row", [np.arange(power.num_rows)]))
     database.execute(_VIEWS)

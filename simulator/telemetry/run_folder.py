@@ -48,7 +48,7 @@ from simulator.telemetry.manifest import (
     wall_clock,
 )
 
-TEXT_FILES = ("scenario.yaml", "targets.geojson", "stations.geojson")
+TEXT_FILES = ("scenario.yaml", "targets.geojson", "stations.geojson", "orbits.json")
 METRICS_NAME = "metrics.json"
 TRACK_NAME = "track.parquet"
 
@@ -101,7 +101,7 @@ class RunWriter:
             self._update_manifest()
 
     def write_text(self, name: str, text: str) -> None:
-        """Write ``scenario.yaml``, ``targets.geojson`` or ``stations.geojson``."""
+        """Write one of `TEXT_FILES`."""
         if name not in TEXT_FILES:
             raise RunFolderError(f"{name!r} is no file of a run; expected one of {TEXT_FILES}.")
         with self._writing(self.folder / name):
@@ -296,6 +296,10 @@ class RunFolder:
     def stations(self) -> dict[str, Any]:
         """The ground stations as a GeoJSON feature collection."""
         return self._json("stations.geojson")
+
+    def orbits(self) -> dict[str, dict[str, Any]]:
+        """Mean elements of each satellite, as fields of an OMM (`orbits_json`)."""
+        return self._json("orbits.json")
 
     def metrics(self) -> dict[str, Any]:
         """The metrics stored with the run. A run that is not complete has none."""

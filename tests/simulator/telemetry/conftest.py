@@ -417,7 +417,7 @@ def build_mini_run(folder: Path, *, eventful: bool = True) -> RunFolder:
                 ev.HostRun(t_s=DURATION_S, satellite="", phase="total", wall_s=2.0, rss_mib=300.0)
             )
         writer.seal()
-        writer.complete(compute_metrics(RunFolder.open(folder)).as_dict())
+        writer.complete(compute_metrics(RunFolder.open(folder)).to_dict())
     return RunFolder.open(folder)
 
 

@@ -107,7 +107,7 @@ def test_counts(metrics: Metrics) -> None:
 def test_every_metric_is_described_and_serialisable(metrics: Metrics) -> None:
     assert list(METRICS) == [field.name for field in fields(Metrics)]
     assert all(info.meaning for info in METRICS.values())
-    assert json.loads(json.dumps(metrics.as_dict(), allow_nan=False)) == metrics.as_dict()
+    assert json.loads(json.dumps(metrics.to_dict(), allow_nan=False)) == metrics.to_dict()
 
 
 def test_nothing_happened_gives_none_instead_of_a_ratio(
@@ -128,7 +128,7 @@ def test_nothing_happened_gives_none_instead_of_a_ratio(
         "real_time_factor",
     ):
         assert getattr(metrics, name) is None, name
-    json.dumps(metrics.as_dict(), allow_nan=False)
+    json.dumps(metrics.to_dict(), allow_nan=False)
 
 
 def test_union_of_frames_of_different_cells(mini_run: RunFolder) -> None:
