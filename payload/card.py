@@ -51,7 +51,9 @@ The format, with every field (those marked * must be given)::
       name: output                    # default cloud_probability
       channels: 3                     # how many the graph gives
       cloud_channels: [1]             # those that mean cloud; their probabilities are summed
-      activation: softmax             # softmax | sigmoid | none: what turns it into probability
+      activation: softmax             # softmax | sigmoid | argmax | none: what turns channels
+                                      # into probability; argmax: cloud where a cloud channel is
+                                      # the largest, graded by its lead over the best other one
       threshold: 0.5                  # probability that is mapped to the operating point 0.5
 """
 
@@ -74,6 +76,8 @@ MODELS_DIR = Path(__file__).parent / "models"
 """Where the committed models and their cards lie."""
 
 Precision = Literal["fp32", "int8"]
+Layout = Literal["NCHW", "NHWC"]
+Activation = Literal["softmax", "sigmoid", "argmax", "none"]
 
 
 class ModelError(ValueError):
@@ -97,7 +101,7 @@ class InputSpec:
     """How to feed the graph: x = (reflectance * scale + offset - mean) / std, per band."""
 
     name: str = "reflectance"
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    layout: Layout = "NCHW"
     bands: tuple[str, ...] = BANDS
     scale: float = 1.0
     offset: float = 0.0
@@ -113,7 +117,7 @@ class OutputSpec:
     name: str = "cloud_probability"
     channels: int = 1
     cloud_channels: tuple[int, ...] = (0,)
-    activation: Literal["softmax", "sigmoid", "none"] = "none"
+    activation: Activation = "none"
     threshold: float = 0.5
 
 
@@ -156,7 +160,7 @@ class ModelCard:
         ModelError
             The package is not installed, or the file is not there.
         """
-        folder = _package_folder(self) if self.package else self.folder
+        folder = package_folder(self.package, self.name) if self.package else self.folder
         path = folder / self.onnx
         if not path.is_file():
             raise ModelError(f"model {self.name!r}: the ONNX file {path} does not exist")
@@ -283,11 +287,28 @@ def save_card(card: ModelCard, path: str | Path) -> None:
     Path(path).write_text(text, encoding="utf-8")
 
 
-def _package_folder(card: ModelCard) -> Path:
-    spec = importlib.util.find_spec(card.package)
+def save_unless_same(card: ModelCard) -> None:
+    """Write a new card where none describes this very ONNX file.
+
+    A card that does keeps what has been measured of the file since.
+    """
+    path = card.folder / f"{card.name}.yaml"
+    if not path.is_file() or read_card(path).sha256 != card.sha256:
+        save_card(card, path)
+
+
+def package_folder(package: str, model: str) -> Path:
+    """Folder of an installed Python package, found without importing it.
+
+    Raises
+    ------
+    ModelError
+        It is not installed; `model` is who needs it.
+    """
+    spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            f"model {card.name!r}: its ONNX file ships in the Python package {card.package!r}, "
+            f"model {model!r}: its ONNX file ships in the Python package {package!r}, "
             f"which is not installed; install it with: pip install 'nephoscope[peers]'"
         )
     return Path(spec.submodule_search_locations[0])
@@ -331,7 +352,7 @@ def _read_input(fields: Fields | None) -> InputSpec:
             raise ModelError(f"{fields.where}: bands has {band!r}; {nearest(band, BANDS)}")
     spec = InputSpec(
         name=fields.text("name", house.name),
-        layout=cast("Literal['NCHW', 'NHWC']", fields.choice("layout", ("NCHW", "NHWC"), "NCHW")),
+        layout=cast("Layout", fields.choice("layout", ("NCHW", "NHWC"), house.layout)),
         bands=bands,
         scale=fields.number("scale", house.scale),
         offset=fields.number("offset", house.offset),
@@ -355,15 +376,12 @@ def _read_output(fields: Fields | None) -> OutputSpec:
     if fields is None:
         return OutputSpec()
     house = OutputSpec()
-    activations = ("softmax", "sigmoid", "none")
+    activations = ("softmax", "sigmoid", "argmax", "none")
     spec = OutputSpec(
         name=fields.text("name", house.name),
         channels=fields.count("channels", house.channels, minimum=1),
         cloud_channels=fields.counts("cloud_channels", house.cloud_channels),
-        activation=cast(
-            "Literal['softmax', 'sigmoid', 'none']",
-            fields.choice("activation", activations, house.activation),
-        ),
+        activation=cast("Activation", fields.choice("activation", activations, house.activation)),
         threshold=fields.number("threshold", house.threshold),
     )
     fields.finish()
@@ -371,6 +389,11 @@ def _read_output(fields: Fields | None) -> OutputSpec:
         raise ModelError(
             f"{fields.where}: cloud_channels is {list(spec.cloud_channels)}, expected at least "
             f"one channel between 0 and {spec.channels - 1}"
+        )
+    if spec.activation == "argmax" and len(set(spec.cloud_channels)) >= spec.channels:
+        raise ModelError(
+            f"{fields.where}: activation is 'argmax' but all {spec.channels} channels mean cloud, "
+            f"expected another one to hold them against"
         )
     if not 0 < spec.threshold < 1:
         raise ModelError(

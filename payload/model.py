@@ -258,15 +258,28 @@ def _feed(image: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]:
 
 def _read(raw: NDArray[np.float32], spec: OutputSpec) -> NDArray[np.float32]:
     """Cloud probability (h, w) from the graph's channels (c, h, w), 0.5 the operating point."""
-    if spec.activation == "softmax":
+    channels = list(spec.cloud_channels)
+    if spec.activation == "argmax":
+        others = [c for c in range(spec.channels) if c not in channels]
+        cloud = _sigmoid(raw[channels].max(axis=0) - raw[others].max(axis=0))
+    elif spec.activation == "softmax":
         exponent = np.exp(raw - raw.max(axis=0, keepdims=True))
-        raw = exponent / exponent.sum(axis=0, keepdims=True)
+        cloud = exponent[channels].sum(axis=0) / exponent.sum(axis=0)
     elif spec.activation == "sigmoid":
-        raw = np.float32(0.5) * (np.tanh(np.float32(0.5) * raw) + np.float32(1))
-    cloud = np.clip(raw[list(spec.cloud_channels)].sum(axis=0), 0, 1).astype(np.float32)
-    return cloud if spec.threshold == 0.5 else _recentre(cloud, spec.threshold)
+        cloud = _sigmoid(raw[channels]).sum(axis=0)
+    else:
+        cloud = raw[channels].sum(axis=0)
+    cloud = np.clip(cloud, 0, 1)
+    if spec.threshold != OutputSpec().threshold:
+        cloud = _recentre(cloud, spec.threshold)
+    return cloud.astype(np.float32)
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 / (1 + exp(-x)), by tanh so that nothing overflows."""
+    return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1))
 
 
 def _recentre(probability: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
     """Bend 0..1 by two straight lines so that `threshold` comes to lie at 0.5."""
-    return np.interp(probability, [0, threshold, 1], [0, 0.5, 1]).astype(np.float32)
+    return np.asarray(np.interp(probability, [0, threshold, 1], [0, 0.5, 1]))

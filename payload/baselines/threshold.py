@@ -20,7 +20,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from payload.card import MODELS_DIR, ModelCard, save_card
+from payload.card import MODELS_DIR, ModelCard, save_unless_same
 from payload.frame import BANDS
 from payload.model import file_sha256
 
@@ -107,12 +107,10 @@ def _value(name: str, channels: int) -> onnx.ValueInfoProto:
 
 
 def main(folder: Path = MODELS_DIR) -> None:
-    """Write `threshold.onnx`; write its card only where none describes this very file."""
+    """Write `threshold.onnx`, and its card where the file is another than the card's."""
     path = folder / "threshold.onnx"
     onnx.save(build(), path)
-    card = path.with_suffix(".yaml")
-    if not card.is_file() or file_sha256(path) not in card.read_text(encoding="utf-8"):
-        save_card(describe(path), card)
+    save_unless_same(describe(path))
 
 
 if __name__ == "__main__":
