@@ -1,0 +1,28 @@
+"""Two orbits that most tests of the geometry fly."""
+
+from __future__ import annotations
+
+import pytest
+from geometry_reference import EPOCH
+
+from simulator.geometry import Orbit
+
+
+@pytest.fixture(scope="session")
+def sun_synchronous() -> Orbit:
+    """510 km, node at 10:30."""
+    return Orbit.from_sun_synchronous(EPOCH, altitude_km=510.0, ltan_h=10.5)
+
+
+@pytest.fixture(scope="session")
+def inclined() -> Orbit:
+    """About 420 km at 51.6 deg, a little eccentric."""
+    return Orbit.from_keplerian(
+        EPOCH,
+        semi_major_axis_km=6798.0,
+        eccentricity=0.0007,
+        inclination_deg=51.64,
+        raan_deg=208.9,
+        arg_perigee_deg=70.0,
+        mean_anomaly_deg=25.3,
+    )
