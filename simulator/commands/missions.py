@@ -1,0 +1,235 @@
+"""Commands that fly missions and look at what they left: run, compare, validate, audit, ...
+
+Modules that take long to import are imported where they are used, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from simulator.commands import display
+
+if TYPE_CHECKING:
+    from simulator.scenario import Scenario
+
+OVERRIDES = {
+    "seed": "seed",
+    "model": "satellites.*.payload.model",
+    "device": "satellites.*.payload.device",
+    "policy": "autonomy.policy",
+    "planner": "autonomy.planner",
+    "link": "satellites.*.payload.link",
+}
+"""Options of ``run`` and the scenario fields they replace."""
+
+
+class CommandError(ValueError):
+    """A command that cannot be carried out as asked; a complete sentence with the remedy."""
+
+
+def load(scenario: str, options: Mapping[str, object]) -> Scenario:
+    """Load a scenario with the options of the command line in place of its fields.
+
+    Raises
+    ------
+    ScenarioError
+        With every problem found; a value that came from an option is said to.
+    """
+    from dataclasses import replace
+
+    from simulator.scenario import ScenarioError, load_scenario
+
+    overrides = {
+        OVERRIDES[option]: _from_here(value)
+        for option, value in options.items()
+        if value is not None
+    }
+    try:
+        return load_scenario(scenario, overrides)
+    except ScenarioError as error:
+        options_of = {f"override {field}": f"option --{name}" for name, field in OVERRIDES.items()}
+        raise ScenarioError(
+            [replace(p, file=options_of.get(p.file, p.file)) for p in error.problems]
+        ) from None
+
+
+def _from_here(value: object) -> object:
+    """Make a path given as an option absolute: it starts where the command is given."""
+    if not isinstance(value, str) or "://" in value:
+        return value
+    kind, colon, recording = value.partition(":")
+    if kind == "replay" and colon:
+        return f"replay:{Path(recording).expanduser().resolve()}"
+    path = Path(value).expanduser()
+    is_path = len(path.parts) > 1 or path.suffix in (".yaml", ".yml", ".onnx")
+    return str(path.resolve()) if is_path else value
+
+
+def run(
+    scenario: str, options: Mapping[str, object], *, out_dir: Path, as_json: bool, quiet: bool
+) -> int:
+    """Fly a mission, show its metrics and where the run folder is; return the exit code."""
+    flown = load(scenario, options)
+
+    from simulator.mission import run_mission
+    from simulator.scenario.checks import check_scenario
+
+    notes = check_scenario(flown).notes
+    if not quiet:
+        show_notes(notes)
+    try:
+        with display.progress_bar(shown=not (quiet or as_json)) as report:
+            folder = run_mission(flown, out_dir, progress=report)
+    except KeyboardInterrupt:
+        _say_interrupted(out_dir)
+        return 130
+    if quiet and not as_json:
+        print(folder)
+        return 0
+    _show_run(folder, out_dir, as_json=as_json)
+    return 0
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Print on stderr what may surprise."""
+    for note in notes:
+        display.err().print(f"[yellow]note:[/] {escape(note)}")
+
+
+def _say_interrupted(out_dir: Path) -> None:
+    from simulator.telemetry.runs import list_runs
+
+    stopped = [run for run in list_runs(out_dir) if run.state == "interrupted"]
+    where = f"What was simulated until then is in {stopped[0].path}." if stopped else ""
+    display.err().print(f"[yellow]Interrupted.[/] {escape(where)}", soft_wrap=True)
+
+
+def _show_run(folder: Path, out_dir: Path, *, as_json: bool) -> None:
+    values = show_metrics(folder, as_json=as_json)
+    if as_json:
+        display.print_json({"run": str(folder), "metrics": values})
+        return
+    console = display.out()
+    console.print()
+    console.print(f"run folder  {escape(str(folder))}", soft_wrap=True)
+    console.print(
+        f"go on with  [bold]nephoscope dashboard {escape(str(out_dir))}[/]", soft_wrap=True
+    )
+
+
+def show_metrics(folder: Path, *, as_json: bool) -> dict[str, Any]:
+    """Compute the metrics of a run folder; print them as a table unless they go to JSON."""
+    from simulator.telemetry.metrics import METRICS, compute_metrics
+    from simulator.telemetry.run_folder import RunFolder
+
+    opened = RunFolder.open(folder)
+    values = compute_metrics(opened).as_dict()
+    if not as_json:
+        manifest = opened.manifest
+        hours = f"{opened.horizon_s / 3600:g} of {manifest.duration_s / 3600:g} h"
+        title = f"{manifest.name}, seed {manifest.seed}, {manifest.state}, {hours}"
+        display.out().print(display.metrics_table(values, METRICS, title))
+    return values
+
+
+def metrics(folder: Path, *, as_json: bool) -> int:
+    """Show the metrics of a run folder; return the exit code."""
+    values = show_metrics(folder, as_json=as_json)
+    if as_json:
+        display.print_json({"run": str(folder), "metrics": values})
+    return 0
+
+
+def validate(scenario: str) -> int:
+    """Check a scenario and everything it names; return the exit code."""
+    from simulator.scenario.checks import check_scenario
+
+    loaded = load(scenario, {})
+    found = check_scenario(loaded, pixels=True)
+    show_notes(found.notes)
+    counts = {
+        "satellite": len(loaded.satellites),
+        "station": len(loaded.ground.stations),
+        "target": found.targets,
+        "scene": found.scenes,
+    }
+    listed = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for noun, count in counts.items())
+    display.out().print(
+        f"[green]valid[/]  {escape(loaded.name)}: {loaded.duration_h:g} h, {listed}"
+    )
+    return 0
+
+
+def schema() -> int:
+    """Print the JSON Schema of scenario files; return the exit code."""
+    from simulator.scenario.explain import json_schema
+
+    display.print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **json_schema()})
+    return 0
+
+
+def audit(folder: Path, *, as_json: bool) -> int:
+    """Audit a run folder; return 0 when everything agrees, else 1."""
+    from simulator.telemetry.audit import audit as audit_run
+    from simulator.telemetry.run_folder import RunFolder
+
+    report = audit_run(RunFolder.open(folder))
+    if as_json:
+        display.print_json({"run": str(folder), **report.to_dict()})
+    else:
+        display.out().print(report.text(), soft_wrap=True, markup=False)
+    return 0 if report.passed else 1
+
+
+def runs(folder: Path, *, as_json: bool) -> int:
+    """List the run folders below a folder; return the exit code."""
+    from simulator.telemetry.runs import list_runs
+
+    found = list_runs(folder)
+    if as_json:
+        display.print_json(
+            [
+                {
+                    "run": str(run.path),
+                    "state": run.state,
+                    "detail": run.detail,
+                    "scenario": run.manifest.name if run.manifest else None,
+                    "seed": run.manifest.seed if run.manifest else None,
+                    "started": run.manifest.created if run.manifest else None,
+                }
+                for run in found
+            ]
+        )
+    elif found:
+        display.out().print(display.runs_table(found))
+    else:
+        display.out().print(f"No run folder in {escape(str(folder))}.")
+    return 0
+
+
+def dashboard(folder: Path, *, port: int) -> int:
+    """Serve the dashboard on this machine until it is stopped; return the exit code."""
+    from simulator.telemetry.runs import list_runs
+
+    list_runs(folder)
+    package = find_spec("dashboard")
+    if package is None or package.origin is None or find_spec("streamlit") is None:
+        raise CommandError(
+            "The dashboard is not installed with this environment; run `pip install nephoscope`."
+        )
+    page = Path(package.origin).with_name("app.py")
+    command = [sys.executable, "-m", "streamlit", "run", str(page)]
+    command += ["--server.address", "127.0.0.1", "--server.port", str(port)]
+    command += ["--browser.gatherUsageStats", "false", "--", str(folder.resolve())]
+    try:
+        return subprocess.run(command, check=False, env=os.environ).returncode
+    except KeyboardInterrupt:
+        return 0
