@@ -39,6 +39,10 @@ ALL = "all"
 Counts = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
+Figure = Callable[[FloatArray, Counts, FloatArray], FloatArray]
+"""How often each patch was drawn (draws, patches), counts (patches, 4) and calibration bins
+(patches, 3, CALIBRATION_BINS) to one value per draw."""
+
 
 class EvaluationError(ValueError):
     """There is nothing to evaluate on; the message says what was looked for."""
@@ -249,7 +253,7 @@ def _group(patches: Sequence[PatchScore], label: str, collection: str, surface: 
 
 
 def _estimate(
-    figure: Callable[[FloatArray, FloatArray, FloatArray], FloatArray],
+    figure: Figure,
     counts: Counts,
     bins: FloatArray,
 ) -> Estimate:
@@ -265,10 +269,6 @@ def _estimate(
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(redrawn, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))
-
-
-# Each figure takes how often each patch was drawn (draws, patches), the counts (patches, 4) and
-# the calibration bins (patches, 3, CALIBRATION_BINS), and gives one value per draw.
 
 
 def _jaccard(drawn: FloatArray, counts: Counts, _bins: FloatArray) -> FloatArray:
@@ -311,18 +311,16 @@ def _calibration_error(drawn: FloatArray, _counts: Counts, bins: FloatArray) -> 
     return _ratio(np.abs(cloud - probability).sum(axis=1), pixels.sum(axis=1))
 
 
-FIGURES: Mapping[str, Callable[[FloatArray, FloatArray, FloatArray], FloatArray]] = (
-    MappingProxyType(
-        {
-            "jaccard": _jaccard,
-            "scene_jaccard": _scene_jaccard,
-            "accuracy": _accuracy,
-            "precision": _precision,
-            "recall": _recall,
-            "false_cloud_fraction": _false_cloud_fraction,
-            "calibration_error": _calibration_error,
-        }
-    )
+FIGURES: Mapping[str, Figure] = MappingProxyType(
+    {
+        "jaccard": _jaccard,
+        "scene_jaccard": _scene_jaccard,
+        "accuracy": _accuracy,
+        "precision": _precision,
+        "recall": _recall,
+        "false_cloud_fraction": _false_cloud_fraction,
+        "calibration_error": _calibration_error,
+    }
 )
 """What is reported of a group, by name."""
 

@@ -1,0 +1,235 @@
+"""What a model costs on this machine, measured, in a form that can be compared.
+
+Latency is measured as it flies: the payload's own session settings, one 512 px tile. Models that
+are to be compared are run in turn, round after round, so that whatever else the machine does hits
+all of them alike, and the least latency of each is kept: noise only ever adds. Peak memory is
+that of a fresh process which opens the model and detects one tile. Speed is put in relation to
+the machine's own convolution peak, measured with the largest plain convolution at hand, so that
+`0.3 of peak` means the same on another machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from payload.card import ModelCard
+from payload.frame import BANDS, TILE_PX
+from payload.model import CloudModel
+from payload.runtime import measure_peak_memory
+
+ROUNDS = 12
+THREADS = (1, 2)
+
+PEAK_CHANNELS = 128
+PEAK_EDGE_PX = 128
+"""A 3x3 convolution of 128 to 128 channels on 128x128 px: 2.4 GMAC, large and regular."""
+
+FLOPS_PER_MAC = 2
+
+
+class ProfileError(ValueError):
+    """A measurement could not be made; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds for one 512 px tile over all rounds: least, median, number of runs."""
+
+    least_s: float
+    median_s: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one model costs on this machine.
+
+    Attributes
+    ----------
+    model, host, runtime : str
+        What, where, with which ONNX Runtime.
+    parameters, macs_per_px, bytes
+        Of the card.
+    latency : mapping of int to Latency
+        By number of threads.
+    megapixels_per_s, gflop_per_s, share_of_peak : mapping of int to float
+        By number of threads, from the least latency. FLOP are counted as 2 per MAC of the fp32
+        convolutions, whatever the precision.
+    peak_memory_mib : float
+        Peak resident memory of a fresh process.
+    """
+
+    model: str
+    host: str
+    runtime: str
+    parameters: int
+    macs_per_px: float
+    bytes: int
+    latency: Mapping[int, Latency]
+    megapixels_per_s: Mapping[int, float]
+    gflop_per_s: Mapping[int, float]
+    share_of_peak: Mapping[int, float]
+    peak_memory_mib: float
+
+
+def profile(cards: Sequence[ModelCard], rounds: int = ROUNDS) -> list[Profile]:
+    """Measure models in turn on this machine.
+
+    Parameters
+    ----------
+    cards : sequence of ModelCard
+    rounds : int
+        How often each model is run at each number of threads.
+    """
+    latency = {threads: _race(cards, threads, rounds) for threads in THREADS}
+    peak = {threads: convolution_peak_gflop_per_s(threads, rounds) for threads in THREADS}
+    return [_profile(card, {n: latency[n][card.name] for n in THREADS}, peak) for card in cards]
+
+
+def _profile(card: ModelCard, latency: Mapping[int, Latency], peak: Mapping[int, float]) -> Profile:
+    pixels = TILE_PX**2
+    speed = {
+        threads: FLOPS_PER_MAC * card.macs_per_px * pixels / measured.least_s / 1e9
+        for threads, measured in latency.items()
+    }
+    return Profile(
+        model=card.name,
+        host=host_name(),
+        runtime=f"onnxruntime {ort.__version__}",
+        parameters=card.parameters,
+        macs_per_px=card.macs_per_px,
+        bytes=card.bytes,
+        latency=latency,
+        megapixels_per_s={n: pixels / measured.least_s / 1e6 for n, measured in latency.items()},
+        gflop_per_s=speed,
+        share_of_peak={threads: speed[threads] / peak[threads] for threads in speed},
+        peak_memory_mib=measure_peak_memory(card.folder / f"{card.name}.yaml"),
+    )
+
+
+def _race(cards: Sequence[ModelCard], threads: int, rounds: int) -> dict[str, Latency]:
+    """Latency of each model on the same tile, the models taking turns."""
+    tile = np.random.default_rng(0).uniform(0.02, 0.9, (1, len(BANDS), TILE_PX, TILE_PX))
+    reflectance = tile.astype(np.float32)
+    models = [CloudModel(card, threads=threads) for card in cards]
+    runs: dict[str, list[float]] = {card.name: [] for card in cards}
+    for turn in range(rounds + 1):
+        for model in models:
+            elapsed_s = timed(partial(model.probability, reflectance))
+            if turn:  # the first round only warms up
+                runs[model.card.name].append(elapsed_s)
+    return {name: _latency(times) for name, times in runs.items()}
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _latency(times: Sequence[float]) -> Latency:
+    return Latency(min(times), float(np.median(times)), len(times))
+
+
+def s2cloudless_latency(rounds: int = 3) -> Latency:
+    """Time of the peer s2cloudless for one 512 px tile of its ten bands, all threads it takes.
+
+    Raises
+    ------
+    ProfileError
+        The package s2cloudless is not installed.
+    """
+    try:
+        from s2cloudless import S2PixelCloudDetector
+    except ImportError as problem:
+        raise ProfileError(
+            "profile of s2cloudless: the package is not installed; install the extra `peers`"
+        ) from problem
+    bands = np.random.default_rng(0).uniform(0.02, 0.9, (1, TILE_PX, TILE_PX, 10))
+    tile = bands.astype(np.float32)
+    detector = S2PixelCloudDetector()
+    return _latency([timed(lambda: detector.get_cloud_masks(tile)) for _ in range(rounds)])
+
+
+def convolution_peak_gflop_per_s(threads: int, rounds: int = ROUNDS) -> float:
+    """The fastest this machine's ONNX Runtime does a large plain fp32 convolution."""
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = threads
+    session = ort.InferenceSession(
+        _peak_graph().SerializeToString(), session_options, providers=["CPUExecutionProvider"]
+    )
+    image = np.ones((1, PEAK_CHANNELS, PEAK_EDGE_PX, PEAK_EDGE_PX), np.float32)
+    least_s = min(timed(lambda: session.run(None, {"x": image})) for _ in range(rounds + 1))
+    macs = PEAK_CHANNELS**2 * 9 * PEAK_EDGE_PX**2
+    return FLOPS_PER_MAC * macs / least_s / 1e9
+
+
+def _peak_graph() -> onnx.ModelProto:
+    channels, edge = PEAK_CHANNELS, PEAK_EDGE_PX
+    weight = np.full((channels, channels, 3, 3), 1e-3, np.float32)
+    shape = [1, channels, edge, edge]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "weight"], ["y"], pads=[1, 1, 1, 1])],
+        "convolution_peak",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def host_name() -> str:
+    """Processor, its cores, and operating system, as a card records them."""
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        lines = information.read_text(encoding="utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        if names:
+            model = f"{names[0]}, {len(names)} cores"
+    return f"{model}, {platform.system()} {platform.machine()}"
+
+
+def recorded(card: ModelCard, measured: Profile) -> ModelCard:
+    """The card with what was measured written into it."""
+    return dataclasses.replace(
+        card,
+        peak_memory_mib=round(measured.peak_memory_mib, 1),
+        peak_memory_provenance="measured",
+        peak_memory_host=f"{measured.host}, {measured.runtime}",
+        measurements={**card.measurements, "profile": as_plain(measured)},
+    )
+
+
+def as_plain(measured: Profile) -> dict[str, object]:
+    """The profile as plain values, for a card or JSON."""
+    by_threads = {
+        threads: {
+            "latency_least_s": round(latency.least_s, 5),
+            "latency_median_s": round(latency.median_s, 5),
+            "runs": latency.runs,
+            "megapixels_per_s": round(measured.megapixels_per_s[threads], 2),
+            "gflop_per_s": round(measured.gflop_per_s[threads], 2),
+            "share_of_convolution_peak": round(measured.share_of_peak[threads], 3),
+        }
+        for threads, latency in measured.latency.items()
+    }
+    return {
+        "host": measured.host,
+        "runtime": measured.runtime,
+        "tile_px": TILE_PX,
+        "threads": by_threads,
+        "peak_memory_mib": round(measured.peak_memory_mib, 1),
+    }

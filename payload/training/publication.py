@@ -1,0 +1,165 @@
+"""From a recipe to the files that fly: ONNX and card, fp32 and INT8.
+
+`build_student` is what `nephoscope train student` runs: it gathers the labels the recipe asks
+for, trains, and publishes. A card says what the student learnt from and with which recipe, so
+that the same command gives the same student again; what it costs and how good it is are measured
+afterwards by `nephoscope models profile` and `nephoscope models evaluate`, which write into the
+card what they find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from payload.card import ModelCard, save_card
+from payload.model import file_sha256
+from payload.training.datasets import TrainingSet, load_training_set
+from payload.training.distillation import (
+    Report,
+    StudentRecipe,
+    TrainedStudent,
+    train_student,
+)
+from payload.training.export import export_student
+from payload.training.quantisation import calibration_tiles, quantise_student
+from payload.training.soft_labels import TEACHER_LABELS, read_soft_labels
+from payload.training.weak_labels import pseudo_labels
+
+DEFAULT_SIZE = "120k"
+DEFAULT_NAME = "unet-distilled"
+INT8_SUFFIX = "-int8"
+LICENCE = "Apache-2.0"
+
+KNOWN_WEAKNESSES = (
+    "Four bands cannot show thin cirrus; snow, ice, salt and bright sand are the hard part; few "
+    "human labels were there to learn from."
+)
+
+
+def student_name(size: str) -> str:
+    """Name of the student of a size: the default has no size in it."""
+    return DEFAULT_NAME if size == DEFAULT_SIZE else f"{DEFAULT_NAME}-{size}"
+
+
+def build_student(
+    scenes_root: Path,
+    recipe: StudentRecipe,
+    folder: Path,
+    pseudo_label_cache: Path,
+    name: str | None = None,
+    report: Report | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[ModelCard, ModelCard]:
+    """Train a student and write it, fp32 and INT8, with cards.
+
+    Parameters
+    ----------
+    scenes_root : Path
+        A scene collection or a folder of several.
+    recipe : StudentRecipe
+    folder : Path
+        Where ``<name>.onnx``, ``<name>.yaml`` and the same with ``-int8`` go.
+    pseudo_label_cache : Path
+        File of the peers' pseudo labels; made when missing and asked for by the recipe.
+    name : str, optional
+        Default `student_name` of the recipe's size.
+    report : callable, optional
+        Told of every step.
+    say : callable
+        Told one line per stage.
+
+    Returns
+    -------
+    tuple of ModelCard
+        Of the fp32 and of the INT8 student.
+    """
+    training_set = gather(scenes_root, recipe, pseudo_label_cache, say)
+    say(f"training on {len(training_set.samples)} images: {training_set.describe()}")
+    trained = train_student(training_set, recipe, report)
+    say(f"calibrated: {trained.calibration}")
+    return publish(trained, training_set, folder, name or student_name(recipe.size))
+
+
+def gather(
+    scenes_root: Path,
+    recipe: StudentRecipe,
+    pseudo_label_cache: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> TrainingSet:
+    """The training set a recipe asks for: labels, peers' pseudo labels, teacher's labels."""
+    pseudo = (
+        pseudo_labels(scenes_root, pseudo_label_cache, say)
+        if "pseudo" in recipe.label_kinds
+        else None
+    )
+    teacher = read_soft_labels(TEACHER_LABELS) if recipe.teacher_share > 0 else None
+    return load_training_set(scenes_root, recipe.label_kinds, pseudo=pseudo, teacher=teacher)
+
+
+def publish(
+    trained: TrainedStudent, training_set: TrainingSet, folder: Path, name: str
+) -> tuple[ModelCard, ModelCard]:
+    """Write a trained student and its INT8 form with their cards."""
+    fp32, int8 = folder / f"{name}.onnx", folder / f"{name}{INT8_SUFFIX}.onnx"
+    export_student(trained.student, fp32)
+    quantise_student(fp32, int8, calibration_tiles(training_set))
+    cards = (
+        student_card(trained, fp32, int8_of=None),
+        student_card(trained, int8, int8_of=name),
+    )
+    for card in cards:
+        save_card(card, folder / f"{card.name}.yaml")
+    return cards
+
+
+def student_card(trained: TrainedStudent, path: Path, int8_of: str | None) -> ModelCard:
+    """The card of an exported student; `int8_of` names the fp32 student of an INT8 one."""
+    shape, recipe = trained.student.shape, trained.recipe
+    precision = "INT8" if int8_of else "fp32"
+    return ModelCard(
+        name=path.stem,
+        description=(
+            f"Compact U-Net of {shape.parameters} weights for four bands, {precision}, "
+            f"{'distilled from the nnU-Net teacher' if recipe.teacher_share else 'from labels'}."
+        ),
+        onnx=path.name,
+        sha256=file_sha256(path),
+        bytes=path.stat().st_size,
+        parameters=shape.parameters,
+        macs_per_px=shape.macs_per_px,
+        precision="int8" if int8_of else "fp32",
+        training_data=_training_data(trained),
+        licence=LICENCE,
+        provenance=_provenance(trained, int8_of),
+        notes=KNOWN_WEAKNESSES,
+        folder=path.parent,
+        measurements={"training": _training_record(trained)},
+    )
+
+
+def _training_data(trained: TrainedStudent) -> str:
+    images = ", ".join(f"{count} {kind}" for kind, count in trained.images.items())
+    teacher = "; teacher's soft labels on them" if trained.recipe.teacher_share else ""
+    return f"Splits train and unlabelled only: {images}{teacher}."
+
+
+def _provenance(trained: TrainedStudent, int8_of: str | None) -> str:
+    recipe = trained.recipe
+    command = (
+        f"nephoscope train student --params {recipe.size} --steps {recipe.steps} "
+        f"--teacher-share {recipe.teacher_share:g} --seed {recipe.seed}"
+    )
+    if int8_of:
+        return f"static QDQ quantisation of {int8_of} by the same command: {command}"
+    return command
+
+
+def _training_record(trained: TrainedStudent) -> dict[str, object]:
+    tail = trained.losses[-max(1, len(trained.losses) // 20) :]
+    return {
+        "recipe": asdict(trained.recipe),
+        "calibration": {key: round(value, 4) for key, value in asdict(trained.calibration).items()},
+        "final_loss": round(float(tail.mean()), 4),
+    }

@@ -1,0 +1,225 @@
+"""`nephoscope models`: list, evaluate, profile and show cloud models.
+
+Models are named by their cards; figures come from cards or are measured now. The work is done in
+`payload.training.evaluation`, `case_pictures` and `profiling`, which need neither torch nor the
+extra ``train``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from payload.card import ModelCard, list_cards, load_card, save_card
+from payload.model import CloudModel
+from payload.scenes import read_scenes
+from payload.training import evaluation, profiling
+from payload.training.case_pictures import draw_cases, worst_and_best
+from payload.training.evaluation import Estimate, Evaluation, EvaluationError
+
+app = typer.Typer(help="List, evaluate, profile and show cloud models.", no_args_is_help=True)
+
+SCENES_VARIABLE = "NEPHOSCOPE_SCENES"
+CASES_EACH = 4
+TABLE_COLUMNS = 150
+
+NameArgument = Annotated[str, typer.Argument(help="Name of a model, or path of its card.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+RecordOption = Annotated[
+    bool, typer.Option("--record", help="Write what was found into the model's card.")
+]
+
+
+@app.command("list")
+def list_models(as_json: JsonOption = False) -> None:
+    """All models that have a card, with what the cards say."""
+    cards = list_cards()
+    if as_json:
+        print(json.dumps([_card_as_plain(card) for card in cards], indent=2))
+        return
+    table = Table("model", "precision", title="Cloud models")
+    for heading in ("parameters", "MAC/px", "kB", "peak MiB", "ms, 2 threads", "Jaccard (human)"):
+        table.add_column(heading, justify="right")
+    for card in cards:
+        table.add_row(
+            card.name,
+            card.precision,
+            f"{card.parameters:,}",
+            f"{card.macs_per_px:,.0f}",
+            f"{card.bytes / 1000:,.0f}",
+            "" if card.peak_memory_mib is None else f"{card.peak_memory_mib:.0f}",
+            _recorded_latency_ms(card),
+            "\n".join(
+                f"{r.data_set} {r.split} {r.value:.3f}" for r in card.jaccard if r.label == "human"
+            ),
+        )
+    _console().print(table)
+
+
+@app.command()
+def evaluate(
+    name: NameArgument,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(help=f"Folder of scene collections; default: ${SCENES_VARIABLE}."),
+    ] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Only this collection; repeat for more.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the scenes, or `any`.")] = "val",
+    pictures: Annotated[
+        Path | None, typer.Option(help="Write the best and worst cases to this PNG.")
+    ] = None,
+    record: RecordOption = False,
+    threads: Annotated[int, typer.Option(help="Processor threads.", min=1)] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a model on labelled scenes, human and machine-made labels apart."""
+    card = load_card(name)
+    model = CloudModel(card, threads=threads)
+    chosen = evaluation.select_scenes(
+        read_scenes(_scenes_root(scenes)), None if split == "any" else split, collection or ()
+    )
+    with Progress(transient=True, disable=as_json) as progress:
+        task = progress.add_task(f"evaluating {card.name}", total=len(chosen))
+        result = evaluation.evaluate(
+            model, chosen, lambda done, _all: progress.update(task, completed=done)
+        )
+    if pictures is not None:
+        draw_cases(worst_and_best(result.patches, CASES_EACH), pictures)
+    if record:
+        _record_jaccard(card, result, split)
+    if as_json:
+        print(json.dumps(evaluation.as_plain(result), indent=2))
+    else:
+        _print_evaluation(result, split)
+
+
+@app.command()
+def profile(
+    names: Annotated[list[str], typer.Argument(help="Names of models, or paths of cards.")],
+    rounds: Annotated[int, typer.Option(help="Runs of each model per thread number.", min=1)] = (
+        profiling.ROUNDS
+    ),
+    s2cloudless: Annotated[
+        bool, typer.Option("--s2cloudless", help="Time the peer s2cloudless as well.")
+    ] = False,
+    record: RecordOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure models on this machine: latency, speed, memory. Several are run in turn."""
+    cards = [load_card(name) for name in names]
+    profiles = profiling.profile(cards, rounds)
+    peer = profiling.s2cloudless_latency() if s2cloudless else None
+    if record:
+        for card, measured in zip(cards, profiles, strict=True):
+            save_card(profiling.recorded(card, measured), card.folder / f"{card.name}.yaml")
+    if as_json:
+        plain = {p.model: profiling.as_plain(p) for p in profiles}
+        if peer is not None:
+            plain["s2cloudless"] = dataclasses.asdict(peer)
+        print(json.dumps(plain, indent=2))
+        return
+    _print_profiles(profiles, peer)
+
+
+@app.command()
+def card(name: NameArgument) -> None:
+    """Print a model's card as it is on disk."""
+    found = load_card(name)
+    print((found.folder / f"{found.name}.yaml").read_text(encoding="utf-8"), end="")
+
+
+def _console() -> Console:
+    """A console wide enough for the tables, also where output goes to a file."""
+    console = Console()
+    return console if console.width >= TABLE_COLUMNS else Console(width=TABLE_COLUMNS)
+
+
+def _scenes_root(given: Path | None) -> Path:
+    named = given or os.environ.get(SCENES_VARIABLE)
+    if not named:
+        raise EvaluationError(
+            f"--scenes is not given and {SCENES_VARIABLE} is not set; name a folder of labelled "
+            "scene collections"
+        )
+    return Path(named)
+
+
+def _card_as_plain(card: ModelCard) -> dict[str, object]:
+    plain = dataclasses.asdict(card)
+    plain["folder"] = str(card.folder)
+    return plain
+
+
+def _recorded_latency_ms(card: ModelCard) -> str:
+    threads = card.measurements.get("profile", {}).get("threads", {})
+    return f"{1000 * threads[2]['latency_least_s']:.1f}" if 2 in threads else ""
+
+
+def _record_jaccard(card: ModelCard, result: Evaluation, split: str) -> None:
+    """Replace what the card said of the same data sets and split; keep the rest."""
+    new = evaluation.jaccard_records(result, split)
+    replaced = {(r.data_set, r.split, r.label) for r in new}
+    kept = [r for r in card.jaccard if (r.data_set, r.split, r.label) not in replaced]
+    updated = dataclasses.replace(card, jaccard=(*kept, *new))
+    save_card(updated, card.folder / f"{card.name}.yaml")
+
+
+def _print_evaluation(result: Evaluation, split: str) -> None:
+    table = Table(
+        "label",
+        "collection",
+        "surface",
+        title=f"{result.model}, split {split}: value [95 % interval over patches]",
+    )
+    for heading in ("patches", "cloud", *evaluation.FIGURES):
+        table.add_column(heading.replace("_", " "), justify="right")
+    for group in result.groups:
+        table.add_row(
+            group.label,
+            group.collection,
+            group.surface,
+            str(group.patches),
+            f"{group.cloud_fraction:.2f}",
+            *(_estimate(estimate) for estimate in group.figures.values()),
+        )
+    _console().print(table)
+
+
+def _estimate(estimate: Estimate) -> str:
+    if estimate.value != estimate.value:
+        return "-"
+    return f"{estimate.value:.3f}\n[{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def _print_profiles(profiles: list[profiling.Profile], peer: profiling.Latency | None) -> None:
+    table = Table("model", title=f"One 512 px tile on {profiles[0].host}, {profiles[0].runtime}")
+    headings = ["parameters", "MAC/px", "kB", "peak MiB"]
+    for threads in profiling.THREADS:
+        headings += [f"ms, {threads} thr.", "Mpx/s", "GFLOP/s", "of peak"]
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for p in profiles:
+        cells = [f"{p.parameters:,}", f"{p.macs_per_px:,.0f}", f"{p.bytes / 1000:,.0f}"]
+        cells.append(f"{p.peak_memory_mib:.0f}")
+        for threads in profiling.THREADS:
+            cells += [
+                f"{1000 * p.latency[threads].least_s:.1f}",
+                f"{p.megapixels_per_s[threads]:.1f}",
+                f"{p.gflop_per_s[threads]:.1f}",
+                f"{p.share_of_peak[threads]:.2f}",
+            ]
+        table.add_row(p.model, *cells)
+    console = _console()
+    console.print(table)
+    if peer is not None:
+        console.print(f"s2cloudless (10 bands, all threads): {1000 * peer.least_s:.0f} ms")
