@@ -1,0 +1,376 @@
+"""One training loop for all networks: a budget, a log, and the same curve after a kill.
+
+The budget is counted in *training minutes*: processor time of the process divided by its
+threads. On a quiet machine that is wall-clock time; on a busy one it does not charge the training
+for its neighbours. The first steps are timed, the number of steps that fit is fixed once, and
+from then on everything (batch, learning rate, weights) depends on the step alone. A training
+that is killed and resumed from its last checkpoint therefore repeats the curve it would have had.
+
+Recipe: AdamW, linear warm-up, then polynomial decay to zero (the decay nnU-Net uses), soft
+cross-entropy plus batch Dice, deep supervision where the network offers it, and an exponential
+moving average of the weights, which is what is evaluated and exported.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from payload.training.augmentation import Batch
+
+CALIBRATION_SKIPPED, CALIBRATION_STEPS = 2, 8
+"""Steps not timed at first (memory is being allocated), and steps timed."""
+
+DECAY_POWER = 0.9
+"""Exponent of nnU-Net's polynomial learning rate schedule."""
+
+DEEP_SUPERVISION_LEVELS = 4
+"""Coarser outputs beyond this many say little about outlines and are left out."""
+
+LOG_COLUMNS: tuple[str, ...] = ("step", "loss", "learning_rate", "training_minutes")
+
+CHECKPOINT, LOG, CURVE = "checkpoint.pt", "loss.csv", "loss.png"
+
+
+class TrainingError(ValueError):
+    """A training cannot start or resume; the message says why and what to do."""
+
+
+class BatchSource(Protocol):
+    """Anything that gives the batch of a step, always the same (`sampling.Sampler`)."""
+
+    def draw(self, step: int) -> Batch:
+        """Batch of a step."""
+
+
+Loss = Callable[[Sequence[Tensor], Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long and how fast.
+
+    Attributes
+    ----------
+    budget_minutes : float
+        Training minutes (see the module's opening).
+    total_steps : int or None
+        None: as many as fit the budget, found by timing.
+    peak_learning_rate, weight_decay : float
+    warmup_steps : int
+    ema_decay : float
+        Of the moving average of the weights; reached gradually.
+    gradient_clip : float
+        Largest norm of the gradient.
+    checkpoint_steps : int
+        Steps between checkpoints.
+    threads : int
+    """
+
+    budget_minutes: float
+    total_steps: int | None = None
+    peak_learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 30
+    ema_decay: float = 0.99
+    gradient_clip: float = 5.0
+    checkpoint_steps: int = 50
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.budget_minutes > 0:
+            raise TrainingError(
+                f"budget_minutes is {self.budget_minutes}, but a training needs time; give a "
+                "number above 0"
+            )
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a training came to.
+
+    Attributes
+    ----------
+    steps : int
+    training_minutes, wall_minutes : float
+        Processor time over threads; elapsed time of the runs that led here.
+    final_loss : float
+        Mean of the last tenth of the steps.
+    """
+
+    steps: int
+    training_minutes: float
+    wall_minutes: float
+    final_loss: float
+
+
+def learning_rate(step: int, total_steps: int | None, plan: TrainingPlan) -> float:
+    """Learning rate of a step: linear warm-up, then ``(1 - step/total) ** 0.9``."""
+    if step < plan.warmup_steps:
+        return plan.peak_learning_rate * (step + 1) / plan.warmup_steps
+    remaining = 1.0 if total_steps is None else max(0.0, 1 - step / total_steps)
+    return plan.peak_learning_rate * remaining**DECAY_POWER
+
+
+def cloud_logit(output: Tensor) -> Tensor:
+    """Log-odds of cloud, shape (N, 1, H, W), from one channel or from two classes."""
+    return output if output.shape[1] == 1 else output[:, 1:2] - output[:, 0:1]
+
+
+def segmentation_loss(outputs: Sequence[Tensor], batch: Batch) -> Tensor:
+    """Weighted soft cross-entropy plus Dice, summed over scales with weights 1, 1/2, 1/4...
+
+    Parameters
+    ----------
+    outputs : sequence of Tensor
+        Finest first; each (N, 1 or 2, h, w).
+    batch : Batch
+        Targets are averaged down to each output's scale.
+    """
+    target, weight = torch.from_numpy(batch.target), torch.from_numpy(batch.weight)
+    total, share = torch.zeros(()), 1.0
+    for output in outputs[:DEEP_SUPERVISION_LEVELS]:
+        logit = cloud_logit(output)
+        factor = target.shape[-1] // logit.shape[-1]
+        y = functional.avg_pool2d(target, factor) if factor > 1 else target
+        w = functional.avg_pool2d(weight, factor) if factor > 1 else weight
+        total = total + share * (soft_cross_entropy(logit, y, w) + dice_loss(logit, y, w))
+        share /= 2
+    return total
+
+
+def soft_cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy with soft targets, averaged over trust."""
+    loss = functional.binary_cross_entropy_with_logits(logit, target, weight, reduction="sum")
+    return loss / weight.sum().clamp_min(1.0)
+
+
+def dice_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """One minus the Dice coefficient pooled over the batch (nnU-Net's ``batch_dice``)."""
+    probability = torch.sigmoid(logit)
+    overlap = (weight * probability * target).sum()
+    size = (weight * (probability + target)).sum()
+    return 1 - (2 * overlap + 1.0) / (size + 1.0)
+
+
+class Trainer:
+    """Trains one network in one folder.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Reflectance (N, 4, H, W) -> logits, or a list of them, finest first.
+    batches : BatchSource
+    plan : TrainingPlan
+    folder : Path
+        Gets checkpoint, log and loss curve.
+    loss : callable, optional
+    report : callable, optional
+        Is told of progress, one line at a time.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        batches: BatchSource,
+        plan: TrainingPlan,
+        folder: Path,
+        loss: Loss = segmentation_loss,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        torch.set_num_threads(plan.threads)
+        self.network = network
+        self.average = copy.deepcopy(network)
+        self.batches, self.plan, self.folder = batches, plan, folder
+        self.loss, self.report = loss, report
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=plan.peak_learning_rate, weight_decay=plan.weight_decay
+        )
+        self.step = 0
+        self.total_steps = plan.total_steps
+        self.step_s = 0.0
+        self.rows: list[tuple[int, float, float, float]] = []
+        self._spent_s, self._wall_s = 0.0, 0.0
+        self._start = (time.process_time(), time.perf_counter())
+
+    @property
+    def training_minutes(self) -> float:
+        """Processor time over threads since the very start, in minutes."""
+        here_s = (time.process_time() - self._start[0]) / self.plan.threads
+        return (self._spent_s + here_s) / 60
+
+    @property
+    def wall_minutes(self) -> float:
+        """Elapsed time of all runs, in minutes."""
+        return (self._wall_s + time.perf_counter() - self._start[1]) / 60
+
+    def run(self) -> TrainingRecord:
+        """Train to the end of the budget; the network that counts is then `average`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.network.train()
+        timed_from = 0.0
+        while self.total_steps is None or self.step < self.total_steps:
+            if self.step == CALIBRATION_SKIPPED:
+                timed_from = self.training_minutes
+            self._take_step()
+            if self.total_steps is None and self.step == CALIBRATION_SKIPPED + CALIBRATION_STEPS:
+                self._fix_total_steps(timed_from)
+            if self.total_steps is not None and (
+                self.step % self.plan.checkpoint_steps == 0 or self.step == self.total_steps
+            ):
+                self.save()
+                self._report_progress()
+        return self.record()
+
+    def _take_step(self) -> None:
+        rate = learning_rate(self.step, self.total_steps, self.plan)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = self.batches.draw(self.step)
+        outputs = self.network(torch.from_numpy(batch.reflectance))
+        loss = self.loss([outputs] if isinstance(outputs, Tensor) else outputs, batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.gradient_clip)
+        self.optimizer.step()
+        self._average_weights()
+        self.step += 1
+        self.rows.append((self.step, float(loss.detach()), rate, self.training_minutes))
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        decay = min(self.plan.ema_decay, (1 + self.step) / (10 + self.step))
+        latest = self.network.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(latest[name], 1 - decay)
+            else:
+                value.copy_(latest[name])
+
+    def _fix_total_steps(self, timed_from: float) -> None:
+        step_minutes = (self.training_minutes - timed_from) / CALIBRATION_STEPS
+        remaining = (self.plan.budget_minutes - self.training_minutes) / step_minutes
+        self.step_s = step_minutes * 60
+        self.total_steps = self.step + max(1, int(remaining))
+        self.report(
+            f"{self.step_s:.2f} s per step: {self.total_steps} steps in "
+            f"{self.plan.budget_minutes:g} training minutes"
+        )
+
+    def _report_progress(self) -> None:
+        recent = [loss for _, loss, _, _ in self.rows[-self.plan.checkpoint_steps :]]
+        total = self.total_steps or self.step
+        wall_left = self.wall_minutes / max(1, self.step) * (total - self.step)
+        self.report(
+            f"step {self.step}/{total}  loss {sum(recent) / len(recent):.4f}  "
+            f"{self.training_minutes:.1f} training min  {self.wall_minutes:.1f} min elapsed  "
+            f"about {wall_left:.0f} min left"
+        )
+
+    def record(self) -> TrainingRecord:
+        """What the training came to so far."""
+        tail = self.rows[-max(1, len(self.rows) // 10) :]
+        return TrainingRecord(
+            steps=self.step,
+            training_minutes=self.training_minutes,
+            wall_minutes=self.wall_minutes,
+            final_loss=sum(row[1] for row in tail) / len(tail),
+        )
+
+    def save(self) -> None:
+        """Write checkpoint and log; a kill in the middle leaves the previous ones."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "spent_s": self.training_minutes * 60,
+            "wall_s": self.wall_minutes * 60,
+            "plan": asdict(self.plan),
+            "rows": self.rows,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        unfinished = self.folder / f"{CHECKPOINT}.unfinished"
+        torch.save(state, unfinished)
+        unfinished.replace(self.folder / CHECKPOINT)
+        write_log(self.folder / LOG, self.rows)
+
+    def resume(self) -> None:
+        """Continue from the folder's checkpoint.
+
+        With another budget than before, the number of steps is scaled to it.
+
+        Raises
+        ------
+        TrainingError
+            There is no checkpoint, or it is of another network.
+        """
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            raise TrainingError(
+                f"--resume: {path} does not exist; start without --resume, or name the folder of "
+                "the training to continue with --work-dir"
+            )
+        state = torch.load(path, weights_only=True)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+        except RuntimeError as error:
+            raise TrainingError(
+                f"--resume: {path} holds another network ({str(error).splitlines()[0]}); use "
+                "another --work-dir"
+            ) from error
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])
+        self.rows = [tuple(row) for row in state["rows"]]
+        self._spent_s, self._wall_s = state["spent_s"], state["wall_s"]
+        self._start = (time.process_time(), time.perf_counter())
+        self.total_steps = _total_steps_of(state, self.plan)
+
+
+def _total_steps_of(state: Mapping[str, Any], plan: TrainingPlan) -> int:
+    if plan.total_steps is not None:
+        return plan.total_steps
+    before = replace(TrainingPlan(1.0), **state["plan"])
+    ratio = plan.budget_minutes / before.budget_minutes
+    return max(int(state["step"]), round(int(state["total_steps"]) * ratio))
+
+
+def write_log(path: Path, rows: Sequence[tuple[int, float, float, float]]) -> None:
+    """Write the losses as CSV, one row per step."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(LOG_COLUMNS)
+        for step, loss, rate, minutes in rows:
+            writer.writerow([step, f"{loss:.6f}", f"{rate:.3e}", f"{minutes:.3f}"])
+
+
+def plot_losses(log: Path, picture: Path, title: str) -> None:
+    """Draw the loss over training minutes, raw and smoothed over twenty steps."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    with log.open(newline="", encoding="utf-8") as stream:
+        rows = [
+            (float(row["training_minutes"]), float(row["loss"])) for row in csv.DictReader(stream)
+        ]
+    minutes, losses = [m for m, _ in rows], [loss for _, loss in rows]
+    smooth = [sum(losses[max(0, i - 19) : i + 1]) / min(20, i + 1) for i in range(len(losses))]
+    figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    axes.plot(minutes, losses, linewidth=0.5, alpha=0.4, label="each step")
+    axes.plot(minutes, smooth, linewidth=1.5, label="mean of 20 steps")
+    axes.set(xlabel="training minutes", ylabel="loss", title=title, yscale="log")
+    axes.legend()
+    figure.savefig(picture, dpi=90)
+    plt.close(figure)
