@@ -78,8 +78,10 @@ class Storage:
 
     def enqueue(self, capture: str) -> None:
         """What is left of the capture is now a product that waits for a pass."""
+        if capture not in self._held or capture in self._queued:
+            raise ValueError(f"capture {capture}: nothing to enqueue")
         self._queued.add(capture)
-        self.queued_bytes += self._held.get(capture, 0)
+        self.queued_bytes += self._held[capture]
 
     def send(self, capture: str, size_bytes: int) -> None:
         """Book bytes that reached the ground; they leave the memory."""

@@ -1,0 +1,288 @@
+"""Many runs: models x devices x policies x seeds, paired by seed and compared.
+
+Every random draw of a run is keyed by its seed, so two runs of one seed see the same weather and
+the same scenes: their difference is what the variant changed. A comparison takes the differences
+seed by seed and gives their mean with a 95 % confidence interval (bootstrap over seeds, BCa, from
+SciPy). A campaign folder holds one run folder per run and ``campaign.json``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from simulator.mission import run_mission
+from simulator.scenario import Scenario, load_scenario
+from simulator.telemetry.run_folder import RunFolder
+
+CAMPAIGN_NAME = "campaign.json"
+CONFIDENCE = 0.95
+RESAMPLES = 5000
+
+
+class CampaignError(ValueError):
+    """A campaign cannot be run or read as asked."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One combination that is compared; empty names stand for the scenario's own."""
+
+    model: str
+    device: str
+    policy: str
+
+    @property
+    def label(self) -> str:
+        """Short name for tables."""
+        return " / ".join((self.policy, self.model, self.device))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run of a campaign and its metrics (flat names, None where undefined)."""
+
+    variant: Variant
+    seed: int
+    folder: str
+    metrics: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with its 95 % interval; `n` seeds gave a value."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired difference of one metric: `variant` minus `baseline`."""
+
+    variant: Variant
+    baseline: Variant
+    metric: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """All runs of a comparison, in the order of variants, then seeds."""
+
+    scenario: str
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...]
+    runs: tuple[RunRecord, ...]
+
+    def values(self, variant: Variant, metric: str) -> list[float | None]:
+        """A metric of one variant, by seed."""
+        return [r.metrics.get(metric) for r in self.runs if r.variant == variant]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics that some run has."""
+        return tuple(dict.fromkeys(name for run in self.runs for name in run.metrics))
+
+    def summary(self, variant: Variant, metric: str) -> Estimate | None:
+        """Mean of a metric over seeds."""
+        return estimate([v for v in self.values(variant, metric) if v is not None])
+
+    def difference(self, variant: Variant, baseline: Variant, metric: str) -> Difference | None:
+        """Paired difference over the seeds in which both have a value."""
+        pairs = zip(self.values(variant, metric), self.values(baseline, metric), strict=True)
+        paired = [a - b for a, b in pairs if a is not None and b is not None]
+        found = estimate(paired)
+        return None if found is None else Difference(variant, baseline, metric, found)
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """Mean and 95 % bootstrap interval (BCa); None without values.
+
+    With one value, or where all are equal, the interval is the value itself.
+    """
+    if not values:
+        return None
+    sample = np.asarray(values, dtype=np.float64)
+    mean = float(sample.mean())
+    if len(sample) == 1 or float(np.ptp(sample)) == 0.0:
+        return Estimate(mean, mean, mean, len(sample))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        interval = stats.bootstrap(
+            (sample,),
+            np.mean,
+            confidence_level=CONFIDENCE,
+            n_resamples=RESAMPLES,
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+    low, high = float(interval.low), float(interval.high)
+    if math.isnan(low) or math.isnan(high):  # nearly all values equal: BCa has no answer
+        half = float(stats.sem(sample) * stats.t.ppf(0.5 + CONFIDENCE / 2, len(sample) - 1))
+        low, high = mean - half, mean + half
+    return Estimate(mean, low, high, len(sample))
+
+
+def variants_of(
+    scenario: Scenario,
+    models: Sequence[str] = (),
+    devices: Sequence[str] = (),
+    policies: Sequence[str] = (),
+) -> tuple[Variant, ...]:
+    """Every combination; where nothing is named the scenario's own is taken."""
+    payload = scenario.satellites[0].payload
+    return tuple(
+        Variant(model, device, policy)
+        for policy, model, device in itertools.product(
+            policies or (scenario.autonomy.policy,),
+            models or (payload.model,),
+            devices or (payload.device,),
+        )
+    )
+
+
+def compare(
+    scenario_name: str,
+    out_dir: Path,
+    *,
+    models: Sequence[str] = (),
+    devices: Sequence[str] = (),
+    policies: Sequence[str] = (),
+    seeds: int = 5,
+    executor: Executor | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Campaign:
+    """Run every variant with every seed on all cores and pair the results.
+
+    Parameters
+    ----------
+    scenario_name : str
+        A scenario file or bundled name.
+    out_dir : Path
+        Campaign folder.
+    models, devices, policies : sequence of str
+    seeds : int
+        Number of seeds, counted up from the scenario's own.
+    executor : concurrent.futures.Executor, optional
+        Where runs go; a process pool on this machine by default. Any executor with this interface
+        serves, dask.distributed's ``Client.get_executor()`` too.
+    progress : callable, optional
+        ``progress(done, total, label)``.
+
+    Raises
+    ------
+    CampaignError
+        When `seeds` is not positive.
+    """
+    if seeds < 1:
+        raise CampaignError(f"seeds: {seeds} is not positive; give 1 or more, 20 for a verdict")
+    scenario = load_scenario(scenario_name)
+    variants = variants_of(scenario, models, devices, policies)
+    for variant in variants:  # a misspelt name must cost nothing
+        load_scenario(scenario_name, _overrides(scenario, variant, scenario.seed))
+    seed_values = tuple(range(scenario.seed, scenario.seed + seeds))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    jobs = list(itertools.product(variants, seed_values))
+    pool = executor or ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
+    records: dict[tuple[Variant, int], RunRecord] = {}
+    try:
+        futures = {
+            pool.submit(run_variant, scenario_name, variant, seed, out_dir): (variant, seed)
+            for variant, seed in jobs
+        }
+        for future in as_completed(futures):
+            records[futures[future]] = future.result()
+            if progress is not None:
+                progress(len(records), len(jobs), futures[future][0].label)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    if executor is None:
+        pool.shutdown()
+    campaign = Campaign(
+        scenario.name, variants, seed_values, tuple(records[job] for job in jobs)
+    )
+    write_campaign(campaign, out_dir)
+    return campaign
+
+
+def run_variant(scenario_name: str, variant: Variant, seed: int, out_dir: Path) -> RunRecord:
+    """Run one variant with one seed (in a worker process)."""
+    scenario = load_scenario(scenario_name)
+    scenario = load_scenario(scenario_name, _overrides(scenario, variant, seed))
+    folder = run_mission(scenario, out_dir)
+    return RunRecord(variant, seed, folder.name, flat_metrics(RunFolder.open(folder).metrics()))
+
+
+def _overrides(scenario: Scenario, variant: Variant, seed: int) -> dict[str, object]:
+    """The variant as dotted fields; it goes to every satellite."""
+    overrides: dict[str, object] = {"seed": seed, "autonomy.policy": variant.policy}
+    for index in range(len(scenario.satellites)):
+        overrides[f"satellites.{index}.payload.model"] = variant.model
+        overrides[f"satellites.{index}.payload.device"] = variant.device
+    return overrides
+
+
+def flat_metrics(metrics: Mapping[str, object], prefix: str = "") -> dict[str, float | None]:
+    """Metrics as one level of numbers: ``time_to_clear_h.median``."""
+    flat: dict[str, float | None] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            flat |= flat_metrics(value, f"{prefix}{name}.")
+        elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            flat[prefix + name] = None if value is None else float(value)
+    return flat
+
+
+def write_campaign(campaign: Campaign, out_dir: Path) -> None:
+    """Write ``campaign.json`` (whole or not at all)."""
+    draft = out_dir / f"{CAMPAIGN_NAME}.tmp"
+    draft.write_text(json.dumps(dataclasses.asdict(campaign), indent=1) + "\n", encoding="utf-8")
+    draft.replace(out_dir / CAMPAIGN_NAME)
+
+
+def read_campaign(folder: Path) -> Campaign:
+    """Read a campaign folder.
+
+    Raises
+    ------
+    CampaignError
+        When ``campaign.json`` is missing or broken.
+    """
+    path = folder / CAMPAIGN_NAME
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return Campaign(
+            document["scenario"],
+            tuple(Variant(**v) for v in document["variants"]),
+            tuple(document["seeds"]),
+            tuple(
+                RunRecord(Variant(**r["variant"]), r["seed"], r["folder"], r["metrics"])
+                for r in document["runs"]
+            ),
+        )
+    except FileNotFoundError:
+        raise CampaignError(
+            f"{folder}: no {CAMPAIGN_NAME}; give a folder that `nephoscope compare --out` wrote"
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CampaignError(f"{path}: not a campaign file ({error}); run the comparison again") from None

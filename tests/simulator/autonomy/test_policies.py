@@ -1,0 +1,101 @@
+"""The policy table of the design, row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from payload.frame import BLOCK_PX
+from simulator.autonomy.policies import (
+    POLICIES,
+    Detection,
+    Thresholds,
+    count_blocks,
+    judge,
+    rank,
+    satisfies,
+    total,
+    truth_detection,
+)
+
+LIMITS = Thresholds(max_cloud_fraction=0.7, block_cloud_fraction=0.5, target_cloud_fraction=0.2)
+HALF = Detection(0.5, np.array([[0.0, 0.4], [0.6, 1.0]]))
+OVERCAST = Detection(0.71, np.full((2, 2), 0.71))
+
+
+@pytest.mark.parametrize(
+    ("policy", "action", "kept"),
+    [
+        ("bent_pipe", "keep", (0, 1, 2, 3)),
+        ("discard", "keep", (0, 1, 2, 3)),
+        ("prune", "prune", (0, 1)),
+        ("prioritise", "prune", (0, 1)),
+        ("reschedule", "prune", (0, 1)),
+        ("oracle", "prune", (0, 1)),
+    ],
+)
+def test_half_a_frame_of_cloud(policy, action, kept):
+    verdict = judge(POLICIES[policy], LIMITS, HALF, 4)
+    assert (verdict.action, verdict.kept_blocks) == (action, kept)
+
+
+@pytest.mark.parametrize("policy", ["discard", "prune", "reschedule", "oracle"])
+def test_an_overcast_frame_is_dropped(policy):
+    assert judge(POLICIES[policy], LIMITS, OVERCAST, 4).action == "drop"
+
+
+def test_cover_at_the_limit_is_kept():
+    at_limit = Detection(0.7, np.full((2, 2), 0.5))
+    assert judge(POLICIES["discard"], LIMITS, at_limit, 4).action == "keep"
+    assert judge(POLICIES["prune"], LIMITS, at_limit, 4).action == "keep"
+
+
+@pytest.mark.parametrize("policy", ["discard", "prune", "prioritise", "reschedule"])
+def test_without_a_mask_everything_is_kept(policy):
+    verdict = judge(POLICIES[policy], LIMITS, None, 4)
+    assert (verdict.action, verdict.kept_blocks) == ("keep_unprocessed", (0, 1, 2, 3))
+
+
+def test_each_policy_adds_one_thing():
+    traits = list(POLICIES.values())
+    steps = [
+        sum(getattr(a, name) != getattr(b, name) for name in type(a).__dataclass_fields__)
+        for a, b in zip(traits[2:], traits[3:], strict=False)
+    ]
+    assert steps == [1, 1, 1]
+
+
+def test_truth_counts_thin_cloud_as_cloud_and_shadow_as_clear():
+    truth = np.zeros((2 * BLOCK_PX, 2 * BLOCK_PX), dtype=np.uint8)
+    truth[:BLOCK_PX, :BLOCK_PX] = 1
+    truth[:BLOCK_PX, BLOCK_PX:] = 2
+    truth[BLOCK_PX:, :BLOCK_PX] = 3
+    truth[BLOCK_PX:, BLOCK_PX:] = 255
+    counts = count_blocks(truth)
+    block = BLOCK_PX**2
+    assert [(c.clear_px, c.cloud_px) for c in counts] == [(0, block), (0, block), (block, 0), (0, 0)]
+    assert total(counts, (1, 2)).clear_px == block
+    assert truth_detection(truth).cover == pytest.approx(0.67)
+
+
+def test_rank_is_oldest_first_unless_the_policy_ranks():
+    def place(policy, captured_s, cover, deadline_s=None):
+        return rank(
+            POLICIES[policy],
+            captured_s=captured_s,
+            cover=cover,
+            priority=1.0,
+            deadline_s=deadline_s,
+        )
+
+    assert place("prune", 10.0, 0.0) > place("prune", 20.0, 0.0)
+    assert place("prioritise", 10.0, 0.1) > place("prioritise", 5.0, 0.2)
+    assert place("prioritise", 0.0, 0.1, deadline_s=3600.0) > place("prioritise", 0.0, 0.1)
+    assert place("prioritise", 0.0, 0.1) > place("prioritise", 0.0, None) > place(
+        "prioritise", 0.0, 0.9
+    )
+
+
+def test_a_target_is_satisfied_strictly_below_its_limit():
+    assert satisfies(0.19, 0.2)
+    assert not satisfies(0.2, 0.2)

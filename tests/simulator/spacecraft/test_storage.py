@@ -1,0 +1,59 @@
+"""Every byte captured is stored, sent or dropped for a named cause."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.spacecraft.storage import Movement, Storage
+
+sizes = st.integers(1, 1000)
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["admit", "drop", "enqueue", "send"]), st.integers(0, 9), st.floats(0, 1)
+    ),
+    max_size=60,
+)
+
+
+@given(st.integers(1, 5000), sizes, steps)
+def test_the_ledger_always_balances(capacity_bytes, size_bytes, actions):
+    movements: list[Movement] = []
+    storage, queued = Storage(capacity_bytes, movements.append), set[str]()
+    for index, (action, which, share) in enumerate(actions):
+        capture = f"c{which}"
+        held = storage.held_bytes(capture)
+        if action == "admit":
+            fits = storage.free_bytes >= size_bytes
+            assert storage.admit(f"c{index % 10}-{index}" if held else capture, size_bytes) == fits
+        elif action == "drop":
+            storage.drop(capture, int(share * held), "policy")
+        elif action == "enqueue" and held and capture not in queued:
+            storage.enqueue(capture)
+            queued.add(capture)
+        elif action == "send":
+            storage.send(capture, int(share * held))
+        if not storage.held_bytes(capture):
+            queued.discard(capture)
+        dropped = sum(storage.dropped_bytes.values())
+        assert storage.captured_bytes == storage.stored_bytes + storage.sent_bytes + dropped
+        assert 0 <= storage.queued_bytes <= storage.stored_bytes <= capacity_bytes
+    booked = sum(m.delta_bytes for m in movements if m.change == "captured")
+    gone = sum(m.delta_bytes for m in movements if m.change != "captured")
+    assert (booked, booked - gone) == (storage.captured_bytes, storage.stored_bytes)
+
+
+def test_a_frame_that_does_not_fit_is_dropped_by_overflow():
+    storage = Storage(100, lambda _: None)
+    assert storage.admit("a", 60)
+    assert not storage.admit("b", 60)
+    assert storage.dropped_bytes["overflow"] == 60
+    assert storage.held_bytes("b") == 0
+
+
+def test_more_than_is_held_cannot_leave():
+    storage = Storage(100, lambda _: None)
+    storage.admit("a", 60)
+    with pytest.raises(ValueError, match="cannot release 61 of 60"):
+        storage.send("a", 61)
