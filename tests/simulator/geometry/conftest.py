@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
-from geometry_reference import EPOCH
 
 from simulator.geometry import Orbit
+
+# Tests are imported without their folder on the path; the reference they share lies in it.
+sys.path.append(str(Path(__file__).parent))
+
+EPOCH = datetime(2024, 6, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
