@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from simulator.commands import compare as comparison
 from simulator.commands import display, missions
 
 FAMILIES = {
@@ -163,6 +164,47 @@ def run(
         "link": link,
     }
     raise typer.Exit(missions.run(scenario, options, out_dir=out, as_json=as_json, quiet=quiet))
+
+
+@app.command()
+def compare(
+    scenario: ScenarioArgument,
+    models: Annotated[
+        str, typer.Option(metavar="A,B", help="Models to compare.", show_default=False)
+    ] = "",
+    devices: Annotated[
+        str, typer.Option(metavar="A,B", help="Devices to compare.", show_default=False)
+    ] = "",
+    policies: Annotated[
+        str, typer.Option(metavar="A,B", help="Policies to compare.", show_default=False)
+    ] = "",
+    seeds: Annotated[
+        int, typer.Option(metavar="N", help="Seeds per variant, from the scenario's own.", min=1)
+    ] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Campaign folder (default: runs/compare-NAME)."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fly every combination with the same seeds, on all cores, and show the differences.
+
+    Where nothing is named, the six policies are compared.
+
+    [dim]nephoscope compare downlink_limited --policies bent_pipe,prune,reschedule --seeds 20[/]
+    [dim]nephoscope compare first_light --models threshold,unet-distilled --json[/]
+    """
+    raise typer.Exit(
+        comparison.compare(
+            scenario,
+            out,
+            models=models,
+            devices=devices,
+            policies=policies,
+            seeds=seeds,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command()

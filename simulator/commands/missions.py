@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from rich.markup import escape
 from simulator.commands import display
 
 if TYPE_CHECKING:
-    from simulator.scenario import Scenario
+    from simulator.scenario import Scenario, ScenarioError
 
 OVERRIDES = {
     "seed": "seed",
@@ -43,25 +44,44 @@ def load(scenario: str, options: Mapping[str, object]) -> Scenario:
     ScenarioError
         With every problem found; a value that came from an option is said to.
     """
-    from dataclasses import replace
-
     from simulator.scenario import ScenarioError, load_scenario
 
     overrides = {
-        OVERRIDES[option]: _from_here(value)
+        OVERRIDES[option]: from_here(value)
         for option, value in options.items()
         if value is not None
     }
     try:
         return load_scenario(scenario, overrides)
     except ScenarioError as error:
-        options_of = {f"override {field}": f"option --{name}" for name, field in OVERRIDES.items()}
-        raise ScenarioError(
-            [replace(p, file=options_of.get(p.file, p.file)) for p in error.problems]
-        ) from None
+        raise _told_by_option(error) from None
 
 
-def _from_here(value: object) -> object:
+def checked(scenario: str, options: Mapping[str, object]) -> tuple[Scenario, tuple[str, ...]]:
+    """Load a scenario and open everything it names; also return the notes of the check.
+
+    Raises
+    ------
+    ScenarioError
+        With every problem found.
+    """
+    from simulator.scenario import ScenarioError
+    from simulator.scenario.checks import check_scenario
+
+    loaded = load(scenario, options)
+    try:
+        return loaded, check_scenario(loaded).notes
+    except ScenarioError as error:
+        raise _told_by_option(error) from None
+
+
+def _told_by_option(error: ScenarioError) -> ScenarioError:
+    """Name the option where a message names the field it overrides."""
+    options = {f"override {field}": f"option --{name}" for name, field in OVERRIDES.items()}
+    return type(error)([replace(p, file=options.get(p.file, p.file)) for p in error.problems])
+
+
+def from_here(value: object) -> object:
     """Make a path given as an option absolute: it starts where the command is given."""
     if not isinstance(value, str) or "://" in value:
         return value
@@ -77,12 +97,9 @@ def run(
     scenario: str, options: Mapping[str, object], *, out_dir: Path, as_json: bool, quiet: bool
 ) -> int:
     """Fly a mission, show its metrics and where the run folder is; return the exit code."""
-    flown = load(scenario, options)
-
+    flown, notes = checked(scenario, options)
     from simulator.mission import run_mission
-    from simulator.scenario.checks import check_scenario
 
-    notes = check_scenario(flown).notes
     if not quiet:
         show_notes(notes)
     try:
@@ -131,7 +148,7 @@ def show_metrics(folder: Path, *, as_json: bool) -> dict[str, Any]:
     from simulator.telemetry.run_folder import RunFolder
 
     opened = RunFolder.open(folder)
-    values = compute_metrics(opened).as_dict()
+    values = compute_metrics(opened).to_dict()
     if not as_json:
         manifest = opened.manifest
         hours = f"{opened.horizon_s / 3600:g} of {manifest.duration_s / 3600:g} h"

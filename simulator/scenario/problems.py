@@ -66,13 +66,21 @@ class ScenarioError(ValueError):
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[ScenarioError], tuple[tuple[Problem, ...]]]:
+        """Pickle with the problems, so that a worker process can raise it."""
+        return type(self), (self.problems,)
+
 
 class UndefinedVariableError(ValueError):
     """A path names an environment variable that is not set."""
 
     def __init__(self, variable: str, path: str) -> None:
-        self.variable = variable
+        self.variable, self.path = variable, path
         super().__init__(f"{path!r} needs the environment variable {variable}, which is not set.")
+
+    def __reduce__(self) -> tuple[type[UndefinedVariableError], tuple[str, str]]:
+        """Pickle with both arguments."""
+        return type(self), (self.variable, self.path)
 
 
 def rejected(

@@ -1,0 +1,188 @@
+"""`nephoscope compare`: variants of one mission flown with the same seeds, and their differences.
+
+Every variant sees the same weather and scenes, so a difference is what the variant changed. It
+is shown against the first variant and against the one above, which says what each step of the
+policy table adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from simulator.commands import display
+from simulator.commands.missions import checked, from_here, show_notes
+
+if TYPE_CHECKING:
+    from simulator.campaign import Campaign, Difference, Estimate, Variant
+
+ALL_POLICIES = ("bent_pipe", "discard", "prune", "prioritise", "reschedule", "oracle")
+
+HEADLINES = (
+    "targets_satisfied_fraction",
+    "clear_km2_delivered",
+    "clear_fraction_delivered",
+    "false_discard_fraction",
+    "payload_energy_wh",
+    "station_utilisation",
+)
+"""Metrics shown in the terminal; the JSON output and the campaign folder have all of them."""
+
+
+def compare(
+    scenario: str,
+    out_dir: Path | None,
+    *,
+    models: str,
+    devices: str,
+    policies: str,
+    seeds: int,
+    as_json: bool,
+) -> int:
+    """Fly every variant with every seed, show means and paired differences; return the exit code.
+
+    Parameters
+    ----------
+    models, devices, policies : str
+        Names separated by commas; empty for the scenario's own. When all three are empty, the six
+        policies are compared.
+    """
+    named = {"model": _names(models), "device": _names(devices), "policy": _names(policies)}
+    if not any(named.values()):
+        named["policy"] = list(ALL_POLICIES)
+    name = _check(scenario, named)
+    folder = out_dir or Path("runs") / f"compare-{name}"
+
+    from simulator.campaign import compare as fly_all
+
+    try:
+        with display.progress_bar(shown=not as_json) as report:
+            campaign = fly_all(
+                scenario,
+                folder,
+                models=named["model"],
+                devices=named["device"],
+                policies=named["policy"],
+                seeds=seeds,
+                progress=lambda done, total, label: report(done / total, label),
+            )
+    except KeyboardInterrupt:
+        display.err().print(
+            f"[yellow]Interrupted.[/] Finished runs are in {escape(str(folder))}.", soft_wrap=True
+        )
+        return 130
+    if as_json:
+        display.print_json({"campaign": str(folder), **_summary(campaign)})
+    else:
+        _show(campaign, folder)
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [str(from_here(name.strip())) for name in text.split(",") if name.strip()]
+
+
+def _check(scenario: str, named: Mapping[str, Sequence[str]]) -> str:
+    """Open everything each variant names before the first is flown; return the mission's name."""
+    notes: dict[str, None] = {}
+    name = ""
+    choices: list[Sequence[str | None]] = [
+        named[kind] or [None] for kind in ("model", "device", "policy")
+    ]
+    for model, device, policy in product(*choices):
+        loaded, found = checked(scenario, {"model": model, "device": device, "policy": policy})
+        name = loaded.name
+        notes |= dict.fromkeys(found)
+    show_notes(list(notes))
+    return name
+
+
+def _show(campaign: Campaign, folder: Path) -> None:
+    console = display.out()
+    seeds = f"{len(campaign.seeds)} seeds" if len(campaign.seeds) > 1 else "one seed, no interval"
+    console.print(f"{escape(campaign.scenario)}, {seeds}, mean and 95 % interval")
+    for metric in HEADLINES:
+        if metric in campaign.metrics:
+            console.print()
+            console.print(_metric_table(campaign, metric))
+    console.print()
+    console.print("[bold]bold[/]: the interval excludes 0")
+    console.print(f"campaign    {escape(str(folder))}", soft_wrap=True)
+    console.print(
+        f"go on with  [bold]nephoscope dashboard {escape(str(folder))}[/]", soft_wrap=True
+    )
+
+
+def _metric_table(campaign: Campaign, metric: str) -> Table:
+    from simulator.telemetry.metrics import METRICS
+
+    info = METRICS.get(metric)
+    unit = f" ({info.unit})" if info and info.unit else ""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"{metric}{unit}", style="cyan", no_wrap=True)
+    for column in ("mean", "minus the first", "minus the one above"):
+        table.add_column(column, justify="right", no_wrap=True)
+    first = campaign.variants[0]
+    for above, variant in zip((None, *campaign.variants), campaign.variants, strict=False):
+        against_first = campaign.difference(variant, first, metric) if above else None
+        against_above = campaign.difference(variant, above, metric) if above else None
+        table.add_row(
+            escape(_label(campaign, variant)),
+            escape(_interval(campaign.summary(variant, metric))),
+            _difference(against_first),
+            _difference(against_above),
+        )
+    return table
+
+
+def _label(campaign: Campaign, variant: Variant) -> str:
+    """Name a variant by what differs between the variants."""
+    kinds = ("policy", "model", "device")
+    differing = [k for k in kinds if len({getattr(v, k) for v in campaign.variants}) > 1]
+    return " / ".join(Path(getattr(variant, kind)).name for kind in differing or kinds[:1])
+
+
+def _interval(estimate: Estimate | None, form: str = ".4g") -> str:
+    if estimate is None:
+        return "-"
+    mean = format(estimate.mean, form)
+    return mean if estimate.n < 2 else f"{mean} [{estimate.low:.4g}, {estimate.high:.4g}]"
+
+
+def _difference(difference: Difference | None) -> str:
+    if difference is None:
+        return ""
+    text = escape(_interval(difference.estimate, "+.4g"))
+    certain = difference.estimate.n > 1 and difference.estimate.excludes_zero
+    return f"[bold]{text}[/]" if certain else text
+
+
+def _summary(campaign: Campaign) -> dict[str, Any]:
+    """Give means and differences of every metric as plain values."""
+    first = campaign.variants[0]
+    return {
+        "scenario": campaign.scenario,
+        "seeds": list(campaign.seeds),
+        "variants": [
+            {
+                **asdict(variant),
+                "means": {m: _plain(campaign.summary(variant, m)) for m in campaign.metrics},
+                "minus_first": {
+                    m: _plain(difference.estimate)
+                    for m in campaign.metrics
+                    if variant != first and (difference := campaign.difference(variant, first, m))
+                },
+            }
+            for variant in campaign.variants
+        ],
+    }
+
+
+def _plain(estimate: Estimate | None) -> dict[str, float] | None:
+    return None if estimate is None else asdict(estimate)
