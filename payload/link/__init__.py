@@ -64,18 +64,18 @@ def open_link(
         from payload.link.inprocess import InProcessLink
 
         return InProcessLink(settings)
-    if link == "subprocess":
-        from payload.link.subprocess import SubprocessLink
+    if link.partition("?")[0] == "subprocess":
+        from payload.link.subprocess import open_subprocess
 
-        return SubprocessLink(settings)
+        return open_subprocess(link, settings)
     if link.startswith("tcp://"):
-        from payload.link.tcp import TcpLink
+        from payload.link.tcp import open_tcp
 
-        return TcpLink(link, settings)
+        return open_tcp(link, settings)
     if link.startswith("serial://"):
-        from payload.link.serial import SerialLink
+        from payload.link.serial import open_serial
 
-        return SerialLink(link, settings)
+        return open_serial(link, settings)
     if link.startswith("replay:"):
         from payload.link.replay import ReplayLink
 

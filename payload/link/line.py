@@ -1,0 +1,129 @@
+"""One end of the line: packets out, packets in, with sequence counts kept and gaps counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from payload.link.channel import Channel
+from payload.link.framing import Deframer, FrameCounts, frame_pieces
+from payload.link.security import Security, Spi
+from payload.link.transfer import OutgoingMessage
+from payload.link.wire import SEQUENCE_MODULUS, Packet, PacketWriter, WireError, parse
+
+SILENCE_S = 0.25
+"""A frame is given up when the line is silent for so long within it."""
+
+
+@dataclass
+class LineCounts:
+    """What one end saw of the line."""
+
+    packets_in: int = 0
+    packets_lost: int = 0
+    packets_malformed: int = 0
+    parts_repeated: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Line:
+    """Speaks packets over a channel.
+
+    Parameters
+    ----------
+    channel : Channel
+    security : Security
+    payload_side : bool
+        True on board: sends telemetry and takes telecommands.
+    """
+
+    def __init__(self, channel: Channel, security: Security, payload_side: bool) -> None:
+        self.channel = channel
+        self.security = security
+        self.counts = LineCounts()
+        self._payload_side = payload_side
+        self._writer = PacketWriter(telecommand=not payload_side)
+        self._deframer = Deframer(security)
+        self._expected: dict[int, int] = {}
+
+    @property
+    def frame_counts(self) -> FrameCounts:
+        """What the deframer counted."""
+        return self._deframer.counts
+
+    def send(self, service: int, subtype: int, data: bytes = b"", spi: Spi | None = None) -> bytes:
+        """Send a control packet; returns its first four octets, the name of the request."""
+        packet = self._writer.control(service, subtype, data)
+        self._put(frame_pieces(self.security, packet, spi=spi))
+        return packet[:4]
+
+    def send_parts(self, message: OutgoingMessage) -> None:
+        """Send a whole large message."""
+        for number in message.all_parts():
+            self._send_part(message, number)
+
+    def repeat_parts(self, message: OutgoingMessage, ranges: tuple[tuple[int, int], ...]) -> None:
+        """Send the named parts of a large message again."""
+        for first, last in ranges:
+            for number in range(first, min(last, message.parts) + 1):
+                self._send_part(message, number)
+                self.counts.parts_repeated += 1
+
+    def receive(self, timeout_s: float) -> list[Packet]:
+        """Packets that arrived, after at most `timeout_s`.
+
+        Raises
+        ------
+        LinkDownError
+            If the channel is gone.
+        """
+        data = self.channel.receive(timeout_s)
+        if data:
+            self.counts.bytes_in += len(data)
+            return self._parse(self._deframer.feed(data))
+        if timeout_s >= SILENCE_S and self._deframer.waiting_bytes:
+            return self._parse(self._deframer.give_up())
+        return []
+
+    def take(self, data: bytes) -> list[Packet]:
+        """Packets that octets read elsewhere complete."""
+        self.counts.bytes_in += len(data)
+        return self._parse(self._deframer.feed(data))
+
+    def give_up(self) -> list[Packet]:
+        """The line is silent: stop waiting for the rest of a frame."""
+        return self._parse(self._deframer.give_up())
+
+    def _send_part(self, message: OutgoingMessage, number: int) -> None:
+        subtype, pieces = message.part(number)
+        size = sum(len(piece) for piece in pieces)
+        header = self._writer.bulk_header(subtype, size)
+        self._put(frame_pieces(self.security, header, *pieces))
+
+    def _put(self, pieces: list[bytes | memoryview]) -> None:
+        self.channel.send(pieces)
+        self.counts.bytes_out += sum(len(piece) for piece in pieces)
+
+    def _parse(self, raw_packets: list[bytes]) -> list[Packet]:
+        packets = []
+        for raw in raw_packets:
+            try:
+                packet = parse(raw)
+            except WireError:
+                self.counts.packets_malformed += 1
+                continue
+            if packet.telecommand != self._payload_side:
+                self.counts.packets_malformed += 1
+                continue
+            self._count(packet)
+            packets.append(packet)
+        return packets
+
+    def _count(self, packet: Packet) -> None:
+        self.counts.packets_in += 1
+        expected = self._expected.get(packet.apid, packet.sequence)
+        gap = (packet.sequence - expected) % SEQUENCE_MODULUS
+        # A gap of more than half the circle is an old packet, not thousands of lost ones.
+        if gap < SEQUENCE_MODULUS // 2:
+            self.counts.packets_lost += gap
+            self._expected[packet.apid] = (packet.sequence + 1) % SEQUENCE_MODULUS

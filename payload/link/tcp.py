@@ -1,0 +1,128 @@
+"""A payload across a network: `tcp://HOST:PORT`.
+
+Off loopback the line must be authenticated, on both sides alike: a server refuses to listen, and
+a link refuses to connect, without a key file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from payload.card import load_card
+from payload.device import load_device
+from payload.link.channel import Channel, LinkDownError, SocketChannel
+from payload.link.client import FailureCost, WireLink
+from payload.link.conversation import Timeouts
+from payload.link.security import load_key
+from payload.link.settings import LinkError, PayloadSettings
+
+TCP_PART_BYTES = 65000
+CONNECT_TIMEOUT_S = 5.0
+KEY_FILE_VARIABLE = "NEPHOSCOPE_KEY_FILE"
+"""Environment variable that names the key file where no argument does."""
+
+
+def split_tcp(address: str) -> tuple[str, int]:
+    """Host and port of `tcp://HOST:PORT`.
+
+    Raises
+    ------
+    LinkError
+        If the address has another form.
+    """
+    try:
+        parts: SplitResult = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise LinkError(f"payload.link {address!r}: {error}; expected tcp://HOST:PORT") from error
+    if parts.scheme != "tcp" or not host or port is None or parts.path.strip("/"):
+        raise LinkError(f"payload.link {address!r}: expected tcp://HOST:PORT")
+    return host, port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def key_for(host: str, key_file: Path | None) -> bytes | None:
+    """The key to use with a host: from the argument, the environment, or none on loopback.
+
+    Raises
+    ------
+    LinkError
+        If the host is not loopback and no key file is named.
+    KeyFileError
+        If the key file cannot be used.
+    """
+    named = key_file or os.environ.get(KEY_FILE_VARIABLE)
+    if named:
+        return load_key(Path(named))
+    if not is_loopback(host):
+        raise LinkError(
+            f"host {host!r} is not loopback and no key file is named; make one with "
+            f"`nephoscope-payload new-key FILE`, copy it to both sides, and name it by "
+            f"--key-file or {KEY_FILE_VARIABLE}"
+        )
+    return None
+
+
+def connect_tcp(host: str, port: int) -> Channel:
+    """A channel to a listening payload.
+
+    Raises
+    ------
+    LinkDownError
+        If nobody listens there.
+    """
+    try:
+        return SocketChannel(socket.create_connection((host, port), CONNECT_TIMEOUT_S))
+    except OSError as error:
+        raise LinkDownError(f"connecting to {host}:{port} failed: {error}") from error
+
+
+def open_tcp(
+    address: str,
+    settings: PayloadSettings,
+    *,
+    key_file: Path | None = None,
+    timeouts: Timeouts | None = None,
+) -> WireLink:
+    """Open the payload that serves at `tcp://HOST:PORT`.
+
+    Raises
+    ------
+    LinkError
+        If nobody serves there, or not what the settings ask for.
+    """
+    host, port = split_tcp(address)
+    return WireLink(
+        "tcp",
+        lambda: connect_tcp(host, port),
+        key=key_for(host, key_file),
+        model_sha256=load_card(settings.model).sha256,
+        part_bytes=TCP_PART_BYTES,
+        timeouts=timeouts,
+        cost=failure_cost(settings),
+    )
+
+
+def failure_cost(settings: PayloadSettings) -> FailureCost:
+    """What a frame without a result costs: the time of its first tile, at active power."""
+    device = load_device(settings.device)
+    latency_s = device.latency_s(load_card(settings.model), 1)
+    return FailureCost(
+        latency_s=latency_s,
+        energy_wh=device.energy_wh(latency_s),
+        active_power_w=device.active_power_w,
+        measured=settings.timing == "measured",
+    )
