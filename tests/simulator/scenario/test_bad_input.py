@@ -1,0 +1,417 @@
+"""Broken scenarios: each names its field, its line and the way out, on one screen, exit code 2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper
+from typer.testing import CliRunner
+
+from payload.card import MODELS_DIR
+from payload.model import file_sha256
+from simulator.cli import app
+from simulator.scenario import Problem, ScenarioError, load_scenario
+from simulator.scenario.checks import check_scenario
+
+SCREEN_LINES = 24
+
+TLE_1 = "1 99001U 24001A   24153.00000000  .00000000  00000-0  00000+0 0    03"
+TLE_2 = "2 99001  97.4640  47.4710 0000000   0.0000   0.1234 15.17621731    08"
+
+SSO = "sun_synchronous: {altitude_km: 510, ltan_h: 10.5}"
+INLINE_STATION = (
+    "stations: [{name: matera, latitude_deg: 40.65, longitude_deg: 16.70, altitude_m: 500}]"
+)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One way to break the example: `old` becomes `new`; the problem is at the line of `mark`."""
+
+    old: str
+    new: str
+    field: str
+    remedy: str
+    mark: str = ""
+    reason: str = ""
+
+
+BROKEN = {
+    "typo in a key": Broken(
+        "battery_wh: 40", "batery_wh: 40",
+        "satellites[0].power.batery_wh", "did you mean battery_wh?",
+    ),
+    "typo in a section": Broken(
+        "agility: {", "agillity: {", "satellites[0].agillity", "did you mean agility?"
+    ),
+    "key that nothing is like": Broken(
+        "seed: 7", "seed: 7\nxyzzy: 1", "xyzzy", "remove it or rename it", mark="xyzzy"
+    ),
+    "wrong unit in the key": Broken(
+        "altitude_km: 510,", "altitude_m: 510000,",
+        "satellites[0].orbit.sun_synchronous.altitude_m", "write altitude_km: 510",
+    ),
+    "wrong unit in the value": Broken(
+        "altitude_km: 510,", "altitude_km: 510000,",
+        "satellites[0].orbit.sun_synchronous.altitude_km", "if 510000 is in m, write 510",
+    ),
+    "seconds for hours": Broken(
+        "duration_h: 168", "duration_h: 604800", "duration_h",
+        "if 604800 is in seconds, write 168",
+    ),
+    "per cent for a fraction": Broken(
+        "initial_fraction: 0.8", "initial_fraction: 80",
+        "satellites[0].power.initial_fraction", "if 80 is in per cent, write 0.8",
+    ),
+    "unit behind the number": Broken(
+        "battery_wh: 40", "battery_wh: 40 Wh",
+        "satellites[0].power.battery_wh", "write the number alone: 40",
+    ),
+    "clock time for hours": Broken(
+        "ltan_h: 10.5", "ltan_h: 10:30",
+        "satellites[0].orbit.sun_synchronous.ltan_h", "10:30 is 10.5",
+    ),
+    "negative watt": Broken(
+        "power_w: 10\n", "power_w: -10\n", "satellites[0].imager.power_w", "at least 0"
+    ),
+    "truth value for a number": Broken(
+        "bands: 4\n", "bands: yes\n", "satellites[0].imager.bands", "write a number"
+    ),
+    "empty value": Broken(
+        "storage_gib: 2", "storage_gib:", "satellites[0].storage_gib", "write a value"
+    ),
+    "number that is not finite": Broken(
+        "storage_gib: 2", "storage_gib: .inf", "satellites[0].storage_gib", "at most"
+    ),
+    "missing field": Broken(
+        "    storage_gib: 2\n", "",
+        "satellites[0].storage_gib", "add storage_gib (Mass memory", mark="- name: neph-1",
+    ),
+    "frame of one number": Broken(
+        "frame_px: [1024, 1024]", "frame_px: [1024]",
+        "satellites[0].imager.frame_px", "a list of 2",
+    ),
+    "unknown policy": Broken(
+        "policy: reschedule", "policy: rescedule", "autonomy.policy", "did you mean reschedule?"
+    ),
+    "unknown station": Broken(
+        INLINE_STATION, "stations: [mattera]", "ground.stations[0]", "did you mean matera?"
+    ),
+    "station twice": Broken(
+        INLINE_STATION, "stations: [matera, matera]",
+        "ground.stations[1].name", "give each its own name",
+    ),
+    "latitude out of range": Broken(
+        "latitude_deg: 40.65", "latitude_deg: 140.65",
+        "ground.stations[0].latitude_deg", "at most 90",
+    ),
+    "mean cover in per cent": Broken(
+        "mean_cover: climatology", "mean_cover: 67", "weather.mean_cover", "climatology or a number"
+    ),
+    "unknown fault": Broken(
+        "faults: []", "faults: [{kind: station_outge, station: matera, from_h: 3, to_h: 4}]",
+        "faults[0].kind", "did you mean station_outage?",
+    ),
+    "fault at a station that is not there": Broken(
+        "faults: []", "faults: [{kind: station_outage, station: matra, from_h: 3, to_h: 4}]",
+        "faults[0].station", "did you mean matera?",
+    ),
+    "fault that ends before it starts": Broken(
+        "faults: []", "faults: [{kind: station_outage, station: matera, from_h: 9, to_h: 4}]",
+        "faults[0].to_h", "swap from_h and to_h",
+    ),
+    "no hysteresis": Broken(
+        "recover_fraction: 0.5", "recover_fraction: 0.2",
+        "satellites[0].power.recover_fraction", "raise recover_fraction",
+    ),
+    "storage under one frame": Broken(
+        "storage_gib: 2", "storage_gib: 0.001", "satellites[0].storage_gib", "raise storage_gib"
+    ),
+    "two orbits": Broken(
+        f"      {SSO}", f"      omm: x.json\n      {SSO}", "satellites[0].orbit",
+        "keep one of them", mark="omm: x.json", reason="omm and sun_synchronous",
+    ),
+    "no orbit": Broken(SSO, "", "satellites[0].orbit", "write a value", mark="orbit:"),
+    "two rates": Broken(
+        "rate_mbps: 1}", "rate_mbps: 1, modcod: [{min_elevation_deg: 5, rate_mbps: 1}]}",
+        "satellites[0].radio", "keep one of them",
+    ),
+    "rates out of order": Broken(
+        "rate_mbps: 1}",
+        "modcod: [{min_elevation_deg: 20, rate_mbps: 2}, {min_elevation_deg: 5, rate_mbps: 1}]}",
+        "satellites[0].radio.modcod", "sort the rows",
+    ),
+    "perigee in the ground": Broken(
+        SSO,
+        "keplerian: {semi_major_axis_km: 6600, eccentricity: 0.1, inclination_deg: 97, "
+        "raan_deg: 0, arg_perigee_deg: 0, mean_anomaly_deg: 0}",
+        "satellites[0].orbit.keplerian.semi_major_axis_km", "lower eccentricity",
+    ),
+    "link that is none": Broken(
+        "link: inprocess", "link: tcp:/board:5000", "satellites[0].payload.link", "tcp://host:port"
+    ),
+    "epoch that is no time": Broken(
+        "2024-06-01T00:00:00Z", "tomorrow", "epoch", "ISO 8601 in UTC", mark="epoch:"
+    ),
+    "epoch beyond the ephemeris": Broken(
+        "2024-06-01T00:00:00Z", "2091-06-01T00:00:00Z", "epoch", "choose an epoch", mark="epoch:"
+    ),
+    "schema of the future": Broken("schema: 1", "schema: 2", "schema", "write schema: 1"),
+    "key given twice": Broken(
+        "seed: 7", "seed: 7\nseed: 8", "seed", "remove one of them", mark="seed: 8"
+    ),
+    "tab": Broken("  imager:\n", "  imager:\n\t", "", "indent with spaces", mark="\t"),
+    "bracket left open": Broken(
+        "frame_px: [1024, 1024]", "frame_px: [1024, 1024", "", "check brackets",
+        mark="      bands: 4", reason="no YAML",
+    ),
+    "TLE with a bad checksum": Broken(
+        SSO, f'tle: ["{TLE_1}", "{TLE_2[:-1]}7"]',
+        "satellites[0].orbit.tle[1]", "copy the line again", reason="checksum '7', expected 8",
+    ),
+    "TLE file missing": Broken(
+        SSO, "tle: orbits/none.tle", "satellites[0].orbit.tle", "correct the path",
+        reason="orbits/none.tle: no such file",
+    ),
+    "OMM file missing": Broken(
+        SSO, "omm: orbits/none.json", "satellites[0].orbit.omm", "correct the path"
+    ),
+    "unknown model": Broken(
+        "model: threshold", "model: treshold",
+        "satellites[0].payload.model", "did you mean 'threshold'?",
+    ),
+    "model card missing": Broken(
+        "model: threshold", "model: cards/mine.yaml",
+        "satellites[0].payload.model", "a model flies by its card",
+    ),
+    "unknown device": Broken(
+        "device: myriad2", "device: myriad",
+        "satellites[0].payload.device", "did you mean 'myriad2'?",
+    ),
+    "recording missing": Broken(
+        "link: inprocess", "link: replay:none.trace",
+        "satellites[0].payload.link", "correct the path",
+    ),
+    "targets file missing": Broken(
+        "world_200.geojson", "world_20.geojson", "targets", "did you mean world_200.geojson?"
+    ),
+    "environment variable not set": Broken(
+        "collections: [samples]", "collections: [$NEPHOSCOPE_NOT_SET/l8biome]",
+        "scenes.collections[0]", "set NEPHOSCOPE_NOT_SET",
+    ),
+    "scene collection missing": Broken(
+        "collections: [samples]", "collections: [simples]",
+        "scenes.collections[0]", "name a scene collection's folder",
+    ),
+    "no scene left": Broken(
+        "collections: [samples]", "collections: [{path: simples, optional: true}]",
+        "scenes.collections", "list one that exists",
+    ),
+    "weather series missing": Broken(
+        "model: stochastic", "model: series\n  series: cover.csv",
+        "weather.series", "correct the path", mark="series: cover.csv",
+    ),
+    "series without a file": Broken(
+        "model: stochastic", "model: series", "weather.series", "add weather.series",
+        mark="weather:",
+    ),
+}  # fmt: skip
+
+
+def edited(mission: Path, old: str, new: str) -> str:
+    path = mission / "scenario.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    text = text.replace(old, new, 1)
+    path.write_text(text, encoding="utf-8")
+    return text
+
+
+def problems_of(path: Path) -> tuple[Problem, ...]:
+    with pytest.raises(ScenarioError) as refused:
+        check_scenario(load_scenario(path), pixels=True)
+    return refused.value.problems
+
+
+def assert_one_screen(path: Path) -> str:
+    """Validate on the command line; return what it says."""
+    result = CliRunner().invoke(app, ["validate", str(path)], env={"COLUMNS": "100"})
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) <= SCREEN_LINES
+    return result.stderr
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=list(BROKEN))
+def test_a_broken_scenario_names_field_line_and_remedy(mission: Path, broken: Broken) -> None:
+    text = edited(mission, broken.old, broken.new)
+    mark = broken.mark or broken.new.splitlines()[0]
+    line = next(n for n, row in enumerate(text.splitlines(), start=1) if mark in row)
+    (problem,) = problems_of(mission / "scenario.yaml")
+    assert problem.field_path == broken.field
+    assert problem.line == line
+    assert problem.column is not None
+    assert broken.remedy in problem.remedy
+    assert broken.reason in problem.reason
+    said = assert_one_screen(mission / "scenario.yaml")
+    assert f"scenario.yaml:{line}:{problem.column}" in said
+    assert broken.field in said
+
+
+def _cut_geotiff(mission: Path) -> None:
+    image = mission / "samples" / "cloudy.tif"
+    image.write_bytes(image.read_bytes()[:2000])
+
+
+def _no_geotiff(mission: Path) -> None:
+    (mission / "samples" / "clear.tif").write_text("not an image", encoding="utf-8")
+
+
+def _onnx_of_three_bands(mission: Path) -> None:
+    """A model of three bands beside a card that promises four."""
+    bands, cloud = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", channels, "h", "w"])
+        for name, channels in (("reflectance", 3), ("cloud_probability", 1))
+    )
+    node = helper.make_node(
+        "ReduceMean", ["reflectance"], ["cloud_probability"], axes=[1], keepdims=1
+    )
+    graph = helper.make_graph([node], "three", [bands], [cloud])
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(
+        helper.make_model(graph, opset_imports=opset, ir_version=8), str(mission / "three.onnx")
+    )
+    card = yaml.safe_load((MODELS_DIR / "threshold.yaml").read_text(encoding="utf-8"))
+    card |= {"name": "three", "onnx": "three.onnx"}
+    card |= {"sha256": file_sha256(mission / "three.onnx")}
+    card |= {"bytes": (mission / "three.onnx").stat().st_size}
+    (mission / "three.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    edited(mission, "model: threshold", "model: three.yaml")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "field", "reason", "remedy"),
+    [
+        (_cut_geotiff, "scenes.collections[0]", "cloudy.tif", "restore"),
+        (_no_geotiff, "scenes.collections[0]", "clear.tif", "restore"),
+        (_onnx_of_three_bands, "satellites[0].payload.model", "'reflectance' is float", ""),
+    ],
+    ids=["GeoTIFF cut short", "GeoTIFF that is none", "ONNX with wrong shape"],
+)
+def test_a_broken_file_is_told_at_the_line_that_names_it(
+    mission: Path, break_it: Callable[[Path], None], field: str, reason: str, remedy: str
+) -> None:
+    break_it(mission)
+    (problem,) = problems_of(mission / "scenario.yaml")
+    text = (mission / "scenario.yaml").read_text(encoding="utf-8").splitlines()
+    assert problem.field_path == field
+    assert problem.line is not None
+    assert problem.value in text[problem.line - 1]
+    assert reason in problem.reason
+    assert remedy in problem.remedy
+    assert_one_screen(mission / "scenario.yaml")
+
+
+def _second(mission: Path) -> dict[str, object]:
+    document = json.loads((mission / "targets" / "world_200.geojson").read_text(encoding="utf-8"))
+    second: dict[str, object] = document["features"][1]
+    return second
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "remedy"),
+    [
+        ("31.1,\n     30.0", "31.1,\n     300", ".geometry.coordinates", "give WGS84 degrees"),
+        ("31.1,\n     30.0", "30.0,\n     131.1", ".geometry.coordinates", "swap the two"),
+        ('"name": "nile"', '"name": "alps"', ".properties.name", "its own name"),
+        ('"name": "nile"', '"nam": "nile"', ".properties.nam", "did you mean name?"),
+        ('"name": "nile"', '"name": "nile", "priority": -1', ".properties.priority", "above 0"),
+        ('"name": "nile"', '"name": "nile", "deadline": "soon"', ".properties.deadline", "2024-"),
+    ],
+)  # fmt: skip
+def test_a_broken_target_is_told_at_its_line(
+    mission: Path, old: str, new: str, field: str, remedy: str
+) -> None:
+    path = mission / "targets" / "world_200.geojson"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    (problem,) = problems_of(mission / "scenario.yaml")
+    assert problem.file.endswith("world_200.geojson")
+    assert problem.field_path == f"features[1]{field}"
+    key = field.rpartition(".")[2]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert problem.line is not None
+    assert f'"{key}"' in lines[problem.line - 1]
+    assert remedy in problem.remedy
+    assert_one_screen(mission / "scenario.yaml")
+
+
+def test_targets_that_are_no_json_give_the_line(mission: Path) -> None:
+    path = mission / "targets" / "world_200.geojson"
+    text = path.read_text(encoding="utf-8").replace('"name": "nile"', '"name" "nile"')
+    path.write_text(text, encoding="utf-8")
+    (problem,) = problems_of(mission / "scenario.yaml")
+    assert problem.line is not None
+    assert '"name" "nile"' in text.splitlines()[problem.line - 1]
+    assert "no JSON" in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"\xff\xfe\x00x", "UTF-8"),
+        (b"just words", "mapping"),
+        (b"a: &x [*x]", "itself"),
+    ],
+)
+def test_a_file_that_is_no_scenario(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "scenario.yaml"
+    path.write_bytes(content)
+    (problem,) = problems_of(path)
+    assert reason in problem.reason
+    assert_one_screen(path)
+
+
+def test_a_missing_file_says_where_it_was_looked_for(mission: Path) -> None:
+    (problem,) = problems_of(mission / "scenaro.yaml")
+    assert str(mission / "scenaro.yaml") in problem.reason
+    assert problem.remedy == "did you mean scenario.yaml?"
+    assert_one_screen(mission / "scenaro.yaml")
+
+
+def test_a_bare_name_gets_the_nearest_bundled_scenario() -> None:
+    (problem,) = problems_of(Path("first_ligth"))
+    assert problem.remedy == "did you mean first_light?"
+
+
+def test_many_problems_still_fit_one_screen(mission: Path) -> None:
+    for old in ("battery_wh: 40", "storage_gib: 2", "gsd_m: 10", "bus_load_w: 6", "settle_s: 5",
+                "correlation_h: 18", "max_attempts: 6"):  # fmt: skip
+        key = old.partition(":")[0]
+        edited(mission, old, f"{key}: -1")
+    assert len(problems_of(mission / "scenario.yaml")) == 7
+    assert "and 3 more" in assert_one_screen(mission / "scenario.yaml")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "remedy"),
+    [("--policy", "prun", "prune"), ("--seed", "-1", "at least 0"), ("--device", "hots", "host")],
+)
+def test_a_bad_option_is_told_as_an_option(
+    mission: Path, option: str, value: str, remedy: str
+) -> None:
+    arguments = ["run", str(mission / "scenario.yaml"), option, value, "--out", str(mission)]
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "100"})
+    assert result.exit_code == 2
+    assert f"option {option}" in result.stderr
+    assert remedy in result.stderr
+    assert "Traceback" not in result.stderr
