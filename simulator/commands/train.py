@@ -5,7 +5,10 @@ Training needs the extra ``train``; nothing of it is imported before a command r
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,20 +16,21 @@ import typer
 
 app = typer.Typer(help="Train cloud models (needs the extra `train`).", no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    """Keep `teacher` a subcommand however many commands there are."""
-
-
 SCENES_VARIABLE = "NEPHOSCOPE_SCENES"
+NEEDED_PACKAGES: tuple[str, ...] = ("torch", "nnunetv2", "matplotlib")
+REPORT_EVERY_STEPS = 50
 
 ScenesOption = Annotated[
     Path | None,
-    typer.Option(
-        "--scenes",
-        help=f"Folder of scene collections; default: the environment variable {SCENES_VARIABLE}.",
-    ),
+    typer.Option(help=f"Folder of scene collections; default: ${SCENES_VARIABLE}."),
+]
+LabelKindOption = Annotated[
+    list[str] | None,
+    typer.Option(help="human, s2cloudless, scl or pseudo; repeat for more. Default: all."),
+]
+SeedOption = Annotated[int, typer.Option(help="Of the first weights and of every draw.")]
+PublishOption = Annotated[
+    bool, typer.Option("--publish", help="Also write what is committed, into the package.")
 ]
 
 
@@ -37,23 +41,25 @@ def teacher(
         float, typer.Option(help="Training minutes: processor time over threads.")
     ] = 40.0,
     architecture: Annotated[str, typer.Option(help="nnunet or unet-resnet34.")] = "nnunet",
-    resume: Annotated[bool, typer.Option(help="Continue from the last checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the last checkpoint.")
+    ] = False,
     work_dir: Annotated[
         Path | None, typer.Option(help="Checkpoint, log, plan; default: in the user's cache.")
     ] = None,
-    label_kind: Annotated[
-        list[str] | None,
-        typer.Option(help="human, s2cloudless, scl, pseudo; repeat. Default: all."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of first weights and of every draw.")] = 0,
+    label_kind: LabelKindOption = None,
+    seed: SeedOption = 0,
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
+    publish: PublishOption = False,
 ) -> None:
-    """Train the nnU-Net teacher or the ResNet-34 U-Net within a budget."""
-    from payload.training.datasets import LABEL_KINDS
-    from payload.training.teacher import TeacherOptions, train_teacher, training_folder
-    from payload.training.training_loop import TrainingPlan
+    """Train the nnU-Net teacher, or the ResNet-34 U-Net under the same terms, within a budget."""
+    with _user_errors():
+        _check_installed()
+        from payload.training.datasets import LABEL_KINDS
+        from payload.training.teacher import TeacherOptions, train_teacher, training_folder
+        from payload.training.teacher_outputs import PACKAGE, write_outputs
+        from payload.training.training_loop import TrainingPlan
 
-    try:
         options = TeacherOptions(
             scenes_root=_scenes_root(scenes),
             architecture=architecture,
@@ -63,10 +69,67 @@ def teacher(
             seed=seed,
             resume=resume,
         )
-        train_teacher(options, report=lambda line: typer.echo(line))
-    except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+        trained = train_teacher(options, typer.echo)
+        card = write_outputs(trained, typer.echo, PACKAGE if publish else None)
+        typer.echo(f"{card.name}: score it with `nephoscope models evaluate {card.name} --record`")
+
+
+@app.command()
+def student(
+    scenes: ScenesOption = None,
+    params: Annotated[str, typer.Option(help="Size: a member of the student family.")] = "120k",
+    steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 2000,
+    teacher_share: Annotated[
+        float, typer.Option(help="Share of the loss given to the teacher's soft labels, 0 to 1.")
+    ] = 0.5,
+    label_kind: LabelKindOption = None,
+    seed: SeedOption = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: by size.")] = None,
+    publish: PublishOption = False,
+) -> None:
+    """Distil a student that can fly: ONNX and card, fp32 and INT8, into the user's cache."""
+    with _user_errors():
+        _check_installed()
+        from payload.card import MODELS_DIR, cache_dir
+        from payload.training.datasets import LABEL_KINDS
+        from payload.training.distillation import StudentRecipe
+        from payload.training.publication import build_student
+        from payload.training.teacher import PSEUDO_LABELS, training_folder
+
+        recipe = StudentRecipe(
+            size=params,
+            steps=steps,
+            seed=seed,
+            teacher_share=teacher_share,
+            label_kinds=tuple(label_kind or LABEL_KINDS),
+        )
+        folder = MODELS_DIR if publish else cache_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        cards = build_student(
+            _scenes_root(scenes),
+            recipe,
+            folder,
+            training_folder() / PSEUDO_LABELS,
+            name,
+            report=_report_step,
+            say=typer.echo,
+        )
+        for card in cards:
+            typer.echo(f"{card.name}: {folder / card.onnx}, {card.bytes / 1000:.0f} kB")
+
+
+def _report_step(done: int, steps: int, loss: float) -> None:
+    if done % REPORT_EVERY_STEPS == 0 or done == steps:
+        typer.echo(f"step {done}/{steps}  loss {loss:.4f}")
+
+
+def _check_installed() -> None:
+    missing = [name for name in NEEDED_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"training needs the package {missing[0]}, which is not installed; install it with: "
+            "pip install 'nephoscope[train]'"
+        )
 
 
 def _scenes_root(scenes: Path | None) -> Path:
@@ -77,3 +140,12 @@ def _scenes_root(scenes: Path | None) -> Path:
             "the scene collections"
         )
     return named
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
