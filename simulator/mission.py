@@ -117,7 +117,7 @@ def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None 
             _write_host(writer, scenario.duration_s, phase, wall_s)
         writer.seal()
         metrics = compute_metrics(RunFolder.open(folder))
-        writer.complete(metrics.as_dict())
+        writer.complete(metrics.to_dict())
     report(1.0, "done")
     return folder
 

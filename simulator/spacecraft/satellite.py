@@ -42,7 +42,7 @@ from simulator.spacecraft.frame_path import (
     PixelSource,
     Taken,
 )
-from simulator.spacecraft.imaging import Exposure, ImagingProcess, exposure_s
+from simulator.spacecraft.imaging import REPLAN_EVERY_S, Exposure, ImagingProcess, exposure_s
 from simulator.spacecraft.power import PowerLimits, PowerSubsystem
 from simulator.spacecraft.radio import DownlinkQueue, QueuedProduct, Radio
 from simulator.spacecraft.storage import GIB, Movement, Storage
@@ -272,9 +272,9 @@ class Satellite:
     # Limits ---------------------------------------------------------------------------------
 
     def _capture_limits(self) -> tuple[CaptureLimit, ...]:
-        """What battery and storage allow for the next day."""
+        """What battery and storage allow until the plan is surely made anew, and an orbit more."""
         now_s, section = self._env.now, self._section
-        until_s = min(now_s + 86400.0, self._rules.duration_s)
+        until_s = min(now_s + REPLAN_EVERY_S + self._flight.period_s, self._rules.duration_s)
         if until_s <= now_s:
             return ()
         limits = energy_limits(
