@@ -110,13 +110,23 @@ class DeviceProfile:
         measured = self._measured(card, tile_px)
         if measured is not None:
             return measured.seconds
+        gmac = card.macs_per_px * tile_px**2 / 1e9
+        return self.overhead_s_per_tile + gmac / self.speed_gmac_s(card)
+
+    def speed_gmac_s(self, card: ModelCard) -> float:
+        """Effective speed at the model's precision, 1e9 multiply-accumulates per second.
+
+        Raises
+        ------
+        DeviceError
+            The profile gives none.
+        """
         if card.precision not in self.gmac_s:
             raise DeviceError(
                 f"device {self.name!r}: gmac_s has no speed for {card.precision}, which model "
                 f"{card.name!r} needs; it has {', '.join(sorted(self.gmac_s))}"
             )
-        gmac = card.macs_per_px * tile_px**2 / 1e9
-        return self.overhead_s_per_tile + gmac / self.gmac_s[card.precision]
+        return self.gmac_s[card.precision]
 
     def latency_provenance(self, card: ModelCard, tile_px: int = TILE_PX) -> Provenance:
         """Where `latency_s` comes from for this model."""

@@ -15,7 +15,7 @@ class InProcessLink:
     """A `PayloadLink` whose payload is a plain object.
 
     With measured timing the clock is this machine's, so its seconds are scaled to the device's
-    by the ratio of what the two profiles say this model needs for a tile.
+    by the ratio of the speeds that the profiles `host` and the device's give for the model.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class InProcessLink:
             power_limit_w=settings.power_limit_w,
             timing=settings.timing,
             threads=settings.threads,
-            time_scale=device.tile_s(card) / host.tile_s(card),
+            time_scale=host.speed_gmac_s(card) / device.speed_gmac_s(card),
         )
         self._restarts = 0
 
