@@ -208,7 +208,7 @@ class Payload:
         """
         height, width = frame.reflectance.shape[1:]
         buffers = frame.reflectance.nbytes + height * width
-        return (self.card.peak_memory_mib or 0.0) + buffers / BYTES_PER_MIB
+        return float((self.card.peak_memory_mib or 0.0) + buffers / BYTES_PER_MIB)
 
     def capabilities(self, link: str) -> Capabilities:
         """What this payload says of itself over a link of that kind."""
