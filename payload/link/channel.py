@@ -25,10 +25,10 @@ class Channel(Protocol):
     def send(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Send the pieces back to back; raises `LinkDownError` if the line is gone."""
 
-    def receive(self, timeout_s: float) -> bytes:
+    def receive(self, timeout_s: float) -> bytes | memoryview:
         """What has arrived, after at most `timeout_s`; empty if nothing has.
 
-        Raises `LinkDownError` if the line is gone.
+        A view is good until the next call. Raises `LinkDownError` if the line is gone.
         """
 
     def close(self) -> None:
@@ -40,6 +40,8 @@ class SocketChannel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        # One buffer for the channel's life: fresh pages for each read cost more than the copy.
+        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._socket.settimeout(SEND_TIMEOUT_S)
         with contextlib.suppress(OSError):  # A socket pair has no such option.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -57,18 +59,18 @@ class SocketChannel:
         except OSError as error:
             raise LinkDownError(f"sending failed: {error}") from error
 
-    def receive(self, timeout_s: float) -> bytes:
+    def receive(self, timeout_s: float) -> bytes | memoryview:
         """What has arrived, after at most `timeout_s`."""
         try:
             ready, _, _ = select.select([self._socket], [], [], max(0.0, timeout_s))
             if not ready:
                 return b""
-            data = self._socket.recv(RECEIVE_BYTES)
+            size = self._socket.recv_into(self._buffer)
         except (OSError, ValueError) as error:
             raise LinkDownError(f"receiving failed: {error}") from error
-        if not data:
+        if not size:
             raise LinkDownError("the other end closed the connection")
-        return data
+        return self._buffer[:size]
 
     def close(self) -> None:
         """Close the socket."""

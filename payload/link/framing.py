@@ -53,79 +53,92 @@ class Deframer:
     """Finds authentic packets in a stream.
 
     `counts.damaged` are markers behind which no intact frame lay; `counts.refused` are intact
-    frames that `Security` did not accept. At most one frame's worth of octets is kept.
+    frames that `Security` did not accept. Octets wait in a buffer of fixed size, which holds the
+    largest frame and then some.
     """
 
     def __init__(self, security: Security) -> None:
         self.security = security
         self.counts = FrameCounts()
-        self._buffer = bytearray()
+        self._buffer = bytearray(2 * MAX_LINE_FRAME_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
 
     @property
     def waiting_bytes(self) -> int:
         """Octets kept of a frame that is not complete."""
-        return len(self._buffer)
+        return self._end - self._start
 
     def feed(self, data: bytes | memoryview) -> list[bytes]:
         """The packets that `data` completes, in order."""
-        self._buffer += data
         packets: list[bytes] = []
-        position = 0
+        rest = memoryview(data)
         while True:
-            start = self._buffer.find(SYNC_MARKER, position)
-            if start < 0:
-                # A marker may be cut in two by the end of the data.
-                kept = min(len(SYNC_MARKER) - 1, len(self._buffer) - position)
-                self._skip(len(self._buffer) - kept - position)
-                position = len(self._buffer) - kept
-                break
-            self._skip(start - position)
-            end = self._take(start, packets)
-            if end is None:
-                position = start
-                break
-            position = end
-        del self._buffer[:position]
-        return packets
+            room = self._make_room()
+            piece, rest = rest[:room], rest[room:]
+            self._view[self._end : self._end + len(piece)] = piece
+            self._end += len(piece)
+            self._scan(packets)
+            if not rest:
+                return packets
 
     def give_up(self) -> list[bytes]:
         """The line fell silent within a frame: take its marker for a false one and look on."""
-        if len(self._buffer) < len(SYNC_MARKER):
+        if self.waiting_bytes < len(SYNC_MARKER):
             return []
-        self.counts.damaged += 1
-        del self._buffer[: len(SYNC_MARKER)]
+        self._start = self._damaged(self._start)
         return self.feed(b"")
+
+    def _make_room(self) -> int:
+        """Free octets behind what waits, after moving it to the front if they are few."""
+        if len(self._buffer) - self._end < MAX_LINE_FRAME_BYTES:
+            waiting = self.waiting_bytes
+            self._view[:waiting] = bytes(self._view[self._start : self._end])
+            self._start, self._end = 0, waiting
+        return len(self._buffer) - self._end
+
+    def _scan(self, packets: list[bytes]) -> None:
+        """Take out every complete frame; stop at one that is not."""
+        while self._start < self._end:
+            found = self._buffer.find(SYNC_MARKER, self._start, self._end)
+            if found < 0:
+                # A marker may be cut in two by the end of the data.
+                found = max(self._start, self._end - len(SYNC_MARKER) + 1)
+                self.counts.skipped_bytes += found - self._start
+                self._start = found
+                return
+            self.counts.skipped_bytes += found - self._start
+            self._start = found
+            after = self._take(found, packets)
+            if after is None:
+                return
+            self._start = after
+        self._start = self._end = 0
 
     def _take(self, start: int, packets: list[bytes]) -> int | None:
         """Where to look on after the frame at `start`; None if it is not complete."""
-        buffer = self._buffer
         body = start + len(SYNC_MARKER)
-        if len(buffer) <= body:
+        if self._end <= body:
             return None
-        spi = buffer[body]
+        spi = self._buffer[body]
         if spi not in _KNOWN_SPI:
             return self._damaged(start)
-        header_bytes = 1 if spi == Spi.CLEAR else 1 + SEQUENCE_BYTES
-        packet_start = body + header_bytes
-        if len(buffer) < packet_start + PRIMARY_HEADER_BYTES:
+        packet_start = body + (1 if spi == Spi.CLEAR else 1 + SEQUENCE_BYTES)
+        if self._end < packet_start + PRIMARY_HEADER_BYTES:
             return None
-        packet_end = packet_start + packet_bytes(
-            buffer[packet_start : packet_start + PRIMARY_HEADER_BYTES]
-        )
+        head = self._buffer[packet_start : packet_start + PRIMARY_HEADER_BYTES]
+        packet_end = packet_start + packet_bytes(head)
         crc_start = packet_end + (0 if spi == Spi.CLEAR else MAC_BYTES)
         end = crc_start + CRC_BYTES
-        if len(buffer) < end:
+        if self._end < end:
             return None
-        with memoryview(buffer) as view, view[body:crc_start] as covered:
-            intact = zlib.crc32(covered) == int.from_bytes(buffer[crc_start:end], "big")
-            if intact:
-                with view[packet_start:packet_end] as inner:
-                    packet = bytes(inner)
-        if not intact:
+        crc = int.from_bytes(self._view[crc_start:end], "big")
+        if zlib.crc32(self._view[body:crc_start]) != crc:
             return self._damaged(start)
-        header = bytes(buffer[body:packet_start])
-        trailer = bytes(buffer[packet_end:crc_start])
-        if self.security.accepts(header, packet, trailer):
+        packet = bytes(self._view[packet_start:packet_end])
+        header, trailer = bytes(self._view[body:packet_start]), self._view[packet_end:crc_start]
+        if self.security.accepts(header, packet, bytes(trailer)):
             self.counts.accepted += 1
             packets.append(packet)
         else:
@@ -134,8 +147,5 @@ class Deframer:
 
     def _damaged(self, start: int) -> int:
         self.counts.damaged += 1
-        self._skip(len(SYNC_MARKER))
+        self.counts.skipped_bytes += len(SYNC_MARKER)
         return start + len(SYNC_MARKER)
-
-    def _skip(self, octets: int) -> None:
-        self.counts.skipped_bytes += max(0, octets)

@@ -85,7 +85,7 @@ class Line:
             return self._parse(self._deframer.give_up())
         return []
 
-    def take(self, data: bytes) -> list[Packet]:
+    def take(self, data: bytes | memoryview) -> list[Packet]:
         """Packets that octets read elsewhere complete."""
         self.counts.bytes_in += len(data)
         return self._parse(self._deframer.feed(data))

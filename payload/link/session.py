@@ -170,6 +170,7 @@ class Session:
         self._board = board
         self._clock = clock
         self._incoming: IncomingMessage | None = None
+        self._spare: bytearray | None = None
         self._refused_transaction: int | None = None
         limits = board.limits
         self._functions = TokenBucket(limits.functions_per_s, limits.functions_burst)
@@ -178,7 +179,7 @@ class Session:
         self._hello_nonce = b""
         self._nonce = b""
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Act on octets that arrived; empty means the line has been silent.
 
         Raises
@@ -188,7 +189,7 @@ class Session:
         LinkDownError
             If an answer could not be sent.
         """
-        packets = self.line.take(data) if data else self.line.give_up()
+        packets = self.line.take(data) if len(data) else self.line.give_up()
         self._bound_bad_frames()
         for packet in packets:
             try:
@@ -317,6 +318,7 @@ class Session:
             return
         finally:
             self._incoming = None
+            self._spare = incoming.data
         self._report(packet, Verification.ACCEPTED)
         self._report(packet, Verification.STARTED)
         started_s = time.monotonic()
@@ -371,7 +373,9 @@ class Session:
     def _take_part(self, part: Part, body: bytes | memoryview) -> None:
         if self._incoming is None or not self._incoming.belongs(part):
             try:
-                self._incoming = IncomingMessage(part, self._board.limits.max_message_bytes)
+                self._incoming = IncomingMessage(
+                    part, self._board.limits.max_message_bytes, self._spare
+                )
             except WireError as error:
                 self._abort_uplink(part.transaction, str(error))
                 return

@@ -102,13 +102,22 @@ class OutgoingMessage:
 class IncomingMessage:
     """A message being put together. Memory is bounded by `max_bytes` when it is opened.
 
+    Parameters
+    ----------
+    first : Part
+        Head of whichever part arrived first.
+    max_bytes : int
+    spare : bytearray or None
+        Memory of an earlier message that nobody uses any more; taken again if it fits, because
+        fresh pages cost more than the data that goes into them.
+
     Raises
     ------
     WireError
         If the first part to arrive announces a message larger than `max_bytes`.
     """
 
-    def __init__(self, first: Part, max_bytes: int) -> None:
+    def __init__(self, first: Part, max_bytes: int, spare: bytearray | None = None) -> None:
         if first.message_bytes > max_bytes:
             raise WireError(
                 f"a message of {first.message_bytes} bytes is announced, {max_bytes} are allowed"
@@ -118,7 +127,8 @@ class IncomingMessage:
         self.transaction = first.transaction
         self.kind = first.kind
         self._head = first
-        self._data = bytearray(first.message_bytes)
+        fits = spare is not None and len(spare) == first.message_bytes
+        self._data = spare if spare is not None and fits else bytearray(first.message_bytes)
         self._arrived = bytearray(first.parts + 1)
         self._left = first.parts
 
