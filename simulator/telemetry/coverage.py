@@ -65,11 +65,18 @@ def covered_km2(run: RunFolder, deliveries: Sequence[Delivery]) -> float:
     distinct = sorted({(d.truth_sha256, d.kept_blocks, d.gsd_m) for d in deliveries})
     if len(distinct) == 1:
         return deliveries[0].clear_km2
-    finest_m = min(d.gsd_m for d in deliveries)
-    seen = np.zeros((0, 0), dtype=bool)
-    for truth_sha256, kept_blocks, gsd_m in distinct:
-        shown = clear_pixels(run.truth(truth_sha256), kept_blocks)
-        seen = _overlay(seen, _resampled(shown, gsd_m / finest_m))
+    shown = [
+        (clear_pixels(run.truth(truth_sha256), kept_blocks), gsd_m)
+        for truth_sha256, kept_blocks, gsd_m in distinct
+    ]
+    finest_m = min(gsd_m for _, gsd_m in shown)
+    rows, columns = (
+        max(round(raster.shape[axis] * gsd_m / finest_m) for raster, gsd_m in shown)
+        for axis in (0, 1)
+    )
+    seen = np.zeros((rows, columns), dtype=bool)
+    for raster, gsd_m in shown:
+        seen |= _on_grid(raster, gsd_m / finest_m, (rows, columns))
     return int(seen.sum()) * pixel_km2(finest_m)
 
 
@@ -95,22 +102,16 @@ def clear_pixels(truth: NDArray[np.uint8], kept_blocks: Sequence[int]) -> NDArra
     return shown
 
 
-def _resampled(shown: NDArray[np.bool_], ratio: float) -> NDArray[np.bool_]:
-    """Nearest-neighbour copy on pixels `ratio` times finer."""
-    if ratio == 1.0:
+def _on_grid(shown: NDArray[np.bool_], ratio: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Look pixels up on a grid of the same centre whose pixels are `ratio` times finer."""
+    if ratio == 1.0 and shown.shape == shape:
         return shown
     rows, columns = (
-        np.minimum((np.arange(round(n * ratio)) + 0.5) / ratio, n - 1).astype(int)
-        for n in shown.shape
+        np.floor((np.arange(n) + 0.5 - n / 2) / ratio + size / 2).astype(int)
+        for n, size in zip(shape, shown.shape, strict=True)
     )
-    return np.asarray(shown[np.ix_(rows, columns)])
-
-
-def _overlay(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Union of two rasters with a common centre, on the smallest raster that holds both."""
-    shape = (max(a.shape[0], b.shape[0]), max(a.shape[1], b.shape[1]))
-    union = np.zeros(shape, dtype=bool)
-    for raster in (a, b):
-        top, left = ((outer - inner) // 2 for outer, inner in zip(shape, raster.shape, strict=True))
-        union[top : top + raster.shape[0], left : left + raster.shape[1]] |= raster
-    return union
+    inside = np.outer(
+        (rows >= 0) & (rows < shown.shape[0]), (columns >= 0) & (columns < shown.shape[1])
+    )
+    clipped = np.ix_(rows.clip(0, shown.shape[0] - 1), columns.clip(0, shown.shape[1] - 1))
+    return np.asarray(shown[clipped] & inside)

@@ -168,7 +168,8 @@ _SCALARS: dict[str, str] = {
         SELECT coalesce((SELECT sum(clear_px_false_discard) FROM decision), 0)
              / nullif(sum(clear_px), 0) FROM capture""",
     "policy_loss_fraction": """
-        SELECT coalesce((SELECT sum(clear_px - clear_px_perfect) FROM decision), 0)
+        SELECT coalesce((SELECT sum(d.clear_px - d.clear_px_perfect)
+                         FROM decision d JOIN capture c USING (capture) WHERE c.stored), 0)
              / nullif(sum(clear_px), 0) FROM capture""",
     "overflow_loss_fraction": """
         SELECT coalesce(sum(coalesce(p.clear_px, c.clear_px)) FILTER (o.capture IS NOT NULL), 0)

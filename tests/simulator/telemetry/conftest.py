@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -27,9 +28,11 @@ import yaml
 from numpy.typing import NDArray
 
 from payload.frame import content_sha256
+from simulator.geometry import Orbit
 from simulator.telemetry import events as ev
 from simulator.telemetry.manifest import Manifest, new_manifest
 from simulator.telemetry.metrics import compute_metrics
+from simulator.telemetry.orbits import orbits_json
 from simulator.telemetry.run_folder import RunFolder, RunWriter
 
 DURATION_S = 21600.0
@@ -38,6 +41,8 @@ BLOCK_BYTES = 256 * 256 * 6
 CAPACITY_WH = 40.0
 BUS_W, IMAGER_W, RADIO_W, PAYLOAD_W, IDLE_W = 6.0, 10.0, 5.0, 1.8, 0.2
 GENERATION_W = 12.0
+EXPOSURE_S = EDGE_PX * 10 / 1000 / 7.0
+LATENCY_S = 10.0
 SATELLITE = "s1"
 
 SCENARIO = {
@@ -53,6 +58,9 @@ SCENARIO = {
             "power": {
                 "battery_wh": CAPACITY_WH,
                 "initial_fraction": 0.8,
+                "panel_area_m2": 0.05,
+                "panel_efficiency": 0.28,
+                "pointing": "sun",
                 "bus_load_w": BUS_W,
                 "low_power_fraction": 0.3,
                 "recover_fraction": 0.5,
@@ -61,6 +69,8 @@ SCENARIO = {
             "imager": {
                 "gsd_m": 10,
                 "frame_px": [EDGE_PX, EDGE_PX],
+                "bands": 4,
+                "bit_depth": 12,
                 "max_off_nadir_deg": 35,
                 "min_sun_elevation_deg": 10,
                 "power_w": IMAGER_W,
@@ -68,11 +78,26 @@ SCENARIO = {
             },
             "agility": {"slew_rate_deg_s": 1.0, "settle_s": 5},
             "radio": {"power_w": RADIO_W, "rate_mbps": 1},
-            "payload": {"energy_limit_wh_per_orbit": 1.0, "frame_deadline_s": 60},
+            "payload": {
+                "power_limit_w": 5,
+                "energy_limit_wh_per_orbit": 1.0,
+                "frame_deadline_s": 60,
+            },
         }
     ],
-    "autonomy": {"policy": "reschedule", "block_cloud_fraction": 0.5, "target_cloud_fraction": 0.2},
-    "ground": {"stations": [{"name": "matera"}]},
+    "autonomy": {
+        "policy": "reschedule",
+        "block_cloud_fraction": 0.5,
+        "target_cloud_fraction": 0.2,
+        "max_attempts": 6,
+    },
+    "ground": {
+        "stations": [
+            {"name": "matera", "latitude_deg": 40.65, "longitude_deg": 16.7, "altitude_m": 500}
+        ],
+        "min_elevation_deg": 10,
+        "processing_delay_h": 12,
+    },
     "faults": [],
 }
 
@@ -233,6 +258,20 @@ def _image(writer: RunWriter, ledgers: Ledgers, shot: Shot, *, slew_deg: float) 
     common = {"satellite": SATELLITE, "capture": shot.name}
     pixels = {"clear_px": int(clear.sum()), "cloud_px": int(cloud.sum())}
     cover_true = round(pixels["cloud_px"] / sum(pixels.values()), 2)
+    writer.write(
+        ev.Plan(
+            t_s=t_s - slew_deg - 5,
+            satellite=SATELLITE,
+            change="add",
+            trigger="start",
+            target=shot.target,
+            capture_s=t_s,
+            expected_value=1.0,
+            forecast_cover=0.0,
+            planned_captures=1,
+            reason="first image",
+        )
+    )
     ledgers.power(t_s - 10, "imager on", imager_w=IMAGER_W)
     reflectance = np.full((4, EDGE_PX, EDGE_PX), 0.1, dtype=np.float32)
     reflectance[:, cloud] = 0.6
@@ -277,22 +316,23 @@ def _image(writer: RunWriter, ledgers: Ledgers, shot: Shot, *, slew_deg: float) 
             **hashes,
         )
     )
-    ledgers.storage(t_s, shot.name, "captured", size)
-    ledgers.power(t_s, "inference", payload_w=PAYLOAD_W)
-    latency_s = 10.0
+    start_s = t_s + EXPOSURE_S
+    ready_s = start_s + LATENCY_S
+    ledgers.storage(start_s, shot.name, "captured", size)
+    ledgers.power(start_s, "inference", payload_w=PAYLOAD_W)
     writer.write(
         ev.Inference(
-            t_s=t_s + latency_s,
+            t_s=ready_s,
             status="ok",
             model="unet",
             model_sha256="a" * 64,
             device="myriad2",
             tiles=1,
             tile_sha256=(content_sha256(reflectance),),
-            queued_s=0.0,
-            start_s=t_s,
-            latency_s=latency_s,
-            energy_wh=PAYLOAD_W * latency_s / 3600,
+            queued_s=EXPOSURE_S,
+            start_s=start_s,
+            latency_s=LATENCY_S,
+            energy_wh=PAYLOAD_W * LATENCY_S / 3600,
             provenance="declared",
             energy_provenance="declared",
             clear_px_called_cloud=int((clear & called).sum()),
@@ -306,7 +346,7 @@ def _image(writer: RunWriter, ledgers: Ledgers, shot: Shot, *, slew_deg: float) 
     )
     writer.write(
         ev.HostInference(
-            t_s=t_s + latency_s,
+            t_s=ready_s,
             wall_s=0.05,
             model_calls=1,
             peak_memory_mib=100.0,
@@ -315,11 +355,11 @@ def _image(writer: RunWriter, ledgers: Ledgers, shot: Shot, *, slew_deg: float) 
             **common,
         )
     )
-    ledgers.power(t_s + latency_s, "payload idle")
+    ledgers.power(ready_s, "payload idle")
     wrongly_dropped = [i for i in perfect if i not in kept]
     writer.write(
         ev.Decision(
-            t_s=t_s + latency_s,
+            t_s=ready_s,
             policy="reschedule",
             action={0: "drop", 4: "keep"}.get(len(kept), "prune"),
             cover_detected=round(float(called.mean()), 2),
@@ -339,12 +379,12 @@ def _image(writer: RunWriter, ledgers: Ledgers, shot: Shot, *, slew_deg: float) 
         )
     )
     if len(kept) < 4:
-        ledgers.storage(t_s + latency_s, shot.name, "dropped_policy", (4 - len(kept)) * BLOCK_BYTES)
+        ledgers.storage(ready_s, shot.name, "dropped_policy", (4 - len(kept)) * BLOCK_BYTES)
     if kept:
         ledgers.queued += len(kept) * BLOCK_BYTES
         writer.write(
             ev.Product(
-                t_s=t_s + latency_s,
+                t_s=ready_s,
                 product=f"p-{shot.name}",
                 target=shot.target,
                 bytes=len(kept) * BLOCK_BYTES,
@@ -367,6 +407,7 @@ def _pass(
     """Send (capture, target, blocks, blocks sent) one after the other at 1 Mbit/s."""
     ledgers.power(aos_s, "radio on", radio_w=RADIO_W)
     t_s, sent = aos_s, 0
+    learned: list[tuple[str, str, float]] = []
     for capture, target, blocks, blocks_sent in products:
         size = blocks_sent * BLOCK_BYTES
         start_s, t_s = t_s, t_s + size * 8 / 1e6
@@ -386,6 +427,8 @@ def _pass(
                 complete=blocks == blocks_sent,
             )
         )
+        if blocks == blocks_sent:
+            learned.append((capture, target, {"c1": 0.5}.get(capture, 0.0)))
         ledgers.queued -= size
         ledgers.storage(t_s, capture, "sent", size)
     los_s = aos_s + 40.0
@@ -404,6 +447,20 @@ def _pass(
             bytes=sent,
         )
     )
+    for capture, target, cover in learned:
+        writer.write(
+            ev.Ground(
+                t_s=los_s,
+                satellite=SATELLITE,
+                capture=capture,
+                target=target,
+                source="downlink",
+                cover=cover,
+                satisfied=cover < 0.2,
+                tasking_ready_s=-1.0,
+                reason="downlink",
+            )
+        )
     ledgers.power(los_s, "radio off")
 
 
@@ -437,6 +494,10 @@ def write_mini_files(writer: RunWriter) -> None:
     }
     writer.write_text("targets.geojson", json.dumps(targets))
     writer.write_text("stations.geojson", json.dumps({**targets, "features": []}))
+    orbit = Orbit.from_sun_synchronous(
+        datetime(2024, 6, 1, tzinfo=UTC), altitude_km=510, ltan_h=10.5
+    )
+    writer.write_text("orbits.json", orbits_json({SATELLITE: orbit.satrec}))
     writer.write_track({"t_s": np.arange(3.0), "satellite": [SATELLITE] * 3})
 
 

@@ -81,7 +81,8 @@ def test_latency(metrics: Metrics) -> None:
 
 def test_cost(metrics: Metrics) -> None:
     payload_wh = (21600 * 0.2 + 4 * 10 * 1.6) / 3600
-    consumed_wh = payload_wh + (21600 * 6 + 4 * 10 * 10 + 2 * 40 * 5) / 3600
+    imager_wh = 4 * (10 + 5.12 / 7) * 10 / 3600
+    consumed_wh = payload_wh + imager_wh + (21600 * 6 + 2 * 40 * 5) / 3600
     assert metrics.payload_energy_wh == pytest.approx(payload_wh, rel=EXACT)
     assert metrics.payload_energy_share == pytest.approx(payload_wh / consumed_wh, rel=EXACT)
     km2_per_wh = metrics.clear_km2_delivered / payload_wh

@@ -1,0 +1,212 @@
+"""Contacts: data flows only inside passes, one product at a time, no faster than the radio can.
+
+Each product's bytes are followed to the ground; each pass's account is added up from its
+downlinks; antennas, station outages and the order of the queue are respected.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from simulator.telemetry.audit.findings import (
+    TIME_TOLERANCE_S,
+    Finding,
+    RunLog,
+    at,
+    by_satellite,
+    repeated,
+)
+from simulator.telemetry.events import Downlink, Pass, Product
+
+RANKING_POLICIES = ("prioritise", "reschedule", "oracle")
+RANK_TOLERANCE = 1e-9
+
+
+def check_contacts(log: RunLog) -> Iterator[Finding]:
+    """Follow the bytes to the ground."""
+    yield from _chains(log)
+    for name, rows in by_satellite(log.downlinks).items():
+        for one, next_one in pairwise(sorted(rows, key=lambda row: row.start_s)):
+            if next_one.start_s < one.end_s - TIME_TOLERANCE_S:
+                yield Finding(at(next_one), f"starts while the radio still sends {one.product}")
+        if name in log.sections:
+            for row in rows:
+                yield from _rate(row, log.sections[name]["radio"], log)
+            yield from _order(rows, [p for p in log.products if p.satellite == name], log)
+    yield from _antennas(log)
+    for name, passes in by_satellite(log.passes).items():
+        if name in log.sections:
+            yield from _passes(passes, [d for d in log.downlinks if d.satellite == name], log)
+    sent_outside = {id(row) for row in log.downlinks} - {
+        id(row) for contact in log.passes for row in _sent_in(contact, log.downlinks)
+    }
+    for row in log.downlinks:
+        if id(row) in sent_outside:
+            yield Finding(at(row), f"no pass over {row.station} covers this transfer")
+
+
+def _chains(log: RunLog) -> Iterator[Finding]:
+    """Each transfer continues where the one before left the product."""
+    for name in repeated(row.product for row in log.products):
+        yield Finding(f"product {name}", "two products have this name")
+    left = {row.product: row.bytes for row in log.products}
+    for row in log.downlinks:
+        product = log.product_by_name.get(row.product)
+        if product is None:
+            yield Finding(at(row), "there is no such product")
+            continue
+        if (row.capture, row.target) != (product.capture, product.target):
+            yield Finding(at(row), f"the product is of {product.capture}, {product.target}")
+        if row.start_s < product.t_s or row.end_s < row.start_s or row.t_s != row.end_s:
+            yield Finding(at(row), f"{row.start_s} to {row.end_s} is no time for this transfer")
+        left[row.product] -= row.bytes
+        if row.bytes <= 0 or row.remaining_bytes != left[row.product]:
+            yield Finding(
+                at(row), f"remaining_bytes is {row.remaining_bytes}, left {left[row.product]}"
+            )
+        if row.complete != (row.remaining_bytes == 0):
+            yield Finding(at(row), f"complete is {row.complete} with {row.remaining_bytes} left")
+
+
+def _rate(row: Downlink, radio: Mapping[str, Any], log: RunLog) -> Iterator[Finding]:
+    fixed_mbps = radio.get("rate_mbps")
+    steps_mbps = [step["rate_mbps"] for step in radio.get("modcod") or ()]
+    fastest_mbps = fixed_mbps or max(steps_mbps, default=None)
+    possible = (row.end_s - row.start_s) * (fastest_mbps or 0.0) * 1e6 / 8
+    if fastest_mbps and row.bytes > possible + 1:
+        yield Finding(at(row), f"{row.bytes} bytes were sent in the time of {possible:.0f}")
+    if fixed_mbps and row.bytes < possible - 1:
+        yield Finding(at(row), f"only {row.bytes} bytes were sent in the time of {possible:.0f}")
+    timeline = log.timelines.get(row.satellite)
+    if timeline is not None and any(
+        state.radio_w != radio["power_w"]
+        for state in timeline.during(row.start_s + TIME_TOLERANCE_S, row.end_s - TIME_TOLERANCE_S)
+    ):
+        yield Finding(at(row), "the radio is not on all the time of the transfer")
+
+
+def _order(rows: Sequence[Downlink], products: Sequence[Product], log: RunLog) -> Iterator[Finding]:
+    """What is sent next is the highest rank in the queue."""
+    gone_s: dict[str, float] = {row.product: row.end_s for row in rows if row.complete}
+    named = log.product_by_capture
+    for movement in log.storages:
+        if movement.change in ("dropped_overflow", "dropped_fault") and movement.capture in named:
+            gone_s[named[movement.capture].product] = movement.t_s
+    ranked = sorted(products, key=lambda product: -product.rank_key)
+    for row in rows:
+        sent = log.product_by_name.get(row.product)
+        if sent is None:
+            continue
+        for other in ranked:
+            if other.rank_key <= sent.rank_key:
+                break
+            if other.t_s < row.start_s < gone_s.get(other.product, float("inf")):
+                yield Finding(at(row), f"{other.product} was in the queue with a higher rank")
+                break
+    ranking = log.scenario["autonomy"]["policy"] in RANKING_POLICIES
+    for product in products:
+        capture = log.capture_by_name.get(product.capture)
+        if not ranking and capture is not None and product.rank_key != -capture.t_s:
+            yield Finding(at(product), f"rank_key is {product.rank_key}; the oldest is to go first")
+
+
+def _antennas(log: RunLog) -> Iterator[Finding]:
+    antennas = {s["name"]: s.get("antennas", 1) for s in log.scenario["ground"]["stations"]}
+    on_air: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for row in log.downlinks:
+        on_air[row.station] += [
+            (row.start_s + TIME_TOLERANCE_S, 1),
+            (row.end_s - TIME_TOLERANCE_S, -1),
+        ]
+    for station, changes in on_air.items():
+        if station not in antennas:
+            yield Finding(f"downlink over {station}", "there is no such station")
+            continue
+        busy = 0
+        for t_s, change in sorted(changes):
+            busy += change
+            if busy > antennas[station]:
+                yield Finding(
+                    f"downlink over {station} at {t_s:.3f} s",
+                    f"{busy} transfers at once, antennas: {antennas[station]}",
+                )
+
+
+def _passes(
+    passes: Sequence[Pass], downlinks: Sequence[Downlink], log: RunLog
+) -> Iterator[Finding]:
+    radio = log.sections[passes[0].satellite]["radio"]
+    acquisition_s = radio.get("acquisition_s", 0.0)
+    last_los_s: dict[str, float] = {}
+    for row in sorted(passes, key=lambda row: row.aos_s):
+        if row.aos_s < last_los_s.get(row.station, 0.0) or not row.aos_s < row.los_s == row.t_s:
+            yield Finding(at(row), f"AOS {row.aos_s} and LOS {row.los_s} are no pass of their own")
+        last_los_s[row.station] = row.los_s
+        windows = _usable(row, acquisition_s, log.outages_s("station_outage", station=row.station))
+        usable_s = sum(end - start for start, end in windows)
+        if abs(usable_s - row.usable_s) > TIME_TOLERANCE_S:
+            yield Finding(at(row), f"usable_s is {row.usable_s}, less outages {usable_s}")
+        sent = _sent_in(row, downlinks)
+        sent_bytes = sum(downlink.bytes for downlink in sent)
+        sent_s = sum(downlink.end_s - downlink.start_s for downlink in sent)
+        if row.bytes != sent_bytes or row.bytes > row.capacity_bytes:
+            yield Finding(
+                at(row), f"bytes is {row.bytes} of {row.capacity_bytes}, sent {sent_bytes}"
+            )
+        if not sent_s - TIME_TOLERANCE_S <= row.transmit_s <= usable_s + TIME_TOLERANCE_S:
+            yield Finding(at(row), f"transmit_s is {row.transmit_s}, transfers took {sent_s}")
+        if radio.get("rate_mbps"):
+            yield from _fixed_rate_account(row, windows, sent_s, radio["rate_mbps"])
+        for downlink in sent:
+            if not any(
+                start - TIME_TOLERANCE_S <= downlink.start_s
+                and downlink.end_s <= end + TIME_TOLERANCE_S
+                for start, end in windows
+            ):
+                yield Finding(at(downlink), f"the station {row.station} was not usable then")
+        if (row.outcome == "used") != (sent_bytes > 0):
+            yield Finding(at(row), f"outcome is {row.outcome!r} with {sent_bytes} bytes")
+        if (row.outcome == "outage") != (not windows):
+            yield Finding(at(row), f"outcome is {row.outcome!r} with {usable_s:.1f} s usable")
+
+
+def _fixed_rate_account(
+    row: Pass, windows: Sequence[tuple[float, float]], sent_s: float, rate_mbps: float
+) -> Iterator[Finding]:
+    byte_s = 8.0 / (rate_mbps * 1e6)
+    if row.transmit_s > sent_s + len(windows) * byte_s + TIME_TOLERANCE_S:
+        yield Finding(at(row), f"transmit_s is {row.transmit_s}, transfers took only {sent_s}")
+    capacity = sum((end - start) / byte_s for start, end in windows)
+    if abs(capacity - row.capacity_bytes) > len(windows) + 1:
+        yield Finding(at(row), f"capacity_bytes is {row.capacity_bytes}, expected {capacity:.0f}")
+
+
+def _usable(
+    row: Pass, acquisition_s: float, outages_s: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Parts of a pass that are neither acquisition nor outage."""
+    at_s, windows = row.aos_s + acquisition_s, []
+    for start_s, end_s in sorted(outages_s):
+        if start_s > at_s:
+            windows.append((at_s, min(start_s, row.los_s)))
+        at_s = max(at_s, end_s)
+        if at_s >= row.los_s:
+            break
+    windows.append((at_s, row.los_s))
+    return [(start_s, end_s) for start_s, end_s in windows if end_s > start_s]
+
+
+def _sent_in(contact: Pass, downlinks: Sequence[Downlink]) -> list[Downlink]:
+    """Transfers of a pass; `downlinks` are in the order of their ends."""
+    last = bisect_right(downlinks, contact.los_s + TIME_TOLERANCE_S, key=lambda row: row.t_s)
+    first = bisect_right(downlinks, contact.aos_s - TIME_TOLERANCE_S, key=lambda row: row.t_s)
+    return [
+        row
+        for row in downlinks[first:last]
+        if (row.satellite, row.station) == (contact.satellite, contact.station)
+        and row.start_s >= contact.aos_s - TIME_TOLERANCE_S
+    ]

@@ -1,0 +1,174 @@
+"""The ground loop and the plan: who learned what when, and what the plan made of it.
+
+The ground learns of a capture at the end of a pass, from its pixels or from telemetry, and asks
+again after its delay; what goes up was ready. The size of the plan follows from its changes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from simulator.telemetry.audit.findings import (
+    TIME_TOLERANCE_S,
+    Finding,
+    RunLog,
+    at,
+    by_satellite,
+)
+from simulator.telemetry.events import Plan
+
+GROUND_TASKED_POLICIES = ("bent_pipe", "discard", "prune", "prioritise")
+DEATHS = ("out_of_memory", "crashed", "timeout", "link_lost")
+COVER_TOLERANCE = 1e-9
+
+
+def check_loop(log: RunLog) -> Iterator[Finding]:
+    """Hold news, tasking, plan and faults against what they rest on."""
+    yield from _news(log)
+    yield from _deliveries_are_learned(log)
+    yield from _tasking(log)
+    yield from _plan(log)
+    yield from _faults(log)
+
+
+def _news(log: RunLog) -> Iterator[Finding]:
+    ends_s: dict[str, set[float]] = defaultdict(set)
+    for contact in log.passes:
+        ends_s[contact.satellite].add(contact.los_s)
+    delay_s = log.scenario["ground"]["processing_delay_h"] * 3600.0
+    delivered_s = {row.capture: row.end_s for row in log.downlinks if row.complete}
+    decisions = {row.capture: row for row in log.decisions}
+    for row in log.grounds:
+        capture, decision = log.capture_by_name.get(row.capture), decisions.get(row.capture)
+        if capture is None or decision is None or capture.target != row.target:
+            yield Finding(at(row), f"no capture {row.capture} of {row.target} was decided on")
+            continue
+        if row.t_s not in ends_s[row.satellite]:
+            yield Finding(at(row), "the ground learns at the end of a pass, and none ends then")
+        if row.source == "downlink":
+            labelled_px = capture.clear_px + capture.cloud_px
+            known_s = delivered_s.get(row.capture, float("inf"))
+            cover = 1.0 - decision.clear_px_kept / labelled_px if labelled_px else 1.0
+        elif row.source == "telemetry":
+            known_s, cover = decision.t_s, decision.cover_detected
+        else:
+            known_s, cover = capture.t_s, 1.0
+        if row.t_s < known_s:
+            yield Finding(at(row), f"learned from {row.source} before {known_s:.3f} s")
+        if abs(row.cover - cover) > COVER_TOLERANCE:
+            yield Finding(at(row), f"cover is {row.cover}, {row.source} shows {cover}")
+        if row.tasking_ready_s not in (-1.0, row.t_s + delay_s):
+            yield Finding(
+                at(row), f"tasking is ready at {row.tasking_ready_s}, not after the delay"
+            )
+
+
+def _deliveries_are_learned(log: RunLog) -> Iterator[Finding]:
+    learned = Counter(row.capture for row in log.grounds if row.source == "downlink")
+    last_los_s = {row.satellite: row.los_s for row in log.passes}
+    for row in log.downlinks:
+        over = row.end_s <= last_los_s.get(row.satellite, 0.0)
+        if row.complete and over and learned[row.capture] != 1:
+            yield Finding(at(row), f"the ground learned of it {learned[row.capture]} times")
+
+
+def _tasking(log: RunLog) -> Iterator[Finding]:
+    asked: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in log.grounds:
+        if row.tasking_ready_s >= 0.0:
+            asked[row.satellite, row.target].append(row.tasking_ready_s)
+    sent_s: dict[tuple[str, str], list[float]] = defaultdict(list)
+    contacts = [(c.satellite, c.station, c.aos_s, c.los_s) for c in log.passes]
+    for uplink in log.uplinks:
+        if not any(
+            (satellite, station) == (uplink.satellite, uplink.station)
+            and aos_s - TIME_TOLERANCE_S <= uplink.t_s <= los_s + TIME_TOLERANCE_S
+            for satellite, station, aos_s, los_s in contacts
+        ):
+            yield Finding(at(uplink), f"there is no pass over {uplink.station} then")
+        for target in uplink.targets:
+            ready = asked[uplink.satellite, target]
+            if not any(t_s <= uplink.t_s for t_s in ready):
+                yield Finding(at(uplink), f"no tasking for {target} was ready")
+            sent_s[uplink.satellite, target].append(uplink.t_s)
+    for key, times in sent_s.items():
+        if len(times) > len(asked[key]):
+            yield Finding(
+                f"uplink of {key[1]}", f"sent {len(times)} times, asked {len(asked[key])}"
+            )
+    if log.scenario["autonomy"]["policy"] in GROUND_TASKED_POLICIES:
+        for capture in log.captures:
+            asked_by_s = [t for t in sent_s[capture.satellite, capture.target] if t <= capture.t_s]
+            if capture.reacquisition and len(asked_by_s) < capture.attempt - 1:
+                yield Finding(at(capture), "it repeats a capture, and the ground had not asked")
+
+
+def _plan(log: RunLog) -> Iterator[Finding]:
+    taken = by_satellite(log.captures)
+    for name, rows in by_satellite(log.plans).items():
+        starts_s = sorted(capture.slew_start_s for capture in taken.get(name, []))
+        yield from _plan_size(rows, starts_s)
+    for name, captures in taken.items():
+        planned: dict[str, list[float]] = defaultdict(list)
+        for row in log.plans:
+            if row.satellite == name and row.change == "add":
+                planned[row.target].append(row.t_s)
+        for capture in captures:
+            added = bisect_right(planned[capture.target], capture.slew_start_s + TIME_TOLERANCE_S)
+            if added < capture.attempt:
+                yield Finding(at(capture), f"planned {added} times by attempt {capture.attempt}")
+
+
+def _plan_size(rows: Sequence[Plan], starts_s: Sequence[float]) -> Iterator[Finding]:
+    """Captures in the plan: added, less removed, less begun (a skipped one was begun before)."""
+    skips_s = [row.t_s for row in rows if row.change == "skip"]
+    changes = {"add": 1, "remove": -1}
+    size = skipped = 0
+    for index, row in enumerate(rows):
+        size += changes.get(row.change, 0)
+        skipped += row.change == "skip"
+        if index + 1 < len(rows) and (rows[index + 1].t_s, rows[index + 1].trigger) == (
+            row.t_s,
+            row.trigger,
+        ):
+            continue
+        most = size - skipped - bisect_right(starts_s, row.t_s - TIME_TOLERANCE_S)
+        begun_now = bisect_right(starts_s, row.t_s + TIME_TOLERANCE_S) - bisect_right(
+            starts_s, row.t_s - TIME_TOLERANCE_S
+        )
+        # One capture may be under way that will yet be skipped, or never finish.
+        under_way = begun_now + int(any(t_s > row.t_s for t_s in skips_s) or index + 1 == len(rows))
+        if not most - under_way <= row.planned_captures <= most:
+            yield Finding(
+                at(row), f"planned_captures is {row.planned_captures}, by its changes {most}"
+            )
+
+
+def _faults(log: RunLog) -> Iterator[Finding]:
+    died = Counter(
+        (row.satellite, row.capture, row.status) for row in log.inferences if row.status in DEATHS
+    )
+    written = Counter((f.satellite, f.capture, f.kind) for f in log.faults if f.kind in DEATHS)
+    for satellite, capture, kind in sorted(died - written):
+        yield Finding(f"fault {capture} {satellite}", f"the payload's {kind} was not written down")
+    for satellite, capture, kind in sorted(written - died):
+        yield Finding(f"fault {capture} {satellite}", f"no inference ended with {kind}")
+    for fault in log.faults:
+        if fault.end_s < fault.t_s:
+            yield Finding(at(fault), f"it ends before it begins, at {fault.end_s}")
+        if fault.kind == "payload_outage":
+            ordered = log.outages_s("payload_outage", satellite=fault.satellite)
+            if (fault.t_s, fault.end_s) not in ordered:
+                yield Finding(at(fault), "the scenario orders no such outage")
+    yield from _ordered_outages(log)
+
+
+def _ordered_outages(log: RunLog) -> Iterator[Finding]:
+    inferring = log.scenario["autonomy"]["policy"] not in ("bent_pipe", "oracle")
+    written = {(f.satellite, f.t_s) for f in log.faults if f.kind == "payload_outage"}
+    for name in log.sections:
+        for start_s, _ in log.outages_s("payload_outage", satellite=name):
+            if inferring and start_s < log.run.horizon_s and (name, start_s) not in written:
+                yield Finding(f"fault {name}", f"the outage at {start_s} s was not written down")

@@ -1,0 +1,152 @@
+"""Processing: each frame is decided on once, and the payload works on one frame at a time.
+
+Frame by frame: capture before inference before decision before product. Satellite by satellite: no
+two frames at once, none past its deadline, energy is power times time and stays within the limit
+of each orbit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from simulator.telemetry.audit.findings import (
+    TIME_TOLERANCE_S,
+    Finding,
+    RunLog,
+    at,
+    by_satellite,
+    repeated,
+)
+from simulator.telemetry.audit.skies import nodal_period_s
+from simulator.telemetry.events import Inference
+
+DETECTING_POLICIES = ("discard", "prune", "prioritise", "reschedule")
+ENERGY_TOLERANCE = 1e-9
+TILE_PX = 512
+
+
+def check_processing(log: RunLog) -> Iterator[Finding]:
+    """Follow every frame through the payload computer."""
+    yield from _one_each(log)
+    captures = log.capture_by_name
+    for row in log.inferences:
+        capture = captures.get(row.capture)
+        if capture is None:
+            continue
+        yield from _frame(row, capture.t_s, log)
+        yield from _cost(row, log)
+    for name, rows in by_satellite(log.inferences).items():
+        worked = sorted((row for row in rows if row.latency_s > 0.0), key=lambda row: row.start_s)
+        for one, next_one in pairwise(worked):
+            if next_one.start_s < one.t_s - TIME_TOLERANCE_S:
+                yield Finding(at(next_one), f"starts while {one.capture} is still being processed")
+        if name in log.sections:
+            yield from _energy_per_orbit(worked, log.sections[name]["payload"], log, name)
+
+
+def _one_each(log: RunLog) -> Iterator[Finding]:
+    names = {row.capture for row in log.captures}
+    stored = {row.capture for row in log.captures if row.stored}
+    inferring = log.scenario["autonomy"]["policy"] in DETECTING_POLICIES
+    kept = {row.capture for row in log.decisions if row.bytes_kept > 0}
+    expected = {
+        "inference": ([row.capture for row in log.inferences], stored if inferring else set()),
+        "decision": ([row.capture for row in log.decisions], names),
+        "product": ([row.capture for row in log.products], kept),
+    }
+    for kind, (found, wanted) in expected.items():
+        for name in sorted(repeated(found)):
+            yield Finding(f"{kind} {name}", "there are two for this capture")
+        for name in sorted(wanted - set(found)):
+            yield Finding(f"{kind} {name}", "there is none for this capture")
+        for name in sorted(set(found) - wanted):
+            yield Finding(f"{kind} {name}", "there should be none for this capture")
+    times = {row.capture: row.t_s for row in log.inferences}
+    for decision in log.decisions:
+        capture = log.capture_by_name.get(decision.capture)
+        earliest_s = times.get(decision.capture, capture.t_s if capture else -math.inf)
+        if decision.t_s < earliest_s:
+            yield Finding(at(decision), f"decided before {earliest_s:.3f} s, when it was known")
+    for product in log.products:
+        capture = log.capture_by_name.get(product.capture)
+        if capture is not None and product.target != capture.target:
+            yield Finding(at(product), f"the capture shows {capture.target}, not {product.target}")
+        priority = log.targets.get(product.target, {}).get("priority", 1.0)
+        if product.priority != priority:
+            yield Finding(at(product), f"priority is {product.priority}, the target's {priority}")
+
+
+def _frame(row: Inference, captured_s: float, log: RunLog) -> Iterator[Finding]:
+    payload = log.sections[row.satellite]["payload"]
+    if row.start_s < captured_s or row.t_s < row.start_s - TIME_TOLERANCE_S:
+        yield Finding(at(row), f"capture {captured_s}, start {row.start_s}: out of order")
+    if abs(row.queued_s - (row.start_s - captured_s)) > TIME_TOLERANCE_S:
+        yield Finding(at(row), f"queued_s is {row.queued_s}, start - capture is not")
+    late_s = row.t_s - captured_s - payload["frame_deadline_s"]
+    if row.status == "ok" and late_s > TIME_TOLERANCE_S:
+        yield Finding(
+            at(row), f"finished {late_s:.3f} s after its deadline, and counted as in time"
+        )
+    if row.status == "deadline_missed" and late_s < -TIME_TOLERANCE_S:
+        yield Finding(at(row), f"given up {-late_s:.3f} s before its deadline")
+    if row.latency_s < row.t_s - row.start_s - TIME_TOLERANCE_S:
+        yield Finding(at(row), f"latency_s is {row.latency_s}, end - start more")
+    if row.tiles != len(row.tile_sha256):
+        yield Finding(at(row), f"tiles is {row.tiles}, {len(row.tile_sha256)} are named")
+    if row.model:
+        height, width = log.sections[row.satellite]["imager"]["frame_px"]
+        tiles = math.ceil(height / TILE_PX) * math.ceil(width / TILE_PX)
+        if row.status == "ok" and row.tiles != tiles:
+            yield Finding(at(row), f"a frame has {tiles} tiles, {row.tiles} were processed")
+        if log.run.manifest.models.get(row.model) != row.model_sha256:
+            yield Finding(
+                at(row), f"model {row.model} {row.model_sha256[:12]} is not the manifest's"
+            )
+    elif row.status not in ("deadline_missed", "mission_end"):
+        yield Finding(at(row), f"status is {row.status!r} without a model")
+
+
+def _cost(row: Inference, log: RunLog) -> Iterator[Finding]:
+    """Energy is the power that the power rows show, over the time of the work."""
+    timeline = log.timelines.get(row.satellite)
+    payload = log.sections[row.satellite]["payload"]
+    if timeline is None or row.latency_s == 0.0:
+        if row.energy_wh != 0.0:
+            yield Finding(at(row), f"{row.energy_wh} Wh for no work")
+        return
+    states = list(timeline.during(row.start_s, row.t_s))
+    if not states:  # given up at the very moment the work was to go on
+        return
+    power_w = states[0].payload_w
+    if any(state.payload_w != power_w or state.low_power for state in states):
+        yield Finding(at(row), "the payload's power changes while it works on the frame")
+    if power_w > payload["power_limit_w"] * (1.0 + ENERGY_TOLERANCE):
+        yield Finding(at(row), f"{power_w} W exceed the limit of {payload['power_limit_w']} W")
+    expected_wh = power_w * row.latency_s / 3600.0
+    if abs(row.energy_wh - expected_wh) > ENERGY_TOLERANCE * max(1.0, expected_wh):
+        yield Finding(
+            at(row), f"energy is {row.energy_wh} Wh, {power_w} W over the latency {expected_wh}"
+        )
+
+
+def _energy_per_orbit(
+    rows: list[Inference], payload: Mapping[str, Any], log: RunLog, name: str
+) -> Iterator[Finding]:
+    elements = log.run.orbits().get(name)
+    if elements is None:
+        yield Finding("orbits.json", f"satellite {name} is missing")
+        return
+    period_s = nodal_period_s(elements)
+    spent: dict[int, float] = defaultdict(float)
+    for row in rows:
+        spent[math.floor(row.start_s / period_s)] += row.energy_wh
+    limit_wh = payload["energy_limit_wh_per_orbit"]
+    for orbit, energy_wh in spent.items():
+        if energy_wh > limit_wh * (1.0 + ENERGY_TOLERANCE):
+            yield Finding(
+                f"inference {name}", f"{energy_wh} Wh in orbit {orbit} exceed {limit_wh} Wh"
+            )

@@ -1,0 +1,253 @@
+"""Geometry again, by plain Skyfield on the elements kept with the run.
+
+Every pass's ends, every capture's line of sight and Sun, and the whole mission scanned on a grid
+for passes and eclipses that are missing or false. The grid is bounded, so a long mission is
+scanned more coarsely; rows are taken evenly when there are too many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from skyfield.api import EarthSatellite, load, wgs84
+from skyfield.framelib import itrs
+from skyfield_data import get_skyfield_data_path
+
+from simulator.telemetry.audit.findings import Finding, RunLog, at
+from simulator.telemetry.events import Capture, Eclipse, Pass
+
+MOST_ROWS = 400
+"""Rows of a type and satellite that are recomputed."""
+
+SCAN_SAMPLES = 6000
+"""Grid over the mission, per satellite: 100 s apart for a week."""
+
+PASS_TOLERANCE_DEG = 0.01
+"""Elevation at AOS and LOS; the satellite climbs 0.1 deg and more in half a second."""
+
+MAX_ELEVATION_TOLERANCE_DEG = 0.05
+OFF_NADIR_TOLERANCE_DEG = 0.02
+SUN_TOLERANCE_DEG = 0.05
+"""Aberration, which Skyfield adds, is 0.006 deg."""
+
+ECLIPSE_MARGIN_S = 30.0
+"""Skyfield's shadow is that of a sphere and a point: it differs near the edges."""
+
+T = TypeVar("T")
+
+
+def check_geometry(log: RunLog) -> Iterator[Finding]:
+    """Recompute passes, captures and eclipses of every satellite."""
+    elements = log.run.orbits()
+    epoch = datetime.fromisoformat(log.run.manifest.epoch)
+    for name in log.sections:
+        if name not in elements:
+            yield Finding("orbits.json", f"satellite {name} is missing")
+            continue
+        sky = Sky(elements[name], epoch)
+        passes = [row for row in log.passes if row.satellite == name]
+        stations = {s["name"]: s for s in log.scenario["ground"]["stations"]}
+        general_deg = log.scenario["ground"]["min_elevation_deg"]
+        for station in stations.values():
+            mask = station.get("min_elevation_deg")
+            over = [row for row in passes if row.station == station["name"]]
+            mask_deg = general_deg if mask is None else mask
+            yield from _ends(sky, station, mask_deg, over, log.run.horizon_s)
+            yield from _scan_passes(sky, station, mask_deg, over, log.run.horizon_s)
+        for row in passes:
+            if row.station not in stations:
+                yield Finding(at(row), f"there is no station {row.station!r}")
+        yield from _captures(sky, [row for row in log.captures if row.satellite == name])
+        eclipses = [row for row in log.eclipses if row.satellite == name]
+        yield from _eclipse_chain(eclipses)
+        yield from _scan_eclipses(sky, eclipses, log.run.horizon_s)
+
+
+class Sky:
+    """One satellite and the Sun, seen from the Earth.
+
+    Parameters
+    ----------
+    elements : mapping
+        OMM fields.
+    epoch : datetime
+        Aware UTC time at which ``t_s`` is 0.
+    """
+
+    def __init__(self, elements: Mapping[str, Any], epoch: datetime) -> None:
+        self._timescale = load.timescale(builtin=True)
+        self._start = self._timescale.from_datetime(epoch)
+        self.satellite = EarthSatellite.from_omm(self._timescale, dict(elements))
+        self._grid: dict[float, Any] = {}
+
+    def times(self, t_s: NDArray[np.float64] | Sequence[float]) -> Any:
+        """Skyfield times of elapsed seconds."""
+        days = np.asarray(t_s, dtype=float) / 86400.0
+        return self._timescale.tt_jd(self._start.whole, self._start.tt_fraction + days)
+
+    def grid(self, horizon_s: float) -> tuple[NDArray[np.float64], Any]:
+        """The scanning grid and the satellite on it, computed once."""
+        t_s = np.linspace(0.0, horizon_s, SCAN_SAMPLES)
+        if horizon_s not in self._grid:
+            self._grid[horizon_s] = self.satellite.at(self.times(t_s))
+        return t_s, self._grid[horizon_s]
+
+    def elevation_deg(self, station: Mapping[str, Any], position: Any) -> NDArray[np.float64]:
+        """Geometric elevation of satellite positions over a station."""
+        place = _place(station["latitude_deg"], station["longitude_deg"], station["altitude_m"])
+        return np.asarray((position - place.at(position.t)).altaz()[0].degrees)
+
+
+def nodal_period_s(elements: Mapping[str, Any]) -> float:
+    """Time between ascending nodes, by SGP4's secular rates of anomaly and perigee."""
+    model = EarthSatellite.from_omm(load.timescale(builtin=True), dict(elements)).model
+    return float(2.0 * math.pi / (model.mdot + model.argpdot) * 60.0)
+
+
+def _ends(
+    sky: Sky, station: Mapping[str, Any], mask_deg: float, rows: Sequence[Pass], horizon_s: float
+) -> Iterator[Finding]:
+    rows = _evenly(rows)
+    if not rows:
+        return
+    edges = np.array([(row.aos_s, row.los_s) for row in rows])
+    elevation = sky.elevation_deg(station, sky.satellite.at(sky.times(edges.ravel())))
+    for row, pair in zip(rows, elevation.reshape(-1, 2), strict=True):
+        for t_s, found_deg in zip((row.aos_s, row.los_s), pair, strict=True):
+            clipped = t_s in (0.0, horizon_s) and found_deg > mask_deg
+            if not clipped and abs(found_deg - mask_deg) > PASS_TOLERANCE_DEG:
+                yield Finding(
+                    at(row), f"elevation at {t_s:.3f} s is {found_deg:.3f}, the mask {mask_deg} deg"
+                )
+        inside = np.linspace(row.aos_s, row.los_s, 61)
+        highest = float(sky.elevation_deg(station, sky.satellite.at(sky.times(inside))).max())
+        # Between samples a pass culminates up to 1/60 of its length away from the nearest.
+        slack_deg = MAX_ELEVATION_TOLERANCE_DEG + 0.02 * highest
+        if (
+            not highest - MAX_ELEVATION_TOLERANCE_DEG
+            <= row.max_elevation_deg
+            <= highest + slack_deg
+        ):
+            yield Finding(
+                at(row), f"max_elevation_deg is {row.max_elevation_deg:.3f}, found {highest:.3f}"
+            )
+
+
+def _scan_passes(
+    sky: Sky, station: Mapping[str, Any], mask_deg: float, rows: Sequence[Pass], horizon_s: float
+) -> Iterator[Finding]:
+    t_s, position = sky.grid(horizon_s)
+    elevation = sky.elevation_deg(station, position)
+    listed = _inside(t_s, [(row.aos_s, row.los_s) for row in rows])
+    for index in np.flatnonzero(listed != (elevation > mask_deg)):
+        if abs(elevation[index] - mask_deg) > PASS_TOLERANCE_DEG:
+            word = "no pass is listed" if not listed[index] else "a pass is listed"
+            yield Finding(
+                f"pass over {station['name']} at {t_s[index]:.0f} s",
+                f"{word}, the satellite stands at {elevation[index]:.2f} deg",
+            )
+
+
+def _captures(sky: Sky, rows: Sequence[Capture]) -> Iterator[Finding]:
+    rows = _evenly(rows)
+    if not rows:
+        return
+    times = sky.times([row.t_s for row in rows])
+    position = sky.satellite.at(times)
+    satellite_km = position.frame_xyz(itrs).km.T
+    below = wgs84.geographic_position_of(position)
+    nadir = -_vertical(below.latitude.radians, below.longitude.radians)
+    ephemeris = _ephemeris()
+    for index, row in enumerate(rows):
+        target = _place(row.latitude_deg, row.longitude_deg, 0.0)
+        line = target.itrs_xyz.km - satellite_km[index]
+        cosine = float(line @ nadir[index] / np.linalg.norm(line))
+        off_nadir_deg = math.degrees(math.acos(min(1.0, cosine)))
+        if abs(off_nadir_deg - row.off_nadir_deg) > OFF_NADIR_TOLERANCE_DEG:
+            yield Finding(
+                at(row), f"off_nadir_deg is {row.off_nadir_deg:.4f}, found {off_nadir_deg:.4f}"
+            )
+        sun = (ephemeris["earth"] + target).at(times[index]).observe(ephemeris["sun"])
+        sun_deg = float(sun.apparent().altaz()[0].degrees)
+        if abs(sun_deg - row.sun_elevation_deg) > SUN_TOLERANCE_DEG:
+            yield Finding(
+                at(row), f"sun_elevation_deg is {row.sun_elevation_deg:.4f}, found {sun_deg:.4f}"
+            )
+
+
+def _eclipse_chain(rows: Sequence[Eclipse]) -> Iterator[Finding]:
+    """An umbra has a penumbra on either side, and nothing overlaps."""
+    ordered = sorted(rows, key=lambda row: row.start_s)
+    for index, row in enumerate(ordered):
+        if row.t_s != row.start_s or row.end_s <= row.start_s:
+            yield Finding(at(row), f"it lasts from {row.start_s} to {row.end_s}")
+        if row.kind not in ("umbra", "penumbra"):
+            yield Finding(at(row), f"kind is {row.kind!r}")
+        after = ordered[index + 1] if index + 1 < len(ordered) else None
+        if after is not None and after.start_s < row.end_s:
+            yield Finding(at(after), "it overlaps the one before")
+        if row.kind == "umbra" and 0 < index < len(ordered) - 1:
+            before = ordered[index - 1]
+            joined = before.end_s == row.start_s and after is not None
+            if not joined or after is None or after.start_s != row.end_s:
+                yield Finding(at(row), "an umbra without penumbrae on both sides")
+
+
+def _scan_eclipses(sky: Sky, rows: Sequence[Eclipse], horizon_s: float) -> Iterator[Finding]:
+    t_s, position = sky.grid(horizon_s)
+    lit = np.asarray(position.is_sunlit(_ephemeris()))
+    umbra = [(row.start_s, row.end_s) for row in rows if row.kind == "umbra"]
+    any_shadow = [(row.start_s, row.end_s) for row in rows]
+    surely_dark = _inside(t_s, [(a + ECLIPSE_MARGIN_S, b - ECLIPSE_MARGIN_S) for a, b in umbra])
+    surely_lit = ~_inside(
+        t_s, [(a - ECLIPSE_MARGIN_S, b + ECLIPSE_MARGIN_S) for a, b in any_shadow]
+    )
+    for index in np.flatnonzero((surely_dark & lit) | (surely_lit & ~lit)):
+        yield Finding(
+            f"eclipse of {sky.satellite.name} at {t_s[index]:.0f} s",
+            "listed as umbra, but sunlit" if lit[index] else "dark, but no eclipse is listed",
+        )
+
+
+def _inside(t_s: NDArray[np.float64], spans: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
+    """Which times lie in any of the spans (which do not overlap)."""
+    ordered = sorted(span for span in spans if span[1] > span[0])
+    if not ordered:
+        return np.zeros(t_s.shape, dtype=bool)
+    starts, ends = np.array(ordered).T
+    index = np.searchsorted(starts, t_s, side="right") - 1
+    return np.asarray((index >= 0) & (t_s <= ends[np.maximum(index, 0)]))
+
+
+def _evenly(rows: Sequence[T]) -> Sequence[T]:
+    """At most `MOST_ROWS` of the rows, evenly spaced."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, MOST_ROWS).round().astype(int)]
+
+
+def _place(latitude_deg: float, longitude_deg: float, altitude_m: float) -> Any:
+    return wgs84.latlon(latitude_deg, longitude_deg, elevation_m=altitude_m)
+
+
+def _vertical(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> Any:
+    """Outward normals of the ellipsoid, shape (n, 3)."""
+    return np.stack(
+        [
+            np.cos(latitude) * np.cos(longitude),
+            np.cos(latitude) * np.sin(longitude),
+            np.sin(latitude),
+        ],
+        axis=-1,
+    )
+
+
+@cache
+def _ephemeris() -> Any:
+    return load.open(f"{get_skyfield_data_path()}/de421.bsp")
