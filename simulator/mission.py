@@ -43,6 +43,7 @@ from simulator.spacecraft.satellite import Rules, Satellite
 from simulator.telemetry.events import Eclipse, HostRun
 from simulator.telemetry.manifest import new_manifest, run_folder_name
 from simulator.telemetry.metrics import compute_metrics
+from simulator.telemetry.orbits import orbits_json
 from simulator.telemetry.run_folder import RunFolder, RunWriter
 
 Progress = Callable[[float, str], None]
@@ -327,6 +328,8 @@ def _write_surroundings(
             for station in scenario.ground.stations
         ),
     )
+    elements = {name: flight.orbit.satrec for name, flight in world.flights.items()}
+    writer.write_text("orbits.json", orbits_json(elements))
     tracks = [(name, flight.track) for name, flight in world.flights.items()]
     writer.write_track(
         {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
+from typing import Any
 
 from simulator.telemetry.audit.accounts import check_metrics
 from simulator.telemetry.audit.contacts import check_contacts
@@ -82,6 +83,22 @@ class AuditReport:
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order of the checks."""
         return tuple(finding for check in self.checks for finding in check.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        checks = [asdict(check) | {"passed": check.passed} for check in self.checks]
+        return {"passed": self.passed, "checks": checks}
+
+    def text(self) -> str:
+        """One line per check, its findings below it, and the outcome."""
+        lines = []
+        for check in self.checks:
+            lines.append(f"{'ok  ' if check.passed else 'FAIL'}  {check.name:<11} {check.meaning}")
+            lines += [f"      {found.where}: {found.message}" for found in check.findings]
+            lines += ["      and more of the same"] if check.more else []
+        failed = sum(not check.passed for check in self.checks)
+        outcome = f"failed: {failed} of {len(self.checks)} checks" if failed else "passed"
+        return "\n".join([*lines, f"audit {outcome}"])
 
 
 def audit(run: RunFolder) -> AuditReport:
