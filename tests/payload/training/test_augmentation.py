@@ -1,0 +1,132 @@
+"""Augmentation changes what sensors and days change, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from payload.training.augmentation import (
+    NO_AUGMENTATION,
+    SATURATION_HIGH,
+    Augmentation,
+    Batch,
+    augment,
+    flip_and_turn,
+    paste_clouds,
+    saturate,
+    symmetry,
+)
+
+
+def batch_of(n: int = 4, edge: int = 16, seed: int = 0) -> Batch:
+    rng = np.random.default_rng(seed)
+    reflectance = rng.uniform(0.05, 0.2, (n, 4, edge, edge)).astype(np.float32)
+    target = np.zeros((n, 1, edge, edge), dtype=np.float32)
+    target[::2, :, : edge // 2] = 1
+    reflectance += 0.6 * target
+    reflectance[:, :, -1, -1] = 0
+    weight = np.ones_like(target)
+    weight[:, :, -1, -1] = 0
+    return Batch(reflectance, target, weight, target * 0.9)
+
+
+def arrays_of(batch: Batch) -> list[np.ndarray]:
+    return [getattr(batch, field.name) for field in fields(batch)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_an_augmented_batch_stays_a_batch(seed: int) -> None:
+    batch = batch_of()
+    strong = Augmentation(
+        paste_probability=1.0, saturation_probability=1.0, no_data_probability=0.5
+    )
+    changed = augment(batch, np.random.default_rng(seed), strong)
+    for before, after in zip(arrays_of(batch), arrays_of(changed), strict=True):
+        assert after.shape == before.shape
+        assert after.dtype == np.float32
+        assert np.all(np.isfinite(after))
+    for fraction in (changed.target, changed.weight, changed.teacher):
+        assert fraction.min() >= 0
+        assert fraction.max() <= 1
+    assert changed.reflectance.min() >= 0
+    no_data = ~np.any(changed.reflectance != 0, axis=1, keepdims=True)
+    assert no_data.any()
+    assert np.all(changed.weight[no_data] == 0)
+
+
+def test_the_same_generator_gives_the_same_batch_and_leaves_the_input_alone() -> None:
+    batch, untouched = batch_of(), batch_of()
+    one = augment(batch, np.random.default_rng(5))
+    two = augment(batch, np.random.default_rng(5))
+    other = augment(batch, np.random.default_rng(6))
+    for a, b, before, after in zip(
+        arrays_of(one), arrays_of(two), arrays_of(untouched), arrays_of(batch), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(before, after)
+    assert not np.array_equal(one.reflectance, other.reflectance)
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    batch = batch_of()
+    same = augment(batch, np.random.default_rng(0), NO_AUGMENTATION)
+    for before, after in zip(arrays_of(batch), arrays_of(same), strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_the_eight_symmetries_differ_and_keep_every_pixel() -> None:
+    patch = np.arange(9, dtype=np.float32).reshape(1, 3, 3)
+    turned = [symmetry(patch, i) for i in range(8)]
+    assert len({t.tobytes() for t in turned}) == 8
+    assert all(sorted(t.ravel()) == list(range(9)) for t in turned)
+
+
+def test_image_and_labels_turn_together() -> None:
+    batch = batch_of()
+    tied = replace(batch, target=batch.reflectance[:, :1], weight=batch.reflectance[:, 1:2])
+    turned = flip_and_turn(tied, np.random.default_rng(3))
+    np.testing.assert_array_equal(turned.target, turned.reflectance[:, :1])
+    np.testing.assert_array_equal(turned.weight, turned.reflectance[:, 1:2])
+
+
+def test_saturation_clips_each_band_under_its_highest_level() -> None:
+    bright = np.full((6, 4, 3, 3), 2.0, dtype=np.float32)
+    clipped = saturate(bright, np.random.default_rng(0), 1.0)
+    assert np.all(clipped <= SATURATION_HIGH[:, None, None])
+    np.testing.assert_array_equal(saturate(bright, np.random.default_rng(0), 0.0), bright)
+
+
+def test_pasted_cloud_is_bright_and_labelled() -> None:
+    batch = batch_of(n=2)
+    cloudy, clear = 0, 1
+    seeds = (
+        seed
+        for seed in range(100)
+        if paste_clouds(batch, np.random.default_rng(seed), 1.0).target[clear].any()
+    )
+    pasted = paste_clouds(batch, np.random.default_rng(next(seeds)), 1.0)
+    new_cloud = pasted.target[clear, 0] > 0.9
+    assert new_cloud.any()
+    assert np.all(pasted.reflectance[clear, 0][new_cloud] > batch.reflectance[clear, 0][new_cloud])
+    assert np.all(pasted.reflectance[clear, :, -1, -1] == 0), "a gap in the ground stays a gap"
+    np.testing.assert_array_equal(pasted.reflectance[cloudy], batch.reflectance[cloudy])
+
+
+def test_cloud_is_not_pasted_from_a_patch_nobody_trusts() -> None:
+    doubtful = replace(batch_of(n=2), weight=np.full((2, 1, 16, 16), 0.1, dtype=np.float32))
+    for seed in range(10):
+        pasted = paste_clouds(doubtful, np.random.default_rng(seed), 1.0)
+        np.testing.assert_array_equal(pasted.reflectance, doubtful.reflectance)
+
+
+@pytest.mark.parametrize("haze", [(-0.05, -0.05), (0.05, 0.05)])
+def test_haze_moves_blue_most_and_near_infrared_least(haze: tuple[float, float]) -> None:
+    batch = batch_of()
+    changed = augment(batch, np.random.default_rng(0), replace(NO_AUGMENTATION, haze_range=haze))
+    moved = np.abs(changed.reflectance - batch.reflectance).mean(axis=(0, 2, 3))
+    assert np.all(np.diff(moved) < 0)

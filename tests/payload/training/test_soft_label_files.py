@@ -1,0 +1,73 @@
+"""Soft labels survive their file, and a wrong file is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from payload.training.datasets import training_images
+from payload.training.soft_labels import (
+    FULL_SCALE,
+    PROBABILITY_STEP,
+    TEACHER_LABELS,
+    SoftLabel,
+    SoftLabelError,
+    quantise,
+    read_soft_labels,
+    write_soft_labels,
+)
+
+ROUNDING = 0.5 / FULL_SCALE
+
+
+def label(value: int, confidence: int) -> SoftLabel:
+    return SoftLabel(np.full((3, 5), value, np.uint8), np.full((3, 5), confidence, np.uint8))
+
+
+def test_labels_come_back_as_written(tmp_path: Path) -> None:
+    labels = {"aa": label(10, FULL_SCALE), "bb": label(20, 7)}
+    write_soft_labels(tmp_path / "deep" / "labels.npz", labels)
+    found = read_soft_labels(tmp_path / "deep")
+    assert found.keys() == labels.keys()
+    for sha256, expected in labels.items():
+        np.testing.assert_array_equal(found[sha256].probability, expected.probability)
+        np.testing.assert_array_equal(found[sha256].confidence, expected.confidence)
+
+
+def test_the_later_file_wins(tmp_path: Path) -> None:
+    write_soft_labels(tmp_path / "a.npz", {"x": label(1, 1)})
+    write_soft_labels(tmp_path / "b.npz", {"x": label(2, 2)})
+    assert read_soft_labels(tmp_path)["x"].probability[0, 0] == 2
+    assert read_soft_labels([tmp_path / "b.npz", tmp_path / "a.npz"])["x"].probability[0, 0] == 1
+
+
+@given(hnp.arrays(np.float32, (4, 4), elements=st.floats(0, 1, width=32)))
+def test_quantising_rounds_to_the_nearest_step(values: np.ndarray) -> None:
+    np.testing.assert_allclose(quantise(values) / FULL_SCALE, values, atol=ROUNDING + 1e-6)
+    coarse = quantise(values, PROBABILITY_STEP)
+    assert np.all(coarse % PROBABILITY_STEP == 0)
+    np.testing.assert_allclose(coarse / FULL_SCALE, values, atol=PROBABILITY_STEP * ROUNDING + 1e-6)
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(SoftLabelError, match="there are no soft labels"):
+        read_soft_labels(tmp_path / "missing.npz")
+    np.savez(tmp_path / "other.npz", weights=np.zeros(3))
+    with pytest.raises(SoftLabelError, match="'weights', which is no soft label"):
+        read_soft_labels(tmp_path)
+    with pytest.raises(SoftLabelError, match="same pixels"):
+        SoftLabel(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8))
+
+
+def test_committed_teacher_labels_fit_the_real_scenes(real_scenes: Path) -> None:
+    labels = read_soft_labels(TEACHER_LABELS)
+    images = {image.sha256: image for image in training_images(real_scenes)}
+    assert labels.keys() == images.keys()
+    for sha256, found in labels.items():
+        scene = images[sha256].scene
+        assert found.probability.shape == (scene.height_px, scene.width_px)
