@@ -65,11 +65,11 @@ def area_of(geometry: Mapping[str, Any], path: FieldPath) -> Any:
         area = shape(geometry)
     except (GEOSException, ValueError, TypeError, IndexError) as error:
         raise RefusalError(path, f"it is no area: {error}", "draw the area again") from None
-    if area.is_empty or area.area == 0:
-        raise RefusalError(path, "the area is empty", "draw the area again, or give a Point")
     if not area.is_valid:
         reason = shapely.is_valid_reason(area)
         raise RefusalError(path, f"its outline is not sound: {reason}", "mend the outline")
+    if area.is_empty or area.area == 0:
+        raise RefusalError(path, "the area is empty", "draw the area again, or give a Point")
     for part in getattr(area, "geoms", [area]):
         west, _, east, _ = part.bounds
         if east - west > 180:

@@ -219,12 +219,14 @@ class Scenario(Section):
     """Version of this contract."""
     name: Name
     description: str = ""
+    """One sentence for people."""
     epoch: Annotated[datetime, BeforeValidator(_as_utc, json_schema_input_type=datetime)]
     """Start of the simulation, UTC; simulated time is seconds since it."""
     duration_h: float = Field(gt=0, le=8784)
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Every random draw is keyed by it."""
     satellites: tuple[Satellite, ...] = Field(min_length=1, max_length=1000)
+    """Spacecraft with names of their own."""
     autonomy: Autonomy = Autonomy()
     ground: Ground
     targets: str = Field(min_length=1)
@@ -232,6 +234,8 @@ class Scenario(Section):
     weather: Weather = Weather()
     scenes: Scenes
     faults: tuple[FaultSection, ...] = ()
+    """What goes wrong and when, such as {kind: station_outage, station: matera, from_h: 30,
+    to_h: 90}."""
 
     _source: Source = PrivateAttr(default_factory=lambda: Source(Path("scenario").resolve(), None))
 

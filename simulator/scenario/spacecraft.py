@@ -66,6 +66,7 @@ class Keplerian(Section):
     semi_major_axis_km: float = Field(ge=6500, le=9000)
     """Semi-major axis, km (Earth's equatorial radius is 6378 km)."""
     eccentricity: float = Field(ge=0, lt=0.3)
+    """0 is a circle."""
     inclination_deg: float = Field(ge=0, le=180)
     raan_deg: float = Field(ge=-360, le=360)
     """Right ascension of the ascending node."""
@@ -96,7 +97,9 @@ class OrbitSection(Section):
     omm: str | None = None
     """Path of an Orbit Mean-Elements Message (CCSDS OMM) as JSON, XML or CSV."""
     sun_synchronous: SunSynchronous | None = None
+    """A circular orbit that keeps its local time."""
     keplerian: Keplerian | None = None
+    """Mean elements at the epoch."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -229,6 +232,7 @@ class Radio(Section):
     modcod: tuple[ModcodStep, ...] | None = Field(default=None, min_length=1)
     """Net rate by elevation, from low to high."""
     link_budget: LinkBudget | None = None
+    """Rate by signal-to-noise ratio along the pass."""
     acquisition_s: float = Field(default=0, ge=0, le=600)
     """Time after AOS before data flows, s."""
 

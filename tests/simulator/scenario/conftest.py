@@ -10,26 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from rasterio.transform import from_origin
+from rasterio import Affine
 
 EXAMPLE = Path(__file__).with_name("scenario-example.yaml")
 """The scenario contract by example, as it stands."""
 
 TARGETS = {"alps": (11.2, 46.5), "nile": (31.1, 30.0), "ems": (7.2, 53.3), "ebro": (0.6, 40.7)}
-
-
-def write_geojson(path: Path, features: list[dict[str, object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"type": "FeatureCollection", "features": features}
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-
-
-def point(name: str, longitude: float, latitude: float, **properties: object) -> dict[str, object]:
-    return {
-        "type": "Feature",
-        "properties": {"name": name, **properties},
-        "geometry": {"type": "Point", "coordinates": [longitude, latitude]},
-    }
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +26,18 @@ def untouched_mission(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     text = EXAMPLE.read_text(encoding="utf-8").replace("model: unet-distilled", "model: threshold")
     (folder / "scenario.yaml").write_text(text, encoding="utf-8")
-    features = [point(name, *place) for name, place in TARGETS.items()]
-    write_geojson(folder / "targets" / "world_200.geojson", features)
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"name": name},
+            "geometry": {"type": "Point", "coordinates": place},
+        }
+        for name, place in TARGETS.items()
+    ]
+    (folder / "targets").mkdir()
+    (folder / "targets" / "world_200.geojson").write_text(
+        json.dumps({"type": "FeatureCollection", "features": features}, indent=1), encoding="utf-8"
+    )
     _write_samples(folder / "samples")
     return folder
 
@@ -62,7 +58,7 @@ def _write_samples(folder: Path) -> None:
         "dtype": "uint16",
         "count": 4,
         "crs": "EPSG:32633",
-        "transform": from_origin(500_000, 5_000_000, 10, 10),
+        "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000),
     }
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
