@@ -4,7 +4,7 @@
 link                         body
 ===========================  =======================================================
 ``inprocess``                a plain object in the simulator's process
-``subprocess``               a caged process on this machine
+``subprocess``               a caged process on this machine; ``subprocess?cage=rlimit&...``
 ``tcp://HOST:PORT``          a board, or a server, across a network
 ``serial://DEVICE?baud=N``   a board across a serial line
 ``replay:PATH``              a recorded trace of any of these
@@ -15,6 +15,7 @@ A body is imported when it is asked for, so a serial line costs nothing to those
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from payload.frame import PayloadLink
@@ -41,6 +42,7 @@ def open_link(
     memory_limit_mib: float | None = None,
     power_limit_w: float | None = None,
     threads: int = 1,
+    trace: Path | None = None,
 ) -> PayloadLink:
     """Open a payload.
 
@@ -51,6 +53,9 @@ def open_link(
     model, device, timing, memory_limit_mib, power_limit_w, threads
         As in `PayloadSettings`. A board and a replay bring their own model and are held against
         what is asked here.
+    trace : Path, optional
+        Folder in which to record every reply, so that ``replay:PATH`` gives the same mission
+        without the payload. A replay is not recorded again.
 
     Raises
     ------
@@ -60,6 +65,19 @@ def open_link(
         The payload cannot be set up as asked.
     """
     settings = PayloadSettings(model, device, timing, memory_limit_mib, power_limit_w, threads)
+    if link.startswith("replay:"):
+        from payload.link.replay import ReplayLink
+
+        return ReplayLink(link.removeprefix("replay:"), settings)
+    live = _open_live(link, settings)
+    if trace is None:
+        return live
+    from payload.link.trace import RecordingLink
+
+    return RecordingLink(live, trace, timing)
+
+
+def _open_live(link: str, settings: PayloadSettings) -> PayloadLink:
     if link == "inprocess":
         from payload.link.inprocess import InProcessLink
 
@@ -76,8 +94,4 @@ def open_link(
         from payload.link.serial import open_serial
 
         return open_serial(link, settings)
-    if link.startswith("replay:"):
-        from payload.link.replay import ReplayLink
-
-        return ReplayLink(link.removeprefix("replay:"), settings)
     raise LinkError(f"payload.link is {link!r}; valid forms: {', '.join(LINK_FORMS)}")

@@ -1,0 +1,210 @@
+"""A payload under faults: what `FaultPlan` ordered is made to happen to any body.
+
+Bits of the frame are flipped before it is sent. Flipped weights, hangs, crashes and slow-downs
+happen inside the box where there is one; the in-process payload has its weights really flipped
+and the rest modelled. Time and energy of a faulty frame are charged the same way for every body,
+so that the event log does not tell bodies apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from payload.card import load_card
+from payload.device import load_device
+from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink, Status
+from payload.link.box import open_flipped_payload
+from payload.link.channel import Channel
+from payload.link.faults import BoxFault, FaultPlan, FrameFaults, flip_frame_bits, keyed_uniform
+from payload.link.settings import PayloadSettings
+from payload.runtime import Payload
+
+
+@runtime_checkable
+class InjectableLink(Protocol):
+    """A link whose payload can really be made to fail."""
+
+    def inject(self, fault: int, amount: float, seed: int) -> None:
+        """Arrange a fault for the next frame."""
+
+
+class FaultyLink:
+    """A payload to which faults happen.
+
+    Parameters
+    ----------
+    link : PayloadLink
+        The payload.
+    settings : PayloadSettings
+        As it was opened with.
+    plan : FaultPlan
+        For how long hangs and reboots last.
+    injectable : InjectableLink or None
+        The live link behind recorders and the like; None if faults are to be modelled.
+    """
+
+    def __init__(
+        self,
+        link: PayloadLink,
+        settings: PayloadSettings,
+        plan: FaultPlan,
+        injectable: InjectableLink | None = None,
+    ) -> None:
+        self._link = link
+        self._settings = settings
+        self._plan = plan
+        self._injectable = injectable
+        self._card = load_card(settings.model)
+        self._device = load_device(settings.device)
+        self._upsets: list[tuple[int, int]] = []
+        self._flipped: Payload | None = None
+        self._faults = FrameFaults()
+
+    def suffer(self, faults: FrameFaults) -> None:
+        """Order what is to befall the next frame."""
+        self._faults = faults
+
+    def describe(self) -> Capabilities:
+        """What the payload says of itself."""
+        return self._link.describe()
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Process a frame under the faults ordered for it."""
+        faults, self._faults = self._faults, FrameFaults()
+        if faults.weight_bits:
+            self._flip_weights(faults)
+        if faults.input_bits:
+            frame = flip_frame_bits(frame, faults.input_bits, faults.seed)
+        if faults.link_loss:
+            return self._lost(frame, "link_lost", "the line was lost with the frame on it", 0.0)
+        if faults.crash or faults.hang:
+            return self._fall(frame, faults)
+        if faults.slow_down > 1.0 and self._injectable is not None:
+            self._injectable.inject(BoxFault.SLOW_DOWN, faults.slow_down, 0)
+            return self._link.process(frame)
+        result = self._process(frame)
+        return dataclasses.replace(
+            result,
+            latency_s=result.latency_s * faults.slow_down,
+            energy_wh=result.energy_wh * faults.slow_down,
+        )
+
+    def health(self) -> Health:
+        """Health of the payload."""
+        return self._link.health()
+
+    def reset(self) -> None:
+        """Restart the payload: flipped weights are loaded afresh."""
+        self._upsets.clear()
+        self._flipped = None
+        self._link.reset()
+
+    def close(self) -> None:
+        """Release the payload."""
+        self._link.close()
+
+    def _process(self, frame: Frame) -> FrameResult:
+        if self._flipped is None:
+            return self._link.process(frame)
+        result = self._flipped.process(frame)
+        return dataclasses.replace(result, model_sha256=self._card.sha256)
+
+    def _flip_weights(self, faults: FrameFaults) -> None:
+        if self._injectable is not None:
+            self._injectable.inject(BoxFault.FLIP_WEIGHTS, faults.weight_bits, faults.seed)
+            return
+        self._upsets.append((faults.weight_bits, faults.seed))
+        self._flipped = open_flipped_payload(self._card, self._device, self._settings, self._upsets)
+
+    def _fall(self, frame: Frame, faults: FrameFaults) -> FrameResult:
+        """Crash or hang, and the watchdog's restart, which also cures flipped weights."""
+        if self._injectable is not None:
+            kind = BoxFault.CRASH if faults.crash else BoxFault.HANG
+            self._injectable.inject(kind, self._plan.hang_s, 0)
+            self._link.process(frame)
+        else:
+            self.reset()
+        if faults.crash:
+            return self._lost(
+                frame, "crashed", "the payload crashed and was restarted", self._plan.reboot_s
+            )
+        away_s = self._plan.hang_s + self._plan.reboot_s
+        return self._lost(frame, "timeout", "the payload hung; its watchdog restarted it", away_s)
+
+    def _lost(self, frame: Frame, status: Status, detail: str, away_s: float) -> FrameResult:
+        latency_s = away_s + self._device.latency_s(self._card, 1)
+        return FrameResult(
+            frame_id=frame.frame_id,
+            status=status,
+            mask=None,
+            cover=float("nan"),
+            block_cover=None,
+            tile_sha256=(),
+            model=self._card.name,
+            model_sha256=self._card.sha256,
+            device=self._device.name,
+            latency_s=latency_s,
+            energy_wh=self._device.energy_wh(latency_s),
+            provenance="modelled",
+            energy_provenance="modelled",
+            peak_memory_mib=0.0,
+            memory_provenance="modelled",
+            detail=detail,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Damage on a line, per line frame sent.
+
+    Attributes
+    ----------
+    lost, corrupted, repeated : float
+        Probability that a frame vanishes, has one bit flipped, or arrives twice.
+    seed : int
+    """
+
+    lost: float = 0.0
+    corrupted: float = 0.0
+    repeated: float = 0.0
+    seed: int = 0
+
+
+class NoisyChannel:
+    """A channel that damages what is sent through it; draws are keyed by the frame's number."""
+
+    def __init__(self, channel: Channel, noise: Noise, name: str) -> None:
+        self._channel = channel
+        self._noise = noise
+        self._name = name
+        self.sent = self.lost = self.corrupted = self.repeated = 0
+
+    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send one line frame, or not quite."""
+        noise, number = self._noise, self.sent
+        self.sent += 1
+        if self._draw("lost", number) < noise.lost:
+            self.lost += 1
+            return
+        data = bytearray(b"".join(pieces))
+        if self._draw("corrupted", number) < noise.corrupted:
+            self.corrupted += 1
+            bit = int(self._draw("bit", number) * len(data) * 8)
+            data[bit // 8] ^= 1 << (bit % 8)
+        self._channel.send([bytes(data)])
+        if self._draw("repeated", number) < noise.repeated:
+            self.repeated += 1
+            self._channel.send([bytes(data)])
+
+    def receive(self, timeout_s: float) -> bytes | memoryview:
+        """What has arrived, undamaged on this side."""
+        return self._channel.receive(timeout_s)
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def _draw(self, purpose: str, number: int) -> float:
+        return keyed_uniform(purpose, self._noise.seed, self._name, number)

@@ -1,0 +1,196 @@
+"""A trace: everything a live payload was asked and answered, kept so that it can be replayed.
+
+A trace is a folder::
+
+    trace.jsonl        first line: format, capabilities, timing; then one line per frame
+    masks/<sha256>.npz one file per distinct mask, compressed
+
+A request is named by the hash of its frame (identifier and pixels); the pixels themselves are not
+kept. A reply is kept whole, floats as Python writes them, which reads back to the same bits.
+Nothing in a trace is ever executed: JSON, and NumPy files read with pickles refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink, content_sha256
+from payload.link.messages import result_from_record, result_record
+from payload.link.settings import LinkError
+from payload.link.wire import WireError
+
+TRACE_FORMAT = 1
+TRACE_FILE = "trace.jsonl"
+
+
+class TraceError(LinkError):
+    """A trace cannot be used: missing, damaged, or of another mission."""
+
+
+@dataclass(frozen=True)
+class TraceHeader:
+    """What a trace says of itself."""
+
+    capabilities: Capabilities
+    timing: str
+
+
+@dataclass(frozen=True)
+class TraceReply:
+    """One recorded frame: name of the request, and the reply without its mask."""
+
+    request: str
+    record: dict[str, Any]
+    mask: str
+    block_cover: list[list[float]] | None
+
+
+def request_name(frame: Frame) -> str:
+    """Hash of a frame's identifier and pixels."""
+    pixels = content_sha256(np.ascontiguousarray(frame.reflectance))
+    return hashlib.sha256(f"{frame.frame_id}\x1f{pixels}".encode()).hexdigest()
+
+
+class RecordingLink:
+    """A live payload whose every reply is also written to a trace.
+
+    Parameters
+    ----------
+    link : PayloadLink
+        The live payload.
+    folder : Path
+        Where to write; made if missing. A trace that lies there already is overwritten.
+    timing : str
+        As in the settings; a replay under another timing is refused.
+    """
+
+    def __init__(self, link: PayloadLink, folder: Path, timing: str) -> None:
+        self.live = link
+        self._masks = folder / "masks"
+        self._masks.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / TRACE_FILE).open("w", encoding="utf-8")
+        header = {
+            "format": TRACE_FORMAT,
+            "capabilities": dataclasses.asdict(link.describe()),
+            "timing": timing,
+        }
+        self._write(header)
+
+    def describe(self) -> Capabilities:
+        """What the live payload says of itself."""
+        return self.live.describe()
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Have the live payload process the frame, and record its reply."""
+        result = self.live.process(frame)
+        self._write(
+            {
+                "request": request_name(frame),
+                "result": result_record(result),
+                "mask": self._keep_mask(result.mask),
+                "block_cover": None if result.block_cover is None else result.block_cover.tolist(),
+            }
+        )
+        return result
+
+    def health(self) -> Health:
+        """Health of the live payload."""
+        return self.live.health()
+
+    def reset(self) -> None:
+        """Restart the live payload."""
+        self.live.reset()
+
+    def close(self) -> None:
+        """Close the trace and the live payload."""
+        self._file.close()
+        self.live.close()
+
+    def _keep_mask(self, mask: NDArray[np.uint8] | None) -> str:
+        if mask is None:
+            return ""
+        name = content_sha256(mask)
+        path = self._masks / f"{name}.npz"
+        if not path.exists():
+            np.savez_compressed(path, mask=mask)
+        return name
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self._file.write(json.dumps(record, sort_keys=True, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+
+def read_header(folder: Path) -> TraceHeader:
+    """The first line of a trace.
+
+    Raises
+    ------
+    TraceError
+        If there is no trace, or it is of another format.
+    """
+    try:
+        with (folder / TRACE_FILE).open(encoding="utf-8") as file:
+            record = json.loads(file.readline())
+        if record["format"] != TRACE_FORMAT:
+            raise TraceError(f"trace {folder}: format {record['format']}, expected {TRACE_FORMAT}")
+        return TraceHeader(Capabilities(**record["capabilities"]), str(record["timing"]))
+    except OSError as error:
+        raise TraceError(
+            f"trace {folder}: {error.strerror}; name the trace folder of a run"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, TraceError):
+            raise
+        raise TraceError(f"trace {folder}: its first line is damaged ({error})") from error
+
+
+def read_replies(folder: Path) -> Iterator[TraceReply]:
+    """The recorded replies, in order. A last line cut short by an interruption is left out.
+
+    Raises
+    ------
+    TraceError
+        If any other line is damaged.
+    """
+    lines = (folder / TRACE_FILE).read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines[1:-1], start=2):
+        try:
+            record = json.loads(line)
+            yield TraceReply(
+                record["request"], record["result"], record["mask"], record["block_cover"]
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise TraceError(f"trace {folder}: line {number} is damaged ({error})") from error
+
+
+def read_result(folder: Path, reply: TraceReply) -> FrameResult:
+    """A recorded reply, whole.
+
+    Raises
+    ------
+    TraceError
+        If its mask is missing or not the one recorded.
+    """
+    mask = None
+    try:
+        if reply.mask:
+            path = folder / "masks" / f"{reply.mask}.npz"
+            with np.load(path, allow_pickle=False) as arrays:
+                mask = arrays["mask"]
+            if content_sha256(mask) != reply.mask:
+                raise TraceError(f"trace {folder}: mask {reply.mask} was changed")
+        blocks = reply.block_cover
+        block_cover = None if blocks is None else np.asarray(blocks, dtype=np.float64)
+        return result_from_record(reply.record, mask, block_cover)
+    except (OSError, KeyError, zipfile.BadZipFile, WireError) as error:
+        raise TraceError(f"trace {folder}: a reply cannot be read ({error})") from error
