@@ -7,8 +7,7 @@ exception of ours with a complete sentence, is printed, and ends with exit code 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,33 +17,39 @@ from typer.core import TyperGroup
 from simulator.commands import compare as comparison
 from simulator.commands import display, missions
 
-FAMILIES = {
-    "models": "simulator.commands.models",
-    "train": "simulator.commands.train",
-    "scenes": "simulator.commands.scenes",
-}
-"""Commands with commands of their own, imported when they are asked for."""
-
 OUR_PACKAGES = ("simulator", "payload", "scenarios", "dashboard")
 
 USER_ERROR = 2
 
 
+class Family(TyperGroup):
+    """Commands with a name of their own, imported when one of them is called."""
+
+    def __init__(self, name: str, module: str, meaning: str) -> None:
+        super().__init__(name=name, help=meaning)
+        self._module = module
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Hand over to the real commands."""
+        family = typer.main.get_group(import_module(self._module).app)
+        family.name = self.name
+        return family.make_context(*arguments, **options)
+
+
+FAMILIES = (
+    Family("models", "simulator.commands.models", "List, evaluate, profile and show cloud models."),
+    Family("train", "simulator.commands.train", "Train cloud models (needs the extra `train`)."),
+    Family("scenes", "simulator.commands.scenes", "List, show and check scene collections."),
+)
+
+
 class Commands(TyperGroup):
-    """The top group: finds the families, and turns refusals into messages."""
+    """The top group: has the families, and turns refusals into messages."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the commands, then the families that are installed."""
-        return [*super().list_commands(ctx), *(name for name in FAMILIES if _installed(name))]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; import the family it names."""
-        if cmd_name in FAMILIES and _installed(cmd_name):
-            family = import_module(FAMILIES[cmd_name]).app
-            command = typer.main.get_command(family)
-            command.name = cmd_name
-            return command
-        return super().get_command(ctx, cmd_name)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for family in FAMILIES:
+            self.add_command(family)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a refusal of ours is printed, anything else is a bug and is shown."""
@@ -55,10 +60,6 @@ class Commands(TyperGroup):
                 raise
             _refuse(error)
             raise typer.Exit(USER_ERROR) from None
-
-
-def _installed(family: str) -> bool:
-    return find_spec(FAMILIES[family]) is not None
 
 
 def _refuse(error: ValueError) -> None:
@@ -96,7 +97,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing
 
 def _show_version(shown: bool) -> None:
     if shown:
-        print(version("nephoscope"))
+        try:
+            print(version("nephoscope"))
+        except PackageNotFoundError:
+            print("not installed: run from a source folder")
         raise typer.Exit
 
 
