@@ -36,6 +36,10 @@ DECAY_POWER = 0.9
 DEEP_SUPERVISION_LEVELS = 4
 """Coarser outputs beyond this many say little about outlines and are left out."""
 
+LEAST_TRUST = 0.5
+DICE_SMOOTHING = 0.01
+"""As shares of a batch's pixels."""
+
 LOG_COLUMNS: tuple[str, ...] = ("step", "loss", "learning_rate", "training_minutes")
 
 CHECKPOINT, LOG, CURVE = "checkpoint.pt", "loss.csv", "loss.png"
@@ -78,11 +82,11 @@ class TrainingPlan:
 
     budget_minutes: float
     total_steps: int | None = None
-    peak_learning_rate: float = 1e-3
+    peak_learning_rate: float = 3e-4
     weight_decay: float = 1e-2
-    warmup_steps: int = 30
+    warmup_steps: int = 40
     ema_decay: float = 0.99
-    gradient_clip: float = 5.0
+    gradient_clip: float = 1.0
     checkpoint_steps: int = 50
     threads: int = 2
 
@@ -149,17 +153,24 @@ def segmentation_loss(outputs: Sequence[Tensor], batch: Batch) -> Tensor:
 
 
 def soft_cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy with soft targets, averaged over trust."""
+    """Cross-entropy with soft targets, averaged over trust.
+
+    A batch trusted less than `LEAST_TRUST` on average is not blown up to count like others.
+    """
     loss = functional.binary_cross_entropy_with_logits(logit, target, weight, reduction="sum")
-    return loss / weight.sum().clamp_min(1.0)
+    return loss / weight.sum().clamp_min(LEAST_TRUST * weight.numel())
 
 
 def dice_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """One minus the Dice coefficient pooled over the batch (nnU-Net's ``batch_dice``)."""
+    """One minus the Dice coefficient pooled over the batch (nnU-Net's ``batch_dice``).
+
+    `DICE_SMOOTHING` keeps a batch without cloud from losing everything over a few pixels.
+    """
     probability = torch.sigmoid(logit)
     overlap = (weight * probability * target).sum()
     size = (weight * (probability + target)).sum()
-    return 1 - (2 * overlap + 1.0) / (size + 1.0)
+    smoothing = DICE_SMOOTHING * weight.numel()
+    return 1 - (2 * overlap + smoothing) / (size + smoothing)
 
 
 class Trainer:
@@ -193,7 +204,10 @@ class Trainer:
         self.batches, self.plan, self.folder = batches, plan, folder
         self.loss, self.report = loss, report
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=plan.peak_learning_rate, weight_decay=plan.weight_decay
+            network.parameters(),
+            lr=plan.peak_learning_rate,
+            weight_decay=plan.weight_decay,
+            fused=True,
         )
         self.step = 0
         self.total_steps = plan.total_steps
