@@ -7,9 +7,8 @@ band, and for the 20 test scenes the truth of the whole scene::
     38-Cloud_test/test_{red,green,blue,nir}/{red,...}_patch_<n>_<row>_by_<col>_<scene>.TIF
     38-Cloud_test/Entire_scene_gts/edited_corrected_gts_<scene>.TIF
 
-Patches are scaled to 16 bits: reflectance = 2e-5 * value - 0.1, Landsat's own rescaling of
-digital numbers (USGS Landsat 8 Data Users Handbook), without the sun's elevation, which the
-patches do not carry.
+Values are taken to be Landsat-8 digital numbers: reflectance = 2e-5 * value - 0.1 (rescaling of the
+USGS Landsat 8 Data Users Handbook), without the sun's elevation, which the patches do not carry.
 
 The protocol differs from pooling over patches: the masks of a scene's patches are put back in
 their places, the scene's zero padding is cut off, Jaccard, precision, recall, specificity and
@@ -25,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
+
+from payload.training.band_files import read_band
 
 PATCH_PX = 384
 BANDS: tuple[str, ...] = ("blue", "green", "red", "nir")
@@ -82,7 +81,9 @@ class Patch:
         Cloud38Error
             A band cannot be read.
         """
-        values = np.stack([_read(self.band_paths[band]) for band in BANDS]).astype(np.float32)
+        values = np.stack(
+            [read_band(self.band_paths[band], Cloud38Error) for band in BANDS]
+        ).astype(np.float32)
         outside = ~np.any(values, axis=0)
         reflectance = np.maximum(values * REFLECTANCE_GAIN + REFLECTANCE_OFFSET, 1e-4)
         reflectance[:, outside] = 0
@@ -90,7 +91,9 @@ class Patch:
 
     def truth(self) -> NDArray[np.uint8] | None:
         """1 cloud, 0 clear, shape (384, 384); None for a test patch."""
-        return None if self.truth_path is None else _binary(_read(self.truth_path))
+        return (
+            None if self.truth_path is None else _binary(read_band(self.truth_path, Cloud38Error))
+        )
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def evaluate_whole_scenes(
     scores = []
     for scene, of_scene in sorted(masks.items()):
         path = Path(root) / TEST / TRUTH_FOLDER / f"{TRUTH_PREFIX}{scene}.TIF"
-        truth = _binary(_read(path))
+        truth = _binary(read_band(path, Cloud38Error))
         scores.append(score(scene, assemble(of_scene, truth.shape), truth))
     return scores
 
@@ -246,13 +249,3 @@ def _ratio(part: int, whole: int) -> float:
 
 def _binary(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.asarray(values != 0, dtype=np.uint8)
-
-
-def _read(path: Path) -> NDArray[np.generic]:
-    if not path.is_file():
-        raise Cloud38Error(f"{path}: does not exist; unpack the data set again")
-    try:
-        with rasterio.open(path) as raster:
-            return raster.read(1)
-    except RasterioError as error:
-        raise Cloud38Error(f"{path}: cannot be read ({error}); unpack it again") from error

@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from payload.scenes import NO_DATA
+from payload.training.band_files import read_band
 from payload.training.scene_writer import SceneRow, write_collection, write_image, write_mask
 
 BAND_FILES: tuple[str, ...] = ("B02.tif", "B03.tif", "B04.tif", "B08.tif")
@@ -69,7 +68,7 @@ class Chip:
         OnCloudNError
             A band is missing, cannot be read, or differs in size from the others.
         """
-        bands = [_read_band(self.folder / name) for name in BAND_FILES]
+        bands = [read_band(self.folder / name, OnCloudNError) for name in BAND_FILES]
         for name, band in zip(BAND_FILES, bands, strict=True):
             if band.shape != bands[0].shape:
                 raise OnCloudNError(
@@ -88,7 +87,7 @@ class Chip:
         """
         if self.label_path is None:
             return None
-        label = _read_band(self.label_path)
+        label = read_band(self.label_path, OnCloudNError)
         return np.where(np.isin(label, (0, 1)), label, NO_DATA).astype(np.uint8)
 
 
@@ -183,13 +182,3 @@ def _metadata(path: Path) -> Mapping[str, Mapping[str, str]]:
         return {}
     with path.open(newline="", encoding="utf-8") as stream:
         return {row["chip_id"]: row for row in csv.DictReader(stream)}
-
-
-def _read_band(path: Path) -> NDArray[np.generic]:
-    if not path.is_file():
-        raise OnCloudNError(f"{path}: does not exist; unpack the chip again")
-    try:
-        with rasterio.open(path) as raster:
-            return raster.read(1)
-    except RasterioError as error:
-        raise OnCloudNError(f"{path}: cannot be read ({error}); unpack it again") from error

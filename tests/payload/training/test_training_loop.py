@@ -1,0 +1,179 @@
+"""The loop: losses go down, budgets hold, and a killed training repeats its curve."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from payload.training.augmentation import Batch
+from payload.training.training_loop import (
+    CHECKPOINT,
+    CURVE,
+    LOG,
+    LOG_COLUMNS,
+    Trainer,
+    TrainingError,
+    TrainingPlan,
+    dice_loss,
+    learning_rate,
+    plot_losses,
+    segmentation_loss,
+    soft_cross_entropy,
+)
+
+EDGE_PX = 16
+PLAN = TrainingPlan(
+    budget_minutes=1.0, total_steps=14, warmup_steps=3, checkpoint_steps=5, threads=1
+)
+
+
+class BrightSquares:
+    """Batches in which bright is cloud; a step's batch depends on the step alone."""
+
+    def draw(self, step: int) -> Batch:
+        rng = np.random.default_rng(step)
+        target = (rng.random((2, 1, EDGE_PX, EDGE_PX)) < 0.4).astype(np.float32)
+        noise = rng.uniform(0, 0.2, (2, 4, EDGE_PX, EDGE_PX))
+        return Batch(
+            (noise + 0.6 * target).astype(np.float32), target, np.ones_like(target), target
+        )
+
+
+class KilledError(Exception):
+    """Stands for a kill: nothing after it is saved."""
+
+
+class KilledAt(BrightSquares):
+    def __init__(self, step: int) -> None:
+        self.last = step
+
+    def draw(self, step: int) -> Batch:
+        if step == self.last:
+            raise KilledError
+        return super().draw(step)
+
+
+class DeeplySupervised(nn.Module):
+    """Two classes at full and at half size, with normalisation: all a real network has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+        self.fine, self.coarse = nn.Conv2d(6, 2, 1), nn.Conv2d(6, 2, 2, stride=2)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        inner = self.inner(x)
+        return [self.fine(inner), self.coarse(inner)]
+
+
+def fresh_network() -> nn.Module:
+    torch.manual_seed(0)
+    return DeeplySupervised()
+
+
+def losses_in(folder: Path) -> list[tuple[str, str, str]]:
+    with (folder / LOG).open(newline="") as stream:
+        return [(row["step"], row["loss"], row["learning_rate"]) for row in csv.DictReader(stream)]
+
+
+@pytest.mark.parametrize("killed_at", [6, 9, 11])
+def test_a_killed_and_resumed_training_gives_the_same_curve_and_weights(
+    tmp_path: Path, killed_at: int
+) -> None:
+    whole = Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path / "whole")
+    whole.run()
+    with pytest.raises(KilledError):
+        Trainer(fresh_network(), KilledAt(killed_at), PLAN, tmp_path / "cut").run()
+    resumed = Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path / "cut")
+    resumed.resume()
+    assert resumed.step == killed_at // PLAN.checkpoint_steps * PLAN.checkpoint_steps
+    resumed.run()
+    assert losses_in(tmp_path / "cut") == losses_in(tmp_path / "whole")
+    for name, value in whole.average.state_dict().items():
+        torch.testing.assert_close(resumed.average.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_the_loss_goes_down_and_the_log_holds_every_step(tmp_path: Path) -> None:
+    plan = TrainingPlan(1.0, total_steps=60, warmup_steps=3, peak_learning_rate=0.02, threads=1)
+    trainer = Trainer(fresh_network(), BrightSquares(), plan, tmp_path)
+    record = trainer.run()
+    rows = losses_in(tmp_path)
+    assert [int(step) for step, _, _ in rows] == list(range(1, 61))
+    assert record.steps == 60
+    assert record.final_loss < 0.5 * float(rows[0][1])
+    assert record.training_minutes > 0
+
+
+def test_steps_are_fixed_from_the_budget_by_timing(tmp_path: Path) -> None:
+    said: list[str] = []
+    plan = TrainingPlan(budget_minutes=0.02, warmup_steps=2, threads=1)
+    record = Trainer(fresh_network(), BrightSquares(), plan, tmp_path, report=said.append).run()
+    assert "steps in 0.02 training minutes" in said[0]
+    assert record.steps == int(said[0].split(": ")[1].split()[0])
+    assert record.training_minutes == pytest.approx(0.02, rel=1.0)
+
+
+def test_resuming_with_another_budget_scales_the_steps(tmp_path: Path) -> None:
+    Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path).run()
+    longer = TrainingPlan(2.0, warmup_steps=3, checkpoint_steps=5, threads=1)
+    trainer = Trainer(fresh_network(), BrightSquares(), longer, tmp_path)
+    trainer.resume()
+    assert (trainer.step, trainer.total_steps) == (14, 28)
+
+
+def test_resume_needs_a_checkpoint_of_the_same_network(tmp_path: Path) -> None:
+    trainer = Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path)
+    with pytest.raises(TrainingError, match="does not exist; start without --resume"):
+        trainer.resume()
+    trainer.run()
+    assert (tmp_path / CHECKPOINT).is_file()
+    other = Trainer(nn.Conv2d(4, 1, 1), BrightSquares(), PLAN, tmp_path)
+    with pytest.raises(TrainingError, match="holds another network"):
+        other.resume()
+
+
+def test_a_budget_must_be_positive() -> None:
+    with pytest.raises(TrainingError, match="budget_minutes is 0"):
+        TrainingPlan(budget_minutes=0)
+
+
+def test_the_learning_rate_rises_then_falls_to_zero() -> None:
+    plan = TrainingPlan(1.0, warmup_steps=10)
+    rates = [learning_rate(step, 100, plan) for step in range(101)]
+    peak = int(np.argmax(rates))
+    assert peak == 9
+    assert np.all(np.diff(rates[peak:]) < 0)
+    assert rates[-1] == 0
+
+
+def test_an_untrusted_pixel_teaches_nothing() -> None:
+    logit = torch.zeros(1, 1, 4, 4, requires_grad=True)
+    weight = torch.ones(1, 1, 4, 4)
+    weight[0, 0, 0, 0] = 0
+    target = torch.ones(1, 1, 4, 4)
+    (soft_cross_entropy(logit, target, weight) + dice_loss(logit, target, weight)).backward()
+    assert logit.grad is not None
+    assert logit.grad[0, 0, 0, 0] == 0
+    assert torch.all(logit.grad[0, 0, 1:] < 0)
+
+
+def test_a_right_answer_loses_next_to_nothing_and_a_wrong_one_much() -> None:
+    batch = BrightSquares().draw(0)
+    right = torch.from_numpy(batch.target) * 40 - 20
+    assert float(segmentation_loss([right], batch)) < 0.01
+    assert float(segmentation_loss([-right], batch)) > 10
+    coarse = torch.logit(nn.functional.avg_pool2d(torch.from_numpy(batch.target), 2), eps=1e-4)
+    fine_only, both = (float(segmentation_loss(o, batch)) for o in ([right], [right, coarse]))
+    assert fine_only < both < 1.0, "averaged targets are uncertain, but this is the best answer"
+
+
+def test_the_curve_is_drawn(tmp_path: Path) -> None:
+    Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path).run()
+    plot_losses(tmp_path / LOG, tmp_path / CURVE, "a title")
+    assert (tmp_path / CURVE).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / LOG).read_text().splitlines()[0] == ",".join(LOG_COLUMNS)
