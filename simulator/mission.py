@@ -147,6 +147,7 @@ def build_world(scenario: Scenario) -> World:
         strategy=scenario.scenes.strategy,
         frame_px=(rows, columns),
         seed=scenario.seed,
+        epoch=scenario.epoch,
     )
     flights = {s.name: fly(scenario, s, targets) for s in scenario.satellites}
     return World(targets, weather, library, flights)

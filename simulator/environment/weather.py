@@ -41,8 +41,8 @@ cloudiness ends after about five days."""
 
 _LATITUDES_DEG: Final = (-90.0, -60.0, -45.0, -25.0, -15.0, 0.0, 10.0, 25.0, 40.0, 60.0, 75.0, 90.0)
 _LAND_COVER: Final = (0.55, 0.85, 0.70, 0.42, 0.50, 0.70, 0.62, 0.36, 0.52, 0.70, 0.68, 0.65)
-"""Mean cloud fraction over land by latitude: shape and level after MODIS 2000-2011 (King et al. 2013,
-land mean 0.55, deserts lowest, storm tracks and tropics highest); figures read from memory."""
+"""Mean cloud fraction over land by latitude. Shape and level after MODIS 2000-2011 (King et al.
+2013: land mean 0.55, deserts lowest, storm tracks and tropics highest), figures from memory."""
 _SEASONAL_SHIFT_DEG: Final = 6.0
 """How far the belts follow the sun north and south over the year."""
 _DAY_OF_NORTHERN_SUMMER: Final = 202.0
@@ -168,7 +168,7 @@ class Weather:
         )
 
     def _make_chunk(self, target: str, chunk: int) -> Floats:
-        """Nodes of one chunk: innovations of this chunk and the tail of the one before, filtered."""
+        """Nodes of one chunk: its innovations and the tail of the chunk before, filtered."""
         innovations = np.concatenate(
             [
                 self._draws("weather", target, chunk - 1)[-MEMORY_NODES:],

@@ -1,0 +1,294 @@
+"""The pixels of a capture: which real scene a camera over a target would see.
+
+Weather says how much cloud there is; this module finds pixels that show it. ``library`` takes the
+labelled scene whose cover and surface match best; ``composite`` lays clouds of the asked cover
+over a real clear background, so that the truth is exact; ``sequence`` follows a real time series
+by date. A frame is filled with native pixels: where a scene is smaller it is mosaicked by
+mirroring at its edges, where it is larger its middle is taken. The same choice gives the same
+frame to the bit, and a frame's identity is its content hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from payload.frame import NO_DATA, content_sha256
+from payload.scenes import CLOUD, THIN_CLOUD, Scene, SceneCollection, SceneError
+from simulator.environment.clouds import draw_clouds, lay_over
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+
+COVER_MATCH: Final = 0.05
+"""Scenes whose cover is this near to the best match are as good; one is drawn by key."""
+
+COMPOSITE_STEP: Final = 0.1
+"""Composites are made at multiples of this cover, so that distinct frames stay few."""
+
+CACHED_FRAMES: Final = 24
+"""Frames kept in memory: about 18 MiB each at 1024 x 1024."""
+
+STRATEGIES: Final = ("library", "composite", "sequence")
+
+_SEASON_DAYS: Final = 365.25
+
+
+@dataclass(frozen=True, eq=False)
+class CapturedPixels:
+    """One frame with its truth.
+
+    Attributes
+    ----------
+    reflectance : ndarray of float32, shape (4, H, W)
+        Blue, green, red, near infrared.
+    truth : ndarray of uint8, shape (H, W)
+        0 clear, 1 cloud, 2 thin cloud, 3 shadow, 255 no data.
+    scene, scene_sha256 : str
+        ``collection/name`` and hash of the image file the pixels come from.
+    scene_kind : str
+        ``real`` or ``composite``.
+    scene_gsd_m : float
+        The scene's own cell size; the frame uses its cells as they are.
+    surface : str
+    cover : float
+        Cloud (thick or thin) over labelled pixels.
+    clear_px, cloud_px : int
+    frame_sha256, truth_sha256 : str
+        Content hashes.
+    """
+
+    reflectance: NDArray[np.float32]
+    truth: NDArray[np.uint8]
+    scene: str
+    scene_sha256: str
+    scene_kind: str
+    scene_gsd_m: float
+    surface: str
+    cover: float
+    clear_px: int
+    cloud_px: int
+    frame_sha256: str
+    truth_sha256: str
+
+
+class SceneLibrary:
+    """Finds and builds frames.
+
+    Parameters
+    ----------
+    collections : sequence of SceneCollection
+    strategy : {"library", "composite", "sequence"}
+    frame_px : (int, int)
+        Rows and columns of a frame.
+    seed : int
+    epoch : date
+        Day of ``t_s`` = 0, for `sequence`.
+
+    Raises
+    ------
+    SceneError
+        No collection holds what the strategy needs.
+    """
+
+    def __init__(
+        self,
+        collections: Sequence[SceneCollection],
+        *,
+        strategy: str,
+        frame_px: tuple[int, int],
+        seed: int,
+        epoch: date,
+    ) -> None:
+        self._frame_px, self._seed, self._epoch = frame_px, seed, epoch
+        self._collections = tuple(collections)
+        self._frames: OrderedDict[str, CapturedPixels] = OrderedDict()
+        names = ", ".join(c.name for c in collections)
+        self._choose = self._chooser(strategy)
+        self._scenes = _usable(strategy, collections)
+        if not self._scenes:
+            raise SceneError(
+                f"scenes.collections ({names}): no scene serves strategy {strategy!r}; "
+                + _NEEDS[strategy]
+            )
+        self._surfaces = tuple(sorted({scene.surface for scene in self._scenes}))
+
+    def manifest_sha256(self) -> dict[str, str]:
+        """One hash per collection, over the names and contents of its images in use."""
+        hashes = {}
+        for collection in self._collections:
+            digest = hashlib.sha256()
+            for scene in sorted(collection, key=lambda s: s.name):
+                digest.update(f"{scene.name} {scene.label} {scene.sha256}\n".encode())
+            hashes[collection.name] = digest.hexdigest()
+        return hashes
+
+    def pixels(
+        self, target: str, surface: str | None, latitude_deg: float, t_s: float, cover: float
+    ) -> CapturedPixels:
+        """The frame a camera sees.
+
+        Parameters
+        ----------
+        target : str
+        surface : str or None
+            What the ground is; drawn by target where it is not known or no scene shows it.
+        latitude_deg : float
+            Of the target; snow is kept for high latitudes.
+        t_s : float
+            Seconds since the epoch.
+        cover : float
+            Cloud fraction the weather gives, 0..1.
+        """
+        del latitude_deg  # surfaces come with the targets; a place says nothing more yet
+        ground = surface if surface in self._surfaces else self._drawn_surface(target)
+        return self._choose(target, ground, t_s, cover)
+
+    def _chooser(self, strategy: str) -> Callable[[str, str, float, float], CapturedPixels]:
+        choosers = {
+            "library": self._from_library,
+            "composite": self._from_composite,
+            "sequence": self._from_sequence,
+        }
+        if strategy not in choosers:
+            raise SceneError(
+                f"scenes.strategy is {strategy!r}; this build serves {', '.join(STRATEGIES)}"
+            )
+        return choosers[strategy]
+
+    def _drawn_surface(self, target: str) -> str:
+        return self._surfaces[self._draw(f"surface|{target}", len(self._surfaces))]
+
+    def _from_library(self, target: str, ground: str, t_s: float, cover: float) -> CapturedPixels:
+        scenes = [scene for scene in self._scenes if scene.surface == ground]
+        misses = [abs((scene.cloud_fraction or 0.0) - cover) for scene in scenes]
+        best = min(misses)
+        near = [s for s, miss in zip(scenes, misses, strict=True) if miss <= best + COVER_MATCH / 2]
+        scene = near[self._draw(f"scene|{target}|{int(t_s)}", len(near))]
+        return self._cached(scene.full_name, lambda: self._frame(scene))
+
+    def _from_composite(self, target: str, ground: str, t_s: float, cover: float) -> CapturedPixels:
+        del t_s
+        scenes = [scene for scene in self._scenes if scene.surface == ground]
+        scene = scenes[self._draw(f"background|{target}", len(scenes))]
+        level = round(round(cover / COMPOSITE_STEP) * COMPOSITE_STEP, 2)
+        key = f"{scene.full_name}|{level}"
+        return self._cached(key, lambda: self._composite(scene, level, key))
+
+    def _from_sequence(self, target: str, ground: str, t_s: float, cover: float) -> CapturedPixels:
+        del cover  # a recorded series brings its own weather
+        scenes = [scene for scene in self._scenes if scene.surface == ground]
+        places = sorted({scene.place for scene in scenes})
+        place = places[self._draw(f"place|{target}", len(places))]
+        day = (self._epoch.timetuple().tm_yday + t_s / 86400.0) % _SEASON_DAYS
+
+        def days_away(scene: Scene) -> float:
+            apart = abs(date.fromisoformat(scene.date).timetuple().tm_yday - day)
+            return min(apart, _SEASON_DAYS - apart)
+
+        dates = [scene for scene in scenes if scene.place == place]
+        scene = min(dates, key=lambda s: (days_away(s), s.name))
+        return self._cached(scene.full_name, lambda: self._frame(scene))
+
+    def _draw(self, purpose: str, choices: int) -> int:
+        digest = hashlib.sha256(f"{self._seed}|{purpose}".encode()).digest()
+        return int.from_bytes(digest[:8], "little") % choices
+
+    def _cached(self, key: str, make: Callable[[], CapturedPixels]) -> CapturedPixels:
+        if key in self._frames:
+            self._frames.move_to_end(key)
+            return self._frames[key]
+        frame = self._frames[key] = make()
+        while len(self._frames) > CACHED_FRAMES:
+            self._frames.popitem(last=False)
+        return frame
+
+    def _frame(self, scene: Scene) -> CapturedPixels:
+        truth = scene.truth()
+        if truth is None:
+            raise SceneError(f"{scene.full_name}: has no mask; only labelled scenes are imaged")
+        return self._described(scene, scene.kind, scene.reflectance(), truth)
+
+    def _composite(self, scene: Scene, cover: float, key: str) -> CapturedPixels:
+        ground = fill_frame(scene.reflectance(), self._frame_px)
+        clouds = draw_clouds(self._frame_px, cover, key, gsd_m=scene.gsd_m)
+        reflectance, truth = lay_over(ground, clouds)
+        return self._described(scene, "composite", reflectance, truth)
+
+    def _described(
+        self,
+        scene: Scene,
+        kind: str,
+        reflectance: NDArray[np.float32],
+        truth: NDArray[np.uint8],
+    ) -> CapturedPixels:
+        reflectance = fill_frame(reflectance, self._frame_px)
+        truth = fill_frame(truth[None], self._frame_px)[0]
+        cloud_px = int(np.isin(truth, (CLOUD, THIN_CLOUD)).sum())
+        labelled_px = int((truth != NO_DATA).sum())
+        return CapturedPixels(
+            reflectance=reflectance,
+            truth=truth,
+            scene=scene.full_name,
+            scene_sha256=scene.sha256,
+            scene_kind=kind,
+            scene_gsd_m=scene.gsd_m,
+            surface=scene.surface,
+            cover=cloud_px / labelled_px if labelled_px else 1.0,
+            clear_px=labelled_px - cloud_px,
+            cloud_px=cloud_px,
+            frame_sha256=content_sha256(reflectance),
+            truth_sha256=content_sha256(truth),
+        )
+
+
+_NEEDS: Final = {
+    "library": "list a collection with masks (manifest column label not 'none')",
+    "composite": "list a collection with cloud-free scenes (label with cloud_fraction 0)",
+    "sequence": "list a collection with masks and ISO dates (manifest columns label and date)",
+}
+
+
+def _usable(strategy: str, collections: Sequence[SceneCollection]) -> tuple[Scene, ...]:
+    """Scenes that serve a strategy, in the order of collections and manifests."""
+    labelled = tuple(scene for collection in collections for scene in collection.labelled)
+    if strategy == "composite":
+        return tuple(s for s in labelled if s.kind == "real" and s.cloud_fraction == 0.0)
+    if strategy == "sequence":
+        return tuple(scene for scene in labelled if _is_date(scene.date))
+    return labelled
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def fill_frame(image: NDArray[Pixel], frame_px: tuple[int, int]) -> NDArray[Pixel]:
+    """Native pixels in a frame: the middle of a larger image, mirror images of a smaller one.
+
+    Parameters
+    ----------
+    image : ndarray, shape (bands, h, w)
+    frame_px : (int, int)
+        Rows and columns.
+
+    Returns
+    -------
+    ndarray, shape (bands, rows, columns), contiguous
+    """
+    _, height, width = image.shape
+    rows, columns = frame_px
+    top, left = max((height - rows) // 2, 0), max((width - columns) // 2, 0)
+    middle = image[:, top : top + rows, left : left + columns]
+    missing = ((0, 0), (0, max(rows - height, 0)), (0, max(columns - width, 0)))
+    return np.ascontiguousarray(np.pad(middle, missing, mode="symmetric"))
