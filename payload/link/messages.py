@@ -223,7 +223,7 @@ def _text(data: memoryview) -> str:
 
 def _inflate(data: memoryview, coding: int, expected_bytes: int) -> bytes | memoryview:
     """The body, `expected_bytes` long; a deflated body is never inflated beyond that."""
-    if coding & ~(Coding.COUNTS | Coding.DEFLATED):
+    if coding > int(Coding.COUNTS | Coding.DEFLATED):
         raise WireError(f"coding {coding} is unknown")
     body: bytes | memoryview = data
     if coding & Coding.DEFLATED:
