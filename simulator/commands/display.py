@@ -111,8 +111,9 @@ def metrics_table(metrics: Mapping[str, Any], table: Mapping[str, MetricInfo], t
     for name, info in table.items():
         value = metrics.get(name)
         if isinstance(value, Mapping):
+            shown.add_row(name, "", "", info.meaning)
             for key, part in value.items():
-                shown.add_row(f"  {escape(str(key))}", _number(part), info.unit, info.meaning)
+                shown.add_row(f"  {escape(str(key))}", _number(part), info.unit, "")
         else:
             shown.add_row(name, _number(value), info.unit, info.meaning)
     return shown

@@ -122,10 +122,16 @@ def show_notes(notes: Sequence[str]) -> None:
 
 
 def _say_interrupted(out_dir: Path) -> None:
+    """Print where the events of the run that was stopped are, if it came that far."""
     from simulator.telemetry.runs import list_runs
 
-    stopped = [run for run in list_runs(out_dir) if run.state == "interrupted"]
-    where = f"What was simulated until then is in {stopped[0].path}." if stopped else ""
+    runs = list_runs(out_dir) if out_dir.is_dir() else []
+    ours = [run.path for run in runs if run.manifest and run.manifest.pid == os.getpid()]
+    where = (
+        f"What was simulated until then is in {ours[0]}."
+        if ours
+        else "Nothing had been simulated yet."
+    )
     display.err().print(f"[yellow]Interrupted.[/] {escape(where)}", soft_wrap=True)
 
 

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from rasterio import Affine
 
-EXAMPLE = Path(__file__).with_name("scenario-example.yaml")
+EXAMPLE = Path(__file__).with_name("scenario") / "scenario-example.yaml"
 """The scenario contract by example, as it stands."""
 
 TARGETS = {"alps": (11.2, 46.5), "nile": (31.1, 30.0), "ems": (7.2, 53.3), "ebro": (0.6, 40.7)}
