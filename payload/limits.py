@@ -332,7 +332,8 @@ def _make_v2(proc: Path, limits: CageLimits, name: str) -> Path:
     named = os.environ.get(CGROUP_VARIABLE)
     own = _own_group(proc, "")
     # A group with processes of its own cannot hand memory on, so a cage is most often a sibling.
-    parents = [Path(named)] if named else [own, own.parent]
+    parents = [own] if own == _mount_point(proc, "") else [own, own.parent]
+    parents = [Path(named)] if named else parents
     needed = {"memory.max"} if limits.memory_mib is not None else set()
     needed |= {"cpu.max"} if limits.cpu_cores is not None else set()
     reasons = []

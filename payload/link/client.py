@@ -276,7 +276,8 @@ class WireLink:
                 return self._handshake(self._conversation)
             except (LinkDownError, NoAnswerError) as error:
                 self._drop_line()
-                if time.monotonic() >= deadline_s:
+                # The line to a process of our own does not come back by waiting.
+                if self._keeper is not None or time.monotonic() >= deadline_s:
                     raise LinkDownError(str(error)) from error
                 time.sleep(min(0.05, patience_s / 10))
 

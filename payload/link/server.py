@@ -26,6 +26,8 @@ MAX_CONNECTIONS = 8
 HANDSHAKE_S = 5.0
 CONNECTIONS_PER_S = 10.0
 CONNECTIONS_BURST = 50.0
+PENALTY_S = 1.0
+"""How long a line of one's own is left alone after its peer broke a bound."""
 
 
 @dataclass
@@ -138,6 +140,7 @@ def serve_channel(channel: Channel, board: Board, key: bytes | None) -> None:
         except PeerRefusedError as error:
             # There is nobody else on a line of one's own: start over, deaf to what was said.
             log.warning("the line is reset: %s", error)
+            time.sleep(PENALTY_S)
             session = Session(board, channel, Security(key, True))
         except WireError as error:
             log.warning("an answer could not be sent: %s", error)

@@ -1,0 +1,265 @@
+"""One model in four bodies: caged child, TCP server, serial line, replay, all the same answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import threading
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from payload.frame import Frame, FrameResult
+from payload.limits import CageLimits
+from payload.link import open_link
+from payload.link.bench import bench_frame, identical
+from payload.link.conversation import Timeouts
+from payload.link.faults import BoxFault
+from payload.link.replay import ReplayLink
+from payload.link.selftest import known_tile
+from payload.link.serve import main
+from payload.link.settings import LinkError, PayloadSettings
+from payload.link.subprocess import SubprocessLink
+from payload.link.trace import TraceError
+
+SETTINGS = PayloadSettings("threshold", "myriad2")
+HOST_FIELDS = ("host_latency_s", "peak_memory_mib", "memory_provenance", "model_calls")
+"""What may differ between bodies; it goes to host events only."""
+
+
+def frames() -> list[Frame]:
+    return [known_tile(), bench_frame("small", 200, 150), known_tile(shade=0.5)]
+
+
+def decisive(result: FrameResult) -> FrameResult:
+    """A result without what goes to host events."""
+    return dataclasses.replace(
+        result,
+        host_latency_s=0.0,
+        peak_memory_mib=0.0,
+        memory_provenance="modelled",
+        model_calls=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[FrameResult]:
+    link = open_link("inprocess", model="threshold", device="myriad2")
+    results = [decisive(link.process(frame)) for frame in frames()]
+    link.close()
+    return results
+
+
+def serve(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+    """A server process and the line it says once it is ready."""
+    command = [sys.executable, "-m", "payload.link.serve", "serve", "--model=threshold"]
+    process = subprocess.Popen(
+        [*command, "--device=myriad2", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline()
+
+
+@pytest.fixture
+def tcp_address() -> Iterator[str]:
+    process, line = serve("--listen=tcp://127.0.0.1:0")
+    yield line.split(" on ")[1].split(",")[0]
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def serial_devices() -> Iterator[tuple[str, str]]:
+    """Two pseudo-terminals joined end to end, as a null-modem cable joins two ports."""
+    pairs = [pty.openpty() for _ in range(2)]
+    for pair in pairs:
+        for descriptor in pair:
+            tty.setraw(descriptor)
+    masters = [pair[0] for pair in pairs]
+    stop, stopper = os.pipe()
+
+    def carry() -> None:
+        while True:
+            ready, _, _ = select.select([*masters, stop], [], [])
+            if stop in ready:
+                return
+            for source in ready:
+                data = os.read(source, 4096)
+                target = masters[1 - masters.index(source)]
+                while data:
+                    data = data[os.write(target, data) :]
+
+    thread = threading.Thread(target=carry, daemon=True)
+    thread.start()
+    yield os.ttyname(pairs[0][1]), os.ttyname(pairs[1][1])
+    os.write(stopper, b"x")
+    thread.join()
+    for descriptor in (*(d for pair in pairs for d in pair), stop, stopper):
+        os.close(descriptor)
+
+
+def check_body(link_name: str, expected: list[FrameResult], tmp_path: Path) -> None:
+    """The body answers as the in-process one, and so does the replay of its trace."""
+    trace = tmp_path / "trace"
+    link = open_link(link_name, model="threshold", device="myriad2", trace=trace)
+    results = [link.process(frame) for frame in frames()]
+    assert link.health().alive
+    link.close()
+    for result, wanted in zip(results, expected, strict=True):
+        assert identical(decisive(result), wanted)
+    replay = open_link(f"replay:{trace}", model="threshold", device="myriad2")
+    for frame, result in zip(frames(), results, strict=True):
+        assert identical(replay.process(frame), result)
+    assert replay.describe().link == "replay"
+    replay.close()
+
+
+def test_a_caged_child_answers_as_one_at_hand(expected: list[FrameResult], tmp_path: Path) -> None:
+    check_body("subprocess", expected, tmp_path)
+
+
+def test_a_tcp_server_answers_as_one_at_hand(
+    expected: list[FrameResult], tmp_path: Path, tcp_address: str
+) -> None:
+    check_body(tcp_address, expected, tmp_path)
+
+
+def test_a_serial_line_answers_as_one_at_hand(
+    expected: list[FrameResult], tmp_path: Path, serial_devices: tuple[str, str]
+) -> None:
+    pytest.importorskip("serial", reason="a serial line needs pyserial")
+    board, simulator = serial_devices
+    process, _ = serve(f"--listen=serial://{board}?baud=921600")
+    try:
+        check_body(f"serial://{simulator}?baud=921600", expected, tmp_path)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_replay_needs_neither_model_nor_server(tmp_path: Path) -> None:
+    """Only the card is read: the ONNX file beside it is gone."""
+    models = Path("payload/models").resolve()
+    card = tmp_path / "threshold.yaml"
+    card.write_bytes((models / "threshold.yaml").read_bytes())
+    trace = tmp_path / "trace"
+    link = open_link("inprocess", model="threshold", device="myriad2", trace=trace)
+    results = [link.process(frame) for frame in frames()]
+    link.close()
+    assert not card.with_suffix(".onnx").exists()
+    replay = ReplayLink(str(trace), PayloadSettings(str(card), "myriad2"))
+    for frame, result in zip(frames(), results, strict=True):
+        assert identical(replay.process(frame), result)
+    with pytest.raises(TraceError, match="no reply to frame 'other'"):
+        replay.process(bench_frame("other"))
+
+
+def test_a_trace_of_another_mission_or_a_changed_one_is_refused(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    link = open_link("inprocess", model="threshold", device="myriad2", trace=trace)
+    link.process(known_tile())
+    link.close()
+    for settings, field in (
+        (PayloadSettings("threshold", "host"), "device"),
+        (PayloadSettings("threshold", "myriad2", timing="measured"), "timing"),
+    ):
+        with pytest.raises(TraceError, match=f"recorded with {field}"):
+            ReplayLink(str(trace), settings)
+    with pytest.raises(TraceError, match="name the trace folder"):
+        ReplayLink(str(tmp_path / "none"), SETTINGS)
+    mask = next((trace / "masks").iterdir())
+    np.savez_compressed(mask, mask=np.zeros((512, 512), np.uint8))
+    with pytest.raises(TraceError, match="was changed"):
+        ReplayLink(str(trace), SETTINGS).process(known_tile())
+    lines = (trace / "trace.jsonl").read_text().splitlines()
+    (trace / "trace.jsonl").write_text("\n".join([lines[0], "{damaged", lines[1], ""]))
+    with pytest.raises(TraceError, match="line 2 is damaged"):
+        ReplayLink(str(trace), SETTINGS)
+
+
+def test_a_killed_child_is_accounted_for_and_restarted() -> None:
+    link = SubprocessLink(SETTINGS)
+    assert link.process(known_tile()).status == "ok"
+    first = link.pid
+    os.kill(first, signal.SIGKILL)
+    result = link.process(known_tile())
+    assert result.status == "crashed"
+    assert "SIGKILL" in result.detail
+    assert link.process(known_tile()).status == "ok"
+    health = link.health()
+    assert (health.restarts, link.pid != first) == (1, True)
+    assert f"pid {first} ended by signal SIGKILL" in health.detail
+    link.close()
+
+
+def test_a_hanging_child_is_killed_by_its_watchdog() -> None:
+    link = SubprocessLink(SETTINGS, timeouts=Timeouts(answer_s=0.5, frame_s=2.0))
+    first = link.pid
+    link.inject(BoxFault.HANG, 60.0, 0)
+    assert link.process(known_tile()).status == "timeout"
+    assert link.process(known_tile()).status == "ok"
+    assert link.pid != first
+    link.close()
+
+
+def test_over_its_memory_limit_the_child_dies_and_the_mission_goes_on() -> None:
+    """Resident memory sampled and the address space bounded: to be had on any Linux."""
+    link = SubprocessLink(
+        dataclasses.replace(SETTINGS, memory_limit_mib=30.0),
+        CageLimits(memory_mib=30.0),
+        kind="rlimit",
+        timeouts=Timeouts(answer_s=0.5, reconnect_s=1.0),
+    )
+    results = [link.process(known_tile()) for _ in range(2)]
+    assert [result.status for result in results] == ["out_of_memory"] * 2
+    assert "memory 30 MiB by rlimit" in results[0].detail
+    assert identical(decisive(results[0]), decisive(results[1]))
+    assert link.enforced == "memory 30 MiB by rlimit"
+    assert link.peak_mib > 30
+    link.close()
+
+
+def test_cage_options_stand_in_the_link() -> None:
+    link = open_link("subprocess?cage=rlimit&affinity=0", model="threshold", device="myriad2")
+    assert isinstance(link, SubprocessLink)
+    assert link.enforced == "processors 0"
+    assert os.sched_getaffinity(link.pid) == {0}
+    link.close()
+    for text, reason in (("cores=1", "not an option"), ("cpu_cores=x", "expected a number")):
+        with pytest.raises(LinkError, match=reason):
+            open_link(f"subprocess?{text}", model="threshold", device="myriad2")
+
+
+def test_a_child_that_cannot_start_says_why() -> None:
+    with pytest.raises(LinkError, match="threads is 0"):
+        SubprocessLink(dataclasses.replace(SETTINGS, threads=0))
+
+
+def test_the_program_answers_user_errors_without_traceback(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEPHOSCOPE_KEY_FILE", raising=False)
+    for arguments, words in (
+        (["serve", "--model=none", "--listen=tcp://127.0.0.1:0"], "none"),
+        (["serve", "--model=threshold", "--listen=tcp://0.0.0.0:0"], "not loopback"),
+        (["serve", "--model=threshold", "--listen=serial:///dev/none"], "no such device"),
+    ):
+        assert main(arguments) == 2
+        assert words in capsys.readouterr().err
+    key = tmp_path / "key"
+    assert main(["new-key", str(key)]) == 0
+    assert key.stat().st_mode & 0o077 == 0
+    assert main(["new-key", str(key)]) == 2
+
+
+def test_the_selftest_passes_a_sound_board(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["selftest", "--model=threshold", "--json"]) == 0
+    assert '"passed": true' in capsys.readouterr().out
