@@ -16,12 +16,12 @@ WeightShape = tuple[int, ...]
 
 
 def network(path: Path, *, quantised: bool = False) -> Path:
-    """Conv 4->8, 3x3, stride 2; transposed conv 8->2, 2x2, stride 2; 1x1 conv 2->1."""
+    """Conv 4->8, 3x3, stride 2; transposed conv 8->3, 2x2, stride 2; 1x1 conv 3->1."""
     arrays = {
         "w1": np.zeros((8, 4, 3, 3), np.float32),
         "b1": np.zeros(8, np.float32),
-        "w2": np.zeros((8, 2, 2, 2), np.float32),
-        "w3": np.zeros((1, 2, 1, 1), np.float32),
+        "w2": np.zeros((8, 3, 2, 2), np.float32),
+        "w3": np.zeros((1, 3, 1, 1), np.float32),
     }
     nodes = []
     first_weight = "w1"
@@ -49,9 +49,9 @@ def network(path: Path, *, quantised: bool = False) -> Path:
 
 
 # Per output pixel of the tile: a quarter as many stem outputs, each 8 x 4 x 9; a quarter as many
-# inputs of the transposed one, each 8 x 2 x 4; two for the last.
-MACS_PER_PX = 8 * 4 * 9 / 4 + 8 * 2 * 4 / 4 + 2
-PARAMETERS = 8 * 4 * 9 + 8 + 8 * 2 * 4 + 2
+# inputs of the transposed one, each 8 x 3 x 4; three for the last.
+MACS_PER_PX = 8 * 4 * 9 / 4 + 8 * 3 * 4 / 4 + 3
+PARAMETERS = 8 * 4 * 9 + 8 + 8 * 3 * 4 + 3
 
 
 @pytest.mark.parametrize("quantised", [False, True])
