@@ -145,6 +145,7 @@ def _age_notes(scenario: Scenario, satellite: Satellite, orbit: Orbit) -> list[s
 def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> None:
     scenario, payload = findings.scenario, satellite.payload
     path: FieldPath = ("satellites", index, "payload")
+    detects = scenario.autonomy.policy not in ("bent_pipe", "oracle")
     card: ModelCard | None = None
     device: DeviceProfile | None = None
     with findings.at(*path, "model"):
@@ -155,6 +156,12 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
     if card and device:
         with findings.at(*path, "device"):
             findings.notes += _budget_notes(satellite, card, device)
+    if card and card.peak_memory_mib is None and payload.link == "inprocess" and detects:
+        findings.add(
+            (*path, "model"),
+            f"the card of {card.name} has no peak_memory_mib to hold against memory_limit_mib; "
+            f"measure it with `nephoscope models profile {card.name}`",
+        )
     with findings.at(*path, "link"):
         kind, _, recording = scenario.link_address(payload.link).partition(":")
         if kind == "replay" and not Path(recording).exists():
