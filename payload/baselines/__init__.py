@@ -1,0 +1,1 @@
+"""What the students are held against: a classic threshold, and two published detectors."""
