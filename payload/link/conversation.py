@@ -16,7 +16,7 @@ from typing import Any
 from payload.frame import FrameResult
 from payload.link.channel import LinkDownError
 from payload.link.line import Line
-from payload.link.messages import decode_result
+from payload.link.messages import MAX_BODY_BYTES, decode_result
 from payload.link.packets import (
     Connect,
     Failure,
@@ -38,7 +38,6 @@ from payload.link.packets import (
 from payload.link.transfer import IncomingMessage, OutgoingMessage
 from payload.link.wire import Packet, Report, Service, WireError, decode_report
 
-MAX_RESULT_BYTES = 512 << 20
 POLL_S = 0.3
 
 
@@ -257,7 +256,7 @@ class Conversation:
             if part.transaction != self._result_transaction:
                 return
             if self._result is None or not self._result.belongs(part):
-                self._result = IncomingMessage(part, MAX_RESULT_BYTES)
+                self._result = IncomingMessage(part, MAX_BODY_BYTES)
             self._result.add(part, body)
 
     def _raise_refusals(self) -> None:

@@ -31,6 +31,9 @@ MAX_FRAME_ID_BYTES = 256
 MAX_TEXT_BYTES = 4 << 20
 """Longest JSON part of a result: room for the hashes of 60 thousand tiles."""
 
+MAX_BODY_BYTES = 512 << 20
+"""Most memory the arrays of one message may take, however small they were deflated."""
+
 _FRAME_HEAD = struct.Struct(">BHHH")
 _RESULT_HEAD = struct.Struct(">BIHHHH")
 
@@ -77,13 +80,13 @@ def encode_frame(frame: Frame, compact: bool) -> list[bytes | memoryview]:
     return [_FRAME_HEAD.pack(coding, height, width, len(identifier)) + identifier, body]
 
 
-def decode_frame(data: bytes | bytearray) -> Frame:
+def decode_frame(data: bytes | bytearray, max_bytes: int = MAX_BODY_BYTES) -> Frame:
     """A frame from its message.
 
     Raises
     ------
     WireError
-        If the message contradicts itself.
+        If the message contradicts itself, or its pixels take more than `max_bytes`.
     """
     coding, height, width, id_bytes = _head(_FRAME_HEAD, data)
     if not 0 < height <= MAX_EDGE_PX or not 0 < width <= MAX_EDGE_PX:
@@ -91,6 +94,8 @@ def decode_frame(data: bytes | bytearray) -> Frame:
     start = _FRAME_HEAD.size + id_bytes
     identifier = _text(memoryview(data)[_FRAME_HEAD.size : start])
     size = len(BANDS) * height * width
+    if size * np.dtype(np.float32).itemsize > max_bytes:
+        raise WireError(f"frame of {height} x {width} px, {max_bytes} bytes are allowed")
     dtype = "<u2" if coding & Coding.COUNTS else "<f4"
     body = _inflate(memoryview(data)[start:], coding, size * np.dtype(dtype).itemsize)
     pixels = np.frombuffer(body, dtype=dtype).reshape(len(BANDS), height, width)
@@ -196,6 +201,8 @@ def decode_result(data: bytes | bytearray) -> FrameResult:
         raise WireError("result text is not a JSON object")
     mask_bytes = rows * cols
     block_bytes = block_rows * block_cols * 8
+    if mask_bytes + block_bytes > MAX_BODY_BYTES:
+        raise WireError(f"result of {rows} x {cols} px, {block_rows} x {block_cols} blocks")
     body = _inflate(memoryview(data)[start:], coding, mask_bytes + block_bytes)
     mask = np.frombuffer(body, np.uint8, mask_bytes).reshape(rows, cols) if mask_bytes else None
     blocks = None

@@ -313,7 +313,9 @@ def unpack_part(data: bytes | memoryview) -> tuple[Part, bytes | memoryview]:
     """
     part = Part(*_unpack("part", data[:PART_HEADER_BYTES]))
     body = data[PART_HEADER_BYTES:]
-    if not part.message_bytes or not part.part_bytes or not 1 <= part.number <= part.parts:
+    if not part.message_bytes or not part.part_bytes:
+        raise WireError(f"a message of {part.message_bytes} bytes in parts of {part.part_bytes}")
+    if not 1 <= part.number <= part.parts:
         raise WireError(f"part {part.number} does not belong to a message of {part.parts} parts")
     start = (part.number - 1) * part.part_bytes
     if len(body) != min(part.part_bytes, part.message_bytes - start):

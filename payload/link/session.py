@@ -312,7 +312,7 @@ class Session:
         try:
             if incoming.kind != Kind.FRAME:
                 raise WireError(f"transaction {transaction} does not hold a frame")
-            frame = decode_frame(incoming.data)
+            frame = decode_frame(incoming.data, self._board.limits.max_message_bytes)
         except WireError as error:
             self._report(packet, Verification.NOT_STARTED, Failure.MALFORMED, str(error))
             return
