@@ -8,7 +8,7 @@ all there is to mend.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,14 +20,16 @@ from payload.card import ModelCard, ModelError, load_card
 from payload.device import DeviceError, DeviceProfile, load_device
 from payload.frame import TILE_PX
 from payload.model import CloudModel
-from payload.scenes import SceneError, read_collection
+from payload.scenes import SceneCollection, SceneError, read_collection
+from simulator.environment.pixels import SceneLibrary
+from simulator.environment.weather import WeatherError, read_series
 from simulator.geometry import Orbit, OrbitError
 from simulator.scenario.models import Scenario
 from simulator.scenario.orbits import orbit_of
 from simulator.scenario.problems import FieldPath, Problem, ScenarioError, UndefinedVariableError
 from simulator.scenario.source import undefined_variable
 from simulator.scenario.spacecraft import Payload, Satellite
-from simulator.scenario.targets import load_targets
+from simulator.scenario.targets import Target, load_targets
 
 STALE_DAYS = 14.0
 """SGP4 elements drift by one to three kilometres a day in low orbit (Vallado and Crawford 2008);
@@ -70,7 +72,7 @@ class _Findings:
             self.problems += error.problems
         except UndefinedVariableError as error:
             self.problems.append(undefined_variable(self.scenario.source, path, error))
-        except (OrbitError, ModelError, DeviceError, SceneError) as error:
+        except (OrbitError, ModelError, DeviceError, SceneError, WeatherError) as error:
             self.add(path, str(error))
 
     def add(self, path: FieldPath, message: str) -> None:
@@ -96,21 +98,33 @@ def check_scenario(scenario: Scenario, *, pixels: bool = False) -> Check:
         With every problem found.
     """
     findings = _Findings(scenario)
-    targets = 0
+    targets: tuple[Target, ...] = ()
     with findings.at("targets"):
-        targets = len(load_targets(scenario))
-    if scenario.weather.series is not None:
-        with findings.at("weather", "series"):
-            file = scenario.resolve(scenario.weather.series)
-            if not file.is_file():
-                findings.add(("weather", "series"), f"there is no file {file}; correct the path")
+        targets = load_targets(scenario)
+    _check_weather(findings, targets)
     for index, satellite in enumerate(scenario.satellites):
         _check_orbit(findings, index, satellite)
         _check_payload(findings, index, satellite)
     scenes = _check_scenes(findings, pixels=pixels)
     if findings.problems:
         raise ScenarioError(findings.problems)
-    return Check(targets=targets, scenes=scenes, notes=tuple(findings.notes))
+    return Check(targets=len(targets), scenes=scenes, notes=tuple(findings.notes))
+
+
+def _check_weather(findings: _Findings, targets: Sequence[Target]) -> None:
+    """A recorded series must have every target."""
+    weather = findings.scenario.weather
+    if weather.series is None:
+        return
+    with findings.at("weather", "series"):
+        recorded = read_series(findings.scenario.resolve(weather.series))
+        bare = [target.name for target in targets if target.name not in recorded]
+        if bare:
+            findings.add(
+                ("weather", "series"),
+                f"there is no record of {len(bare)} of {len(targets)} targets, the first is "
+                f"{bare[0]!r}; add rows for them",
+            )
 
 
 def _check_orbit(findings: _Findings, index: int, satellite: Satellite) -> None:
@@ -200,19 +214,28 @@ def _check_scenes(findings: _Findings, *, pixels: bool) -> int:
     scenario = findings.scenario
     missing = scenario.missing_collections()
     findings.notes += [f"optional scenes left out: {path} does not exist here" for path in missing]
-    count = 0
+    collections: list[SceneCollection] = []
     for index, listed in enumerate(scenario.scenes.collections):
         if listed.path in missing:
             continue
         with findings.at("scenes", "collections", index):
             collection = read_collection(scenario.resolve(listed.path))
-            count += len(collection)
+            collections.append(collection)
             for scene in collection if pixels else ():
                 scene.reflectance()
                 scene.truth()
-    if not count and len(missing) == len(scenario.scenes.collections):
+    if len(missing) == len(scenario.scenes.collections):
         findings.add(
             ("scenes", "collections"),
             "every collection is optional and missing, so no scene is left; list one that exists",
         )
-    return count
+    elif collections:
+        with findings.at("scenes", "strategy"):
+            SceneLibrary(
+                collections,
+                strategy=scenario.scenes.strategy,
+                frame_px=scenario.satellites[0].imager.frame_px,
+                seed=scenario.seed,
+                epoch=scenario.epoch.date(),
+            )
+    return sum(len(collection) for collection in collections)

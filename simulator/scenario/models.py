@@ -121,6 +121,12 @@ class Weather(Section):
                 field="series",
                 remedy="add weather.series: PATH, or set weather.model: stochastic",
             )
+        if self.model != "series" and self.series is not None:
+            raise rejected(
+                f"the model is {self.model}, which reads no series",
+                field="series",
+                remedy="set weather.model: series, or remove the path",
+            )
         return self
 
 

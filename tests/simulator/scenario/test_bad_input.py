@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,6 +216,17 @@ BROKEN = {
         "model: stochastic", "model: series\n  series: cover.csv",
         "weather.series", "correct the path", mark="series: cover.csv",
     ),
+    "series that nobody reads": Broken(
+        "model: stochastic", "model: stochastic\n  series: cover.csv",
+        "weather.series", "set weather.model: series", mark="series: cover.csv",
+    ),
+    "scenes that do not serve": Broken(
+        "strategy: library", "strategy: sequence", "scenes.strategy", "",
+        reason="no scene serves strategy 'sequence'",
+    ),
+    "strategy that needs a catalogue": Broken(
+        "strategy: library", "strategy: stac", "scenes.strategy", "library, composite"
+    ),
     "series without a file": Broken(
         "model: stochastic", "model: series", "weather.series", "add weather.series",
         mark="weather:",
@@ -319,10 +329,24 @@ def test_a_broken_file_is_told_at_the_line_that_names_it(
     assert_one_screen(mission / "scenario.yaml")
 
 
-def _second(mission: Path) -> dict[str, object]:
-    document = json.loads((mission / "targets" / "world_200.geojson").read_text(encoding="utf-8"))
-    second: dict[str, object] = document["features"][1]
-    return second
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ("alps,0,0.4", "no record of 3 of 4 targets, the first is 'nile'"),
+        ("alps,0,40", "line 2: cover is 40"),
+        ("alps,noon,0.4", "not a number"),
+        ("", "there is no record"),
+    ],
+)
+def test_a_broken_weather_series_is_told_with_what_it_lacks(
+    mission: Path, rows: str, reason: str
+) -> None:
+    (mission / "cover.csv").write_text(f"target,t_h,cover\n{rows}\n", encoding="utf-8")
+    edited(mission, "model: stochastic", "model: series\n  series: cover.csv")
+    (problem,) = problems_of(mission / "scenario.yaml")
+    assert problem.field_path == "weather.series"
+    assert reason in f"{problem.reason}; {problem.remedy}"
+    assert_one_screen(mission / "scenario.yaml")
 
 
 @pytest.mark.parametrize(
