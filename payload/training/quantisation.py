@@ -34,7 +34,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from payload.training.datasets import TrainingSet
-from payload.training.export import INPUT_NAME
+from payload.training.export import INPUT_NAME, IR_VERSION
 from payload.training.sampling import Sampler
 
 EDGE_OPERATORS = frozenset(
@@ -103,6 +103,7 @@ def quantise_student(
                 "CalibPercentile": CALIBRATION_PERCENTILE,
             },
         )
+    _declare_standard_operators_only(int8)
 
 
 def operators(path: Path) -> dict[str, int]:
@@ -110,6 +111,20 @@ def operators(path: Path) -> dict[str, int]:
     model = onnx.load(path)
     names = [node.op_type for node in model.graph.node]
     return {name: names.count(name) for name in sorted(set(names))}
+
+
+def _declare_standard_operators_only(path: Path) -> None:
+    """Drop the operator sets that ONNX Runtime's tools declare without need.
+
+    A strict importer refuses a graph that names an operator set it does not know.
+    """
+    model = onnx.load(path)
+    standard = [opset for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
+    del model.opset_import[:]
+    model.opset_import.extend(standard)
+    model.ir_version = IR_VERSION
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
 
 
 def _last_resize(path: Path) -> str:

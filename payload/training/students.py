@@ -174,9 +174,7 @@ class Student(nn.Module):
             nn.Sequential(NormalisedConvolution(a, b, stride=2), NormalisedConvolution(b, b))
             for a, b in pairwise(widths)
         )
-        self.lateral = nn.ModuleList(
-            nn.Conv2d(b, a, 1) for a, b in pairwise(widths)
-        )
+        self.lateral = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(NormalisedConvolution(a, a) for a in widths[:-1])
         self.head = nn.Conv2d(widths[0], 1, 1)
 

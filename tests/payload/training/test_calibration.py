@@ -1,0 +1,94 @@
+"""Calibration: the operating point it promises, and that merging it moves 0.5 there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from payload.training.calibration import (  # noqa: E402
+    LOGIT_BINS,
+    LogitHistogram,
+    fit,
+    likeliest_slope,
+    logit_histogram,
+)
+
+BIN_WIDTH = 0.02
+SLOPE_TOLERANCE = 0.05
+
+
+def histogram_of(clear: np.ndarray, cloud: np.ndarray) -> LogitHistogram:
+    edges = np.linspace(-20, 20, LOGIT_BINS + 1)
+    return LogitHistogram(
+        np.histogram(clear, edges)[0].astype(float), np.histogram(cloud, edges)[0].astype(float)
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    clear_mean=st.floats(-6, 4),
+    cloud_mean=st.floats(-4, 6),
+    allowed=st.floats(0.005, 0.2),
+    seed=st.integers(0, 1000),
+)
+def test_no_more_clear_is_called_cloud_than_allowed(
+    clear_mean: float, cloud_mean: float, allowed: float, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    clear = generator.normal(clear_mean, 1.5, 4000)
+    cloud = generator.normal(cloud_mean, 1.5, 2000)
+    found = fit(histogram_of(clear, cloud), allowed)
+    assert found.false_cloud_fraction <= allowed
+    assert np.mean(clear >= found.threshold) == pytest.approx(found.false_cloud_fraction, abs=2e-3)
+
+
+def test_true_slope_is_found() -> None:
+    """Clear normal at -m, cloud at m, twice as much clear as cloud.
+
+    The odds of cloud are then exp(2 m logit / variance) / 2, so with the threshold held at the
+    logit of even odds the likeliest slope is 2 m / variance.
+    """
+    generator = np.random.default_rng(1)
+    mean, sigma = 1.0, 1.4
+    clear = generator.normal(-mean, sigma, 400_000)
+    cloud = generator.normal(mean, sigma, 200_000)
+    true_slope = 2 * mean / sigma**2
+    even_odds = np.log(2) / true_slope
+    found = likeliest_slope(histogram_of(clear, cloud), even_odds)
+    assert found == pytest.approx(true_slope, abs=SLOPE_TOLERANCE)
+
+
+def test_a_constraint_that_bites_raises_the_threshold() -> None:
+    generator = np.random.default_rng(2)
+    histogram = histogram_of(generator.normal(-1, 1.5, 9000), generator.normal(1, 1.5, 9000))
+    assert fit(histogram, 0.01).threshold > fit(histogram, 0.3).threshold + 10 * BIN_WIDTH
+
+
+def test_calibration_moves_the_operating_point_to_one_half() -> None:
+    from payload.training import calibration
+    from payload.training.augmentation import Batch
+    from payload.training.students import Student, student_shape
+
+    torch.manual_seed(0)
+    student = Student(student_shape("8k")).eval()
+    generator = np.random.default_rng(0)
+    image = generator.uniform(0, 1, (4, 4, 64, 64)).astype(np.float32)
+    target = (image[:, :1] > 0.6).astype(np.float32)
+    batch = Batch(image, target, np.ones_like(target), target)
+
+    class Repeated:
+        """The same batch at every step."""
+
+        def draw(self, _step: int) -> Batch:
+            return batch
+
+    allowed = 0.05
+    found = calibration.calibrate(student, Repeated(), 0, allowed)  # type: ignore[arg-type]
+    after = logit_histogram(student, [batch])
+    called_cloud = after.clear[LOGIT_BINS // 2 :].sum() / after.clear.sum()
+    assert called_cloud == pytest.approx(found.false_cloud_fraction, abs=5e-3)
+    assert found.false_cloud_fraction <= allowed

@@ -1,0 +1,139 @@
+"""Losses that are right at the ends, and a training that learns and repeats itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from payload.training import calibration  # noqa: E402
+from payload.training.augmentation import NO_AUGMENTATION  # noqa: E402
+from payload.training.datasets import Sample, TrainingSet  # noqa: E402
+from payload.training.distillation import (  # noqa: E402
+    StudentRecipe,
+    cross_entropy,
+    dice_loss,
+    soft_loss,
+    train_student,
+)
+from payload.training.students import StudentError  # noqa: E402
+
+EDGE_PX = 64
+NOTHING = 1e-4
+
+
+@pytest.fixture(autouse=True)
+def _few_calibration_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "CALIBRATION_BATCHES", 4)
+
+
+def bright_is_cloud(count: int, with_teacher: bool = False) -> TrainingSet:
+    """Images whose bright discs are cloud: learnable in a few steps."""
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[:EDGE_PX, :EDGE_PX]
+    samples = []
+    for i in range(count):
+        centre, radius = generator.uniform(16, 48, 2), generator.uniform(8, 20)
+        cloud = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+        image = generator.uniform(500, 1500, (4, EDGE_PX, EDGE_PX)) + 6000 * cloud
+        target = (cloud * 255).astype(np.uint8)
+        samples.append(
+            Sample(
+                name=f"disc{i}",
+                collection="discs",
+                surface="unknown",
+                split="train",
+                label_kind="human",
+                gsd_m=10.0,
+                sha256=f"{i:064d}",
+                digital_number=image.astype(np.uint16),
+                target=target,
+                weight=np.full_like(target, 255),
+                teacher=target if with_teacher else None,
+                sampling_weight=1 / count,
+            )
+        )
+    return TrainingSet(tuple(samples))
+
+
+def recipe(**changes: object) -> StudentRecipe:
+    settings = {
+        "size": "8k",
+        "steps": 40,
+        "batch_size": 4,
+        "patch_px": EDGE_PX,
+        "augmentation": NO_AUGMENTATION,
+    }
+    return StudentRecipe(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def test_perfect_prediction_costs_nothing() -> None:
+    target = (torch.rand(2, 1, 8, 8) > 0.5).float()
+    logit, weight = (target * 2 - 1) * 30, torch.ones_like(target)
+    assert float(cross_entropy(logit, target, weight)) < NOTHING
+    assert float(dice_loss(logit, target, weight)) < NOTHING
+
+
+def test_untrusted_pixels_cost_nothing() -> None:
+    target = torch.zeros(1, 1, 8, 8)
+    wrong = torch.full_like(target, 5.0)
+    weight = torch.zeros_like(target)
+    assert float(cross_entropy(wrong, target, weight)) == 0.0
+    assert float(dice_loss(wrong, target, weight)) == 0.0
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
+def test_soft_loss_is_least_where_the_student_says_what_the_teacher_says(
+    temperature: float,
+) -> None:
+    teacher = torch.rand(1, 1, 16, 16) * 0.9 + 0.05
+    weight = torch.ones_like(teacher)
+    same = soft_loss(torch.logit(teacher), teacher, weight, temperature)
+    other = soft_loss(torch.logit(teacher) + 1, teacher, weight, temperature)
+    assert abs(float(same)) < NOTHING
+    assert float(other) > 100 * NOTHING
+
+
+def test_training_learns_and_calibrates() -> None:
+    trained = train_student(bright_is_cloud(6), recipe(steps=80))
+    assert trained.losses[-10:].mean() < 0.5 * trained.losses[:5].mean()
+    assert trained.calibration.jaccard > 0.9
+    assert trained.images == {"discs (human)": 6}
+
+
+def test_same_recipe_gives_the_same_student() -> None:
+    first, second = (train_student(bright_is_cloud(3), recipe(steps=4)) for _ in range(2))
+    for a, b in zip(first.student.parameters(), second.student.parameters(), strict=True):
+        assert torch.equal(a, b)
+    np.testing.assert_array_equal(first.losses, second.losses)
+
+
+def test_another_seed_gives_another_student() -> None:
+    first, second = (train_student(bright_is_cloud(3), recipe(steps=2, seed=s)) for s in (0, 1))
+    assert first.losses[0] != second.losses[0]
+
+
+def test_teacher_is_learnt_from() -> None:
+    trained = train_student(bright_is_cloud(4, with_teacher=True), recipe(teacher_share=0.7))
+    assert trained.losses[-5:].mean() < trained.losses[:5].mean()
+
+
+def test_a_teacher_that_has_not_looked_is_refused() -> None:
+    with pytest.raises(StudentError, match="looked at none of the 2 training images"):
+        train_student(bright_is_cloud(2), recipe(teacher_share=0.5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": "1k"}, "size '1k' does not exist"),
+        ({"steps": 0}, "steps is 0"),
+        ({"teacher_share": 1.5}, "teacher_share is 1.5"),
+        ({"temperature": 0.0}, "temperature is 0.0"),
+        ({"false_cloud_fraction": 0.0}, "false_cloud_fraction is 0.0"),
+    ],
+)
+def test_impossible_recipes_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(StudentError, match=message):
+        recipe(**changes)

@@ -1,0 +1,96 @@
+"""`nephoscope models`: thin over evaluation and profiling, clear when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from payload.card import MODELS_DIR, list_cards, read_card
+from payload.training.scene_writer import SceneRow, write_collection, write_image, write_mask
+from simulator.cli import app
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def labelled_scenes(tmp_path: Path) -> Path:
+    """One scene of two halves: dark ground and bright cloud."""
+    folder = tmp_path / "halves"
+    image = np.full((4, 64, 64), 900, np.uint16)
+    image[:, :, 32:] = 7000
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 1
+    write_image(folder / "half.tif", image)
+    write_mask(folder / "half.mask.tif", mask)
+    row = SceneRow.of(
+        name="half",
+        sensor="Sentinel-2 MSI",
+        level="L1C",
+        gsd_m=10.0,
+        image=image,
+        mask=mask,
+        label="human",
+        split="val",
+        source="made by a test",
+        licence="CC0",
+    )
+    write_collection(folder, [row])
+    return folder
+
+
+def test_list_shows_every_card() -> None:
+    shown = json.loads(runner.invoke(app, ["models", "list", "--json"]).stdout)
+    assert [card["name"] for card in shown] == [card.name for card in list_cards()]
+    table = runner.invoke(app, ["models", "list"])
+    assert table.exit_code == 0
+    assert all(card.name in table.stdout for card in list_cards())
+
+
+def test_card_is_printed_as_it_is() -> None:
+    printed = runner.invoke(app, ["models", "card", "threshold"]).stdout
+    assert printed == (MODELS_DIR / "threshold.yaml").read_text(encoding="utf-8")
+
+
+def test_evaluate_prints_records_and_pictures(labelled_scenes: Path, tmp_path: Path) -> None:
+    for suffix in (".onnx", ".yaml"):
+        shutil.copy(MODELS_DIR / f"threshold{suffix}", tmp_path)
+    card, picture = tmp_path / "threshold.yaml", tmp_path / "cases.png"
+    options = ["--scenes", str(labelled_scenes), "--record", "--pictures", str(picture), "--json"]
+    done = runner.invoke(app, ["models", "evaluate", str(card), *options])
+    assert done.exit_code == 0, done.output
+    group = json.loads(done.stdout)["groups"][0]
+    assert group["figures_value_low_high"]["jaccard"][0] == pytest.approx(1.0)
+    assert picture.is_file()
+    recorded = {r.data_set: r.value for r in read_card(card).jaccard}
+    assert recorded["halves"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["models", "evaluate", "thresold"], "did you mean 'threshold'"),
+        (["models", "evaluate", "threshold"], "NEPHOSCOPE_SCENES is not set"),
+        (["models", "card", "nothing-like-it"], "unknown model"),
+    ],
+)
+def test_mistakes_end_with_code_2(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEPHOSCOPE_SCENES", raising=False)
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
+def test_a_split_that_is_not_there_is_refused(labelled_scenes: Path) -> None:
+    done = runner.invoke(
+        app,
+        ["models", "evaluate", "threshold", "--scenes", str(labelled_scenes), "--split", "test"],
+    )
+    assert done.exit_code == 2
+    assert "no labelled scene has split 'test'" in " ".join(done.output.split())
