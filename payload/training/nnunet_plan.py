@@ -46,6 +46,9 @@ budget lacks: steps, and different scenes in them."""
 IGNORE_BELOW = 0.3
 """Pixels trusted less than this are nnU-Net's ``ignore``."""
 
+STATISTICS_PX = 100_000_000
+"""nnU-Net's own number."""
+
 LABELS: Mapping[str, int] = {"background": 0, "cloud": 1, "ignore": 2}
 CONFIGURATION = "2d"
 PLAN_FILE, FINGERPRINT_FILE = "nnUNetPlans.json", "dataset_fingerprint.json"
@@ -82,7 +85,12 @@ class NormaliseReflectance(nn.Module):
         return (clipped - self.mean) / self.std
 
 
-def make_plan(training_set: TrainingSet, work_dir: Path, processes: int = 2) -> dict[str, Any]:
+def make_plan(
+    training_set: TrainingSet,
+    work_dir: Path,
+    processes: int = 2,
+    statistics_px: int = STATISTICS_PX,
+) -> dict[str, Any]:
     """Fingerprint, plan and preprocess with nnU-Net; return the plan with our three changes.
 
     Parameters
@@ -92,6 +100,8 @@ def make_plan(training_set: TrainingSet, work_dir: Path, processes: int = 2) -> 
         Gets nnU-Net's folders ``nnUNet_raw``, ``nnUNet_preprocessed`` and ``nnUNet_results``.
     processes : int
         Worker processes of nnU-Net.
+    statistics_px : int
+        Cloud pixels drawn, with repetition, for the intensity statistics.
 
     Returns
     -------
@@ -109,7 +119,9 @@ def make_plan(training_set: TrainingSet, work_dir: Path, processes: int = 2) -> 
     )
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
-    DatasetFingerprintExtractor(DATASET, processes).run(overwrite_existing=True)
+    extractor = DatasetFingerprintExtractor(DATASET, processes)
+    extractor.num_foreground_voxels_for_intensitystats = statistics_px
+    extractor.run(overwrite_existing=True)
     ExperimentPlanner(DATASET).plan_experiment()
     plan_file = preprocessed / DATASET / PLAN_FILE
     plan = fixed_for_cpu(json.loads(plan_file.read_text(encoding="utf-8")))
