@@ -312,6 +312,21 @@ class HostRun(HostEvent):
     rss_mib: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPayload(HostEvent):
+    """What a payload said of itself: at start and end, after a fault, after a restart."""
+
+    kind_of_event: ClassVar[str] = "payload"
+    moment: str
+    link: str
+    alive: bool
+    rss_mib: float
+    frames: int
+    restarts: int
+    enforced: str
+    detail: str
+
+
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind_of_event: cls
     for cls in (
@@ -322,7 +337,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
 """Event classes by file name, deterministic ones."""
 
 HOST_EVENT_TYPES: dict[str, type[Event]] = {
-    cls.kind_of_event: cls for cls in (HostInference, HostRun)
+    cls.kind_of_event: cls for cls in (HostInference, HostRun, HostPayload)
 }
 """Event classes by file name, host ones."""
 

@@ -38,6 +38,12 @@ class Blocks:
         valid = self.clear + self.cloud
         return np.where(valid > 0, self.cloud / np.maximum(valid, 1), 1.0)
 
+    @property
+    def frame_cover(self) -> float:
+        """Cloud fraction of the whole image, rounded as a detector reports it."""
+        cloud, valid = int(self.cloud.sum()), int((self.clear + self.cloud).sum())
+        return _quantised(cloud / valid) if valid else 1.0
+
 
 def check_pixels(log: RunLog) -> Iterator[Finding]:
     """Count every picture again and hold captures, inferences and decisions against it."""
@@ -123,7 +129,7 @@ def _decision(
             yield Finding(at(row), f"{name} is {getattr(row, name)}, counted {count}")
     if row.cover_true != capture.cover:
         yield Finding(at(row), f"cover_true is {row.cover_true}, the capture says {capture.cover}")
-    if row.cover_detected != _detected(policy, capture, inference):
+    if row.cover_detected != _detected(policy, capture, inference, truth):
         yield Finding(at(row), f"cover_detected {row.cover_detected} is not what was detected")
     if row.action != _action(policy, capture, inference, row):
         yield Finding(at(row), f"action is {row.action!r} for {row.blocks_kept} of {blocks} blocks")
@@ -168,16 +174,16 @@ def _perfect_blocks(log: RunLog, capture: Capture, truth: Blocks) -> tuple[int, 
     if not capture.stored:
         return ()
     if autonomy["policy"] == "discard":
-        return everything if capture.cover <= autonomy["max_cloud_fraction"] else ()
+        return everything if truth.frame_cover <= autonomy["max_cloud_fraction"] else ()
     if autonomy["policy"] not in PRUNING_POLICIES:
         return everything
-    quantised = np.round(np.round(truth.cover / COVER_STEP) * COVER_STEP, 2)
-    return tuple(np.flatnonzero(quantised <= autonomy["block_cloud_fraction"]).tolist())
+    limit = autonomy["block_cloud_fraction"]
+    return tuple(i for i, cover in enumerate(truth.cover.tolist()) if _quantised(cover) <= limit)
 
 
-def _detected(policy: str, capture: Capture, inference: Inference | None) -> float:
+def _detected(policy: str, capture: Capture, inference: Inference | None, truth: Blocks) -> float:
     if policy == "oracle" and capture.stored:
-        return capture.cover
+        return truth.frame_cover
     return NO_COVER if inference is None else inference.cover_detected
 
 
@@ -194,6 +200,10 @@ def _action(policy: str, capture: Capture, inference: Inference | None, row: Dec
 
 def _sum(counts: NDArray[np.int64], blocks: tuple[int, ...] | list[int]) -> int:
     return int(counts[[i for i in blocks if i < len(counts)]].sum())
+
+
+def _quantised(cover: float) -> float:
+    return round(round(cover / COVER_STEP) * COVER_STEP, 2)
 
 
 def _is_cover(cover: float, clear_px: int, cloud_px: int) -> bool:

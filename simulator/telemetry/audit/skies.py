@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from importlib import resources
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from skyfield.api import EarthSatellite, load, wgs84
+from skyfield.api import EarthSatellite, load, load_file, wgs84
 from skyfield.framelib import itrs
-from skyfield_data import get_skyfield_data_path
 
 from simulator.telemetry.audit.findings import Finding, RunLog, at
 from simulator.telemetry.events import Capture, Eclipse, Pass
@@ -250,4 +250,6 @@ def _vertical(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> 
 
 @cache
 def _ephemeris() -> Any:
-    return load.open(f"{get_skyfield_data_path()}/de421.bsp")
+    # By path, because the function of skyfield_data warns about the age of files not used here.
+    with resources.as_file(resources.files("skyfield_data") / "data" / "de421.bsp") as path:
+        return load_file(str(path))

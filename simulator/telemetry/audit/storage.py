@@ -6,9 +6,10 @@ decision, a downlink.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 
 from simulator.telemetry.audit.findings import Finding, RunLog, at, by_satellite
 from simulator.telemetry.events import Product, Storage
@@ -62,23 +63,22 @@ def _ledger(rows: Sequence[Storage], capacity: int) -> Iterator[Finding]:
 
 
 def _queue(rows: Sequence[Storage], products: Sequence[Product]) -> Iterator[Finding]:
-    """The queue holds the products made so far less what left them (products of the same
-    instant may or may not be in it yet)."""
-    made = {product.capture: product for product in products}
-    times = sorted((product.t_s, product.bytes) for product in products)
-    left = before = upto = 0
-    first = last = 0
+    """Hold the queue against the products made so far, less what left them.
+
+    Products made in the very instant of a row may or may not be in the queue yet.
+    """
+    made = {product.capture for product in products}
+    times = [product.t_s for product in products]
+    sizes = list(accumulate((product.bytes for product in products), initial=0))
+    left = 0
     for row in rows:
-        while first < len(times) and times[first][0] < row.t_s:
-            before += times[first][1]
-            first += 1
-        while last < len(times) and times[last][0] <= row.t_s:
-            upto += times[last][1]
-            last += 1
         if row.change in ("sent", "dropped_overflow", "dropped_fault") and row.capture in made:
             left += row.delta_bytes
-        if not before - left <= row.queued_bytes <= upto - left:
-            yield Finding(at(row), f"queued_bytes is {row.queued_bytes}, expected {upto - left}")
+        first, last = bisect_left(times, row.t_s), bisect_right(times, row.t_s)
+        if row.queued_bytes + left not in sizes[first : last + 1]:
+            yield Finding(
+                at(row), f"queued_bytes is {row.queued_bytes}, expected {sizes[last] - left}"
+            )
 
 
 def _movements(log: RunLog) -> Iterator[Finding]:

@@ -96,9 +96,9 @@ SCENARIO = {
             {"name": "matera", "latitude_deg": 40.65, "longitude_deg": 16.7, "altitude_m": 500}
         ],
         "min_elevation_deg": 10,
-        "processing_delay_h": 12,
+        "processing_delay_h": 1,
     },
-    "faults": [],
+    "faults": [{"kind": "payload_outage", "from_h": 5.0, "to_h": 5.5}],
 }
 
 
@@ -240,7 +240,27 @@ def write_mini_events(writer: RunWriter) -> None:
         pointing_deg = shot.off_nadir_deg
         if shot.name == "c3":
             _pass(writer, ledgers, 9000.0, [("c1", "A", 2, 2), ("c2", "A", 4, 4)])
+    writer.write(
+        ev.Uplink(
+            t_s=16000.0,
+            satellite=SATELLITE,
+            station="matera",
+            targets=("A",),
+            reason="tasking was ready",
+        )
+    )
     _pass(writer, ledgers, 16000.0, [("c4", "B", 3, 1)])
+    writer.write(
+        ev.Fault(
+            t_s=18000.0,
+            satellite=SATELLITE,
+            kind="payload_outage",
+            component="payload",
+            capture="",
+            end_s=19800.0,
+            detail="switched off by the scenario",
+        )
+    )
     ledgers.power(DURATION_S, "end")
 
 
@@ -457,7 +477,7 @@ def _pass(
                 source="downlink",
                 cover=cover,
                 satisfied=cover < 0.2,
-                tasking_ready_s=-1.0,
+                tasking_ready_s=-1.0 if cover < 0.2 else los_s + 3600.0,
                 reason="downlink",
             )
         )
