@@ -15,7 +15,7 @@ they fly, foreign models included.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -25,6 +25,7 @@ from payload.card import JaccardRecord
 from payload.frame import NO_DATA
 from payload.model import CloudModel
 from payload.scenes import CLOUD, THIN_CLOUD, UNLABELLED, Scene
+from payload.surfaces import UNKNOWN_SURFACE, spectral_surface
 
 CALIBRATION_BINS = 15
 """Bins of equal width of the predicted probability for the expected calibration error."""
@@ -185,6 +186,8 @@ def evaluate(
 def score_scene(model: CloudModel, scene: Scene) -> PatchScore:
     """Detect cloud in a scene and compare with its label.
 
+    Where nobody said what the ground is, `payload.surfaces.spectral_surface` guesses it.
+
     Raises
     ------
     EvaluationError
@@ -194,6 +197,8 @@ def score_scene(model: CloudModel, scene: Scene) -> PatchScore:
     if truth is None:
         raise EvaluationError(f"{scene.full_name}: has no label, so nothing can be compared")
     reflectance = scene.reflectance()
+    if scene.surface == UNKNOWN_SURFACE:
+        scene = replace(scene, surface=spectral_surface(reflectance, truth))
     truth = np.where(np.any(reflectance != 0, axis=0), truth, NO_DATA).astype(np.uint8)
     probability = model.probability(reflectance[None])[0]
     return score_patch(scene, probability, truth)

@@ -38,6 +38,9 @@ PEAK_EDGE_PX = 128
 FLOPS_PER_MAC = 2
 
 
+Work = Callable[[], object]
+
+
 class ProfileError(ValueError):
     """A measurement could not be made; the message says which and why."""
 
@@ -92,9 +95,35 @@ def profile(cards: Sequence[ModelCard], rounds: int = ROUNDS) -> list[Profile]:
     rounds : int
         How often each model is run at each number of threads.
     """
-    latency = {threads: _race(cards, threads, rounds) for threads in THREADS}
+    return profile_beside(cards, {}, rounds)[0]
+
+
+def profile_beside(
+    cards: Sequence[ModelCard], peers: Mapping[str, Work], rounds: int = ROUNDS
+) -> tuple[list[Profile], dict[str, Latency]]:
+    """As `profile`, with other work taking its turn in the rounds at most threads.
+
+    Parameters
+    ----------
+    cards : sequence of ModelCard
+    peers : mapping of str to callable
+        What else to time, for example `s2cloudless_work`.
+    rounds : int
+
+    Returns
+    -------
+    tuple
+        Profiles of the models, latency of the peers.
+    """
+    latency = {}
+    for threads in THREADS:
+        contenders = {card.name: _tile_work(card, threads) for card in cards}
+        latency[threads] = race(
+            {**contenders, **(peers if threads == max(THREADS) else {})}, rounds
+        )
     peak = {threads: convolution_peak_gflop_per_s(threads, rounds) for threads in THREADS}
-    return [_profile(card, {n: latency[n][card.name] for n in THREADS}, peak) for card in cards]
+    profiles = [_profile(card, {n: latency[n][card.name] for n in THREADS}, peak) for card in cards]
+    return profiles, {name: latency[max(THREADS)][name] for name in peers}
 
 
 def _profile(card: ModelCard, latency: Mapping[int, Latency], peak: Mapping[int, float]) -> Profile:
@@ -118,21 +147,24 @@ def _profile(card: ModelCard, latency: Mapping[int, Latency], peak: Mapping[int,
     )
 
 
-def _race(cards: Sequence[ModelCard], threads: int, rounds: int) -> dict[str, Latency]:
-    """Latency of each model on the same tile, the models taking turns."""
+def _tile_work(card: ModelCard, threads: int) -> Work:
+    """One inference of the same 512 px tile."""
     tile = np.random.default_rng(0).uniform(0.02, 0.9, (1, len(BANDS), TILE_PX, TILE_PX))
-    reflectance = tile.astype(np.float32)
-    models = [CloudModel(card, threads=threads) for card in cards]
-    runs: dict[str, list[float]] = {card.name: [] for card in cards}
+    return partial(CloudModel(card, threads=threads).probability, tile.astype(np.float32))
+
+
+def race(contenders: Mapping[str, Work], rounds: int) -> dict[str, Latency]:
+    """Latency of each contender, all of them taking turns."""
+    runs: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
-        for model in models:
-            elapsed_s = timed(partial(model.probability, reflectance))
+        for name, work in contenders.items():
+            elapsed_s = timed(work)
             if turn:  # the first round only warms up
-                runs[model.card.name].append(elapsed_s)
+                runs[name].append(elapsed_s)
     return {name: _latency(times) for name, times in runs.items()}
 
 
-def timed(work: Callable[[], object]) -> float:
+def timed(work: Work) -> float:
     """Wall-clock seconds of one call."""
     start = time.perf_counter()
     work()
@@ -143,8 +175,8 @@ def _latency(times: Sequence[float]) -> Latency:
     return Latency(min(times), float(np.median(times)), len(times))
 
 
-def s2cloudless_latency(rounds: int = 3) -> Latency:
-    """Time of the peer s2cloudless for one 512 px tile of its ten bands, all threads it takes.
+def s2cloudless_work() -> Work:
+    """The peer s2cloudless on one 512 px tile of its ten bands, with all threads it takes.
 
     Raises
     ------
@@ -158,9 +190,7 @@ def s2cloudless_latency(rounds: int = 3) -> Latency:
             "profile of s2cloudless: the package is not installed; install the extra `peers`"
         ) from problem
     bands = np.random.default_rng(0).uniform(0.02, 0.9, (1, TILE_PX, TILE_PX, 10))
-    tile = bands.astype(np.float32)
-    detector = S2PixelCloudDetector()
-    return _latency([timed(lambda: detector.get_cloud_masks(tile)) for _ in range(rounds)])
+    return partial(S2PixelCloudDetector().get_cloud_masks, bands.astype(np.float32))
 
 
 def convolution_peak_gflop_per_s(threads: int, rounds: int = ROUNDS) -> float:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from payload.card import ModelCard, list_cards, load_card, save_card
+from payload.card import JaccardRecord, ModelCard, list_cards, load_card, save_card
 from payload.model import CloudModel
 from payload.scenes import read_scenes
 from payload.training import evaluation, profiling
@@ -31,6 +31,11 @@ SCENES_VARIABLE = "NEPHOSCOPE_SCENES"
 CASES_EACH = 4
 TABLE_COLUMNS = 150
 
+LIST_COLUMNS = (
+    "model", "precision", "parameters", "MAC/px", "kB", "peak MiB", "ms (2 threads)",
+    "Jaccard on human labels [95 %]",
+)  # fmt: skip
+
 NameArgument = Annotated[str, typer.Argument(help="Name of a model, or path of its card.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 RecordOption = Annotated[
@@ -39,28 +44,24 @@ RecordOption = Annotated[
 
 
 @app.command("list")
-def list_models(as_json: JsonOption = False) -> None:
+def list_models(
+    as_json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option(help="Print the table as Markdown.")] = False,
+) -> None:
     """All models that have a card, with what the cards say."""
     cards = list_cards()
     if as_json:
         print(json.dumps([_card_as_plain(card) for card in cards], indent=2))
         return
-    table = Table("model", "precision", title="Cloud models")
-    for heading in ("parameters", "MAC/px", "kB", "peak MiB", "ms, 2 threads", "Jaccard (human)"):
-        table.add_column(heading, justify="right")
-    for card in cards:
-        table.add_row(
-            card.name,
-            card.precision,
-            f"{card.parameters:,}",
-            f"{card.macs_per_px:,.0f}",
-            f"{card.bytes / 1000:,.0f}",
-            "" if card.peak_memory_mib is None else f"{card.peak_memory_mib:.0f}",
-            _recorded_latency_ms(card),
-            "\n".join(
-                f"{r.data_set} {r.split} {r.value:.3f}" for r in card.jaccard if r.label == "human"
-            ),
-        )
+    rows = [_list_row(card) for card in cards]
+    if markdown:
+        print("\n".join(f"| {' | '.join(row)} |" for row in _with_rule(LIST_COLUMNS, rows)))
+        return
+    table = Table(title="Cloud models")
+    for column in LIST_COLUMNS:
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for row in rows:
+        table.add_row(*row)
     _console().print(table)
 
 
@@ -117,18 +118,17 @@ def profile(
 ) -> None:
     """Measure models on this machine: latency, speed, memory. Several are run in turn."""
     cards = [load_card(name) for name in names]
-    profiles = profiling.profile(cards, rounds)
-    peer = profiling.s2cloudless_latency() if s2cloudless else None
+    peers = {"s2cloudless": profiling.s2cloudless_work()} if s2cloudless else {}
+    profiles, peer_latency = profiling.profile_beside(cards, peers, rounds)
     if record:
         for card, measured in zip(cards, profiles, strict=True):
             save_card(profiling.recorded(card, measured), card.folder / f"{card.name}.yaml")
     if as_json:
         plain = {p.model: profiling.as_plain(p) for p in profiles}
-        if peer is not None:
-            plain["s2cloudless"] = dataclasses.asdict(peer)
+        plain.update((name, dataclasses.asdict(found)) for name, found in peer_latency.items())
         print(json.dumps(plain, indent=2))
         return
-    _print_profiles(profiles, peer)
+    _print_profiles(profiles, peer_latency)
 
 
 @app.command()
@@ -152,6 +152,28 @@ def _scenes_root(given: Path | None) -> Path:
             "scene collections"
         )
     return Path(named)
+
+
+def _list_row(card: ModelCard) -> tuple[str, ...]:
+    return (
+        card.name,
+        card.precision,
+        f"{card.parameters:,}",
+        f"{card.macs_per_px:,.0f}",
+        f"{card.bytes / 1000:,.0f}",
+        "" if card.peak_memory_mib is None else f"{card.peak_memory_mib:.0f}",
+        _recorded_latency_ms(card),
+        "; ".join(_jaccard(record) for record in card.jaccard if record.label == "human"),
+    )
+
+
+def _jaccard(record: JaccardRecord) -> str:
+    interval = f" [{record.ci95[0]:.2f}, {record.ci95[1]:.2f}]" if record.ci95 else ""
+    return f"{record.data_set} {record.split} {record.value:.3f}{interval}"
+
+
+def _with_rule(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return [head, ("---",) * len(head), *rows]
 
 
 def _card_as_plain(card: ModelCard) -> dict[str, object]:
@@ -201,7 +223,7 @@ def _estimate(estimate: Estimate) -> str:
     return f"{estimate.value:.3f}\n[{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def _print_profiles(profiles: list[profiling.Profile], peer: profiling.Latency | None) -> None:
+def _print_profiles(profiles: list[profiling.Profile], peers: dict[str, profiling.Latency]) -> None:
     table = Table("model", title=f"One 512 px tile on {profiles[0].host}, {profiles[0].runtime}")
     headings = ["parameters", "MAC/px", "kB", "peak MiB"]
     for threads in profiling.THREADS:
@@ -221,5 +243,5 @@ def _print_profiles(profiles: list[profiling.Profile], peer: profiling.Latency |
         table.add_row(p.model, *cells)
     console = _console()
     console.print(table)
-    if peer is not None:
-        console.print(f"s2cloudless (10 bands, all threads): {1000 * peer.least_s:.0f} ms")
+    for name, latency in peers.items():
+        console.print(f"{name}, all threads: {1000 * latency.least_s:.0f} ms")

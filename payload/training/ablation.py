@@ -1,0 +1,187 @@
+"""What each ingredient of a student is worth: the same student, one thing changed at a time.
+
+Arms differ in what is learnt from (labels alone, the peers' pseudo labels, the teacher's soft
+labels, both) and in whether clouds are pasted; every arm is trained with the same steps and with
+several seeds, and scored fp32 and INT8 on the same validation patches a person labelled. An
+ingredient is worth something only where the difference exceeds the spread of the seeds.
+
+``python -m payload.training.ablation --scenes DIR --folder DIR`` runs what is missing and skips
+what is done, so that it can be stopped at any time; the report says what was not run and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from payload.model import CloudModel
+from payload.scenes import read_scenes
+from payload.training.augmentation import Augmentation
+from payload.training.datasets import LABEL_KINDS
+from payload.training.distillation import StudentRecipe, train_student
+from payload.training.evaluation import ALL, Evaluation, evaluate, select_scenes
+from payload.training.publication import gather, publish
+from payload.training.soft_labels import TEACHER_LABELS
+from payload.training.teacher import PSEUDO_LABELS, training_folder
+
+LABELS_ONLY = tuple(kind for kind in LABEL_KINDS if kind != "pseudo")
+TEACHER_SHARE = 0.5
+NO_PASTING = Augmentation(paste_probability=0.0)
+SEEDS = 3
+STEPS = 2600
+
+ARMS: dict[str, StudentRecipe] = {
+    "labels": StudentRecipe(label_kinds=LABELS_ONLY),
+    "labels, no pasting": StudentRecipe(label_kinds=LABELS_ONLY, augmentation=NO_PASTING),
+    "labels + peers": StudentRecipe(),
+    "labels + peers, no pasting": StudentRecipe(augmentation=NO_PASTING),
+    "labels + teacher": StudentRecipe(label_kinds=LABELS_ONLY, teacher_share=TEACHER_SHARE),
+    "labels + peers + teacher": StudentRecipe(teacher_share=TEACHER_SHARE),
+}
+"""What is compared; size, steps and seed are filled in."""
+
+COLLECTIONS = (ALL, "l8biome", "oncloudn", "ukis")
+RESULTS, REPORT = "ablation.json", "ablation.md"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training to do, and its key among the results."""
+
+    arm: str
+    recipe: StudentRecipe
+
+    @property
+    def key(self) -> str:
+        """Arm, size, steps and seed: what makes two runs the same."""
+        return f"{self.arm} | {self.recipe.size} | {self.recipe.steps} | {self.recipe.seed}"
+
+
+Results = dict[str, dict[str, float]]
+
+
+def runs(size: str, steps: int, seeds: int, arms: Sequence[str] = tuple(ARMS)) -> Iterator[Run]:
+    """All runs, seed by seed, so that an interrupted ablation has every arm of the seeds done."""
+    for seed in range(seeds):
+        for arm in arms:
+            yield Run(arm, replace(ARMS[arm], size=size, steps=steps, seed=seed))
+
+
+def teacher_is_there() -> bool:
+    """Whether the teacher's soft labels are at hand."""
+    return TEACHER_LABELS.is_dir() and any(TEACHER_LABELS.glob("*.npz"))
+
+
+def run_one(run: Run, scenes_root: Path, folder: Path) -> dict[str, float]:
+    """Train, export, quantise and score one student on the human-labelled val patches.
+
+    Returns
+    -------
+    dict
+        ``<precision> <collection> <figure>`` to value; figures jaccard, false_cloud_fraction.
+    """
+    training_set = gather(scenes_root, run.recipe, training_folder() / PSEUDO_LABELS)
+    trained = train_student(training_set, run.recipe)
+    cards = publish(trained, training_set, folder, "ablation-student")
+    scenes = [s for s in select_scenes(read_scenes(scenes_root), "val") if s.label == "human"]
+    values: dict[str, float] = {}
+    for card in cards:
+        values.update(_figures(card.precision, evaluate(CloudModel(card), scenes)))
+    return values
+
+
+def _figures(precision: str, result: Evaluation) -> dict[str, float]:
+    present = {group.collection for group in result.groups if group.surface == ALL}
+    return {
+        f"{precision} {collection} {figure}": round(
+            result.group("human", collection).figures[figure].value, 4
+        )
+        for collection in COLLECTIONS
+        if collection in present
+        for figure in ("jaccard", "false_cloud_fraction")
+    }
+
+
+def read_results(path: Path) -> Results:
+    """Results so far; none when there is no file yet."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def report(planned: Sequence[Run], results: Results) -> str:
+    """The table in Markdown: mean and range over seeds per arm, and what was not run."""
+    lines = [
+        "# Ablation of the student",
+        "",
+        "Same student, same steps, val patches labelled by a person, pooled over patches; mean",
+        "over seeds with [least, greatest]. With so few patches a difference under 0.03 means",
+        "nothing, and neither does one smaller than the range of the seeds.",
+        "",
+        "| arm | size | steps | seeds | Jaccard, fp32 | Jaccard, INT8 | On Cloud N, fp32 "
+        "| false cloud, fp32 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for arm, size, steps in dict.fromkeys(
+        (run.arm, run.recipe.size, run.recipe.steps) for run in planned
+    ):
+        done = [
+            results[run.key]
+            for run in planned
+            if (run.arm, run.recipe.size, run.recipe.steps) == (arm, size, steps)
+            and run.key in results
+        ]
+        cells = [
+            _mean_and_range(done, column)
+            for column in (
+                "fp32 all jaccard",
+                "int8 all jaccard",
+                "fp32 oncloudn jaccard",
+                "fp32 all false_cloud_fraction",
+            )
+        ]
+        lines.append(f"| {arm} | {size} | {steps} | {len(done)} | {' | '.join(cells)} |")
+    missing = [run.key for run in planned if run.key not in results]
+    if missing:
+        lines += ["", "Not run (arm | size | steps | seed):", ""]
+        lines += [f"- {key}" for key in missing]
+    return "\n".join(lines) + "\n"
+
+
+def _mean_and_range(done: Sequence[dict[str, float]], column: str) -> str:
+    values = [values[column] for values in done if column in values]
+    if not values:
+        return "not run"
+    return f"{statistics.mean(values):.3f} [{min(values):.3f}, {max(values):.3f}]"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing and write results and report after every run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=Path, required=True, help="folder of scene collections")
+    parser.add_argument("--folder", type=Path, required=True, help="where results are written")
+    parser.add_argument("--size", default="120k")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--arm", action="append", choices=list(ARMS), help="only these; repeat")
+    parser.add_argument("--report-only", action="store_true", help="train nothing")
+    given = parser.parse_args(arguments)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    results = read_results(given.folder / RESULTS)
+    planned = list(runs(given.size, given.steps, given.seeds))
+    for run in [] if given.report_only else planned:
+        wanted = run.key not in results and (not given.arm or run.arm in given.arm)
+        if not wanted or (run.recipe.teacher_share > 0 and not teacher_is_there()):
+            continue
+        results[run.key] = run_one(run, given.scenes, given.folder)
+        (given.folder / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(run.key, results[run.key], flush=True)
+    text = report(planned, results)
+    (given.folder / REPORT).write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
