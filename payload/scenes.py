@@ -216,6 +216,22 @@ def read_collection(folder: Path | str) -> SceneCollection:
         be read.
     """
     folder = Path(folder)
+    manifest, rows = collection_rows(folder)
+    scenes = tuple(
+        scene_of_row(row, folder, f"{manifest}, row {i}") for i, row in enumerate(rows, 2)
+    )
+    _check_unique(scenes, manifest)
+    return SceneCollection(name=folder.resolve().name, folder=folder, scenes=scenes)
+
+
+def collection_rows(folder: Path) -> tuple[Path, list[dict[str, str]]]:
+    """The manifest that describes a collection, and its rows for that folder.
+
+    Raises
+    ------
+    SceneError
+        There is no folder, no manifest, or no row for it.
+    """
     if not folder.is_dir():
         raise SceneError(f"{folder}: there is no such folder; name a scene collection's folder")
     own, parent = folder / MANIFEST, folder.resolve().parent / MANIFEST
@@ -238,11 +254,7 @@ def read_collection(folder: Path | str) -> SceneCollection:
         )
     if not rows:
         raise SceneError(f"{manifest}: has no row for {folder}; add the scenes to the manifest")
-    scenes = tuple(
-        _scene_of_row(row, folder, f"{manifest}, row {i}") for i, row in enumerate(rows, 2)
-    )
-    _check_unique(scenes, manifest)
-    return SceneCollection(name=folder.resolve().name, folder=folder, scenes=scenes)
+    return manifest, rows
 
 
 def read_scenes(root: Path | str) -> tuple[Scene, ...]:
@@ -309,7 +321,8 @@ def read_manifest(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _scene_of_row(row: Mapping[str, str], folder: Path, where: str) -> Scene:
+def scene_of_row(row: Mapping[str, str], folder: Path, where: str) -> Scene:
+    """Scene of one manifest row; `where` names the row in errors (`SceneError`)."""
     name, label = row["name"], row["label"] or UNLABELLED
     path, mask_path = folder / f"{name}.tif", folder / f"{name}.mask.tif"
     if not path.is_file():

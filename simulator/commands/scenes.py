@@ -1,0 +1,224 @@
+"""`nephoscope scenes`: what imagery there is, how a scene looks, and whether a folder is sound."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+from rich.table import Table
+
+from payload.scene_check import scene_problems
+from payload.scenes import (
+    Scene,
+    SceneCollection,
+    SceneError,
+    collection_folders,
+    read_collection,
+)
+from simulator.commands.display import out, print_json
+
+app = typer.Typer(help="List, show and check scene collections.", no_args_is_help=True)
+
+SCENES_VARIABLE = "NEPHOSCOPE_SCENES"
+SHOWN_REFLECTANCE = (0.02, 0.6)
+"""Reflectance drawn black and white; with the exponent below, ground and cloud both show."""
+SHOWN_EXPONENT = 0.6
+MASK_COLOURS = {
+    0: (26, 30, 38), 1: (245, 247, 250), 2: (150, 175, 205), 3: (72, 60, 110), 255: (120, 20, 30),
+}  # fmt: skip
+"""Clear, cloud, thin cloud, shadow, no data."""
+
+FolderOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--folder",
+        help=f"Collection, or folder of collections; default: samples and ${SCENES_VARIABLE}.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@app.command("list")
+def list_scenes(
+    collection: Annotated[
+        str | None, typer.Argument(help="Name of a collection: list its scenes.")
+    ] = None,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Collections there are, or the scenes of one."""
+    collections = _collections(folder)
+    if collection is None:
+        facts = [_facts_of_collection(c) for c in collections]
+    else:
+        facts = [_facts_of_scene(scene) for scene in _named(collections, collection)]
+    if as_json:
+        print_json(facts)
+        return
+    out().print(_table(facts, "Scene collections" if collection is None else collection))
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="collection/scene, or the scene's name alone.")],
+    folder: FolderOption = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Where to write; default: the scene's name here.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a scene beside its mask into a PNG file, and tell what is known of it."""
+    scene = _find(_collections(folder), name)
+    path = png or Path(f"{scene.collection}-{scene.name}.png")
+    picture = draw_scene(scene)
+    try:
+        Image.fromarray(picture).save(path, format="PNG")
+    except OSError as error:
+        raise SceneError(
+            f"--png {path}: cannot be written ({error.strerror}); name another file"
+        ) from None
+    facts = {**_facts_of_scene(scene), **_further_facts(scene), "png": str(path)}
+    if as_json:
+        print_json(facts)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False, title=scene.full_name)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in facts.items():
+        table.add_row(key, _text(value))
+    out().print(table)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A collection, or a folder of collections.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Read every scene of a folder and say each problem; exit code 2 if there is one."""
+    folders = collection_folders(folder)
+    problems = [problem for found in folders for problem in scene_problems(found)]
+    if as_json:
+        print(json.dumps({"folders": [str(f) for f in folders], "problems": problems}, indent=2))
+    else:
+        console = out()
+        for problem in problems:
+            console.print(f"- {problem}", markup=False, soft_wrap=True)
+        console.print(
+            f"{len(problems)} problems in {len(folders)} collections"
+            if problems
+            else f"{sum(len(read_collection(f)) for f in folders)} scenes in {len(folders)} "
+            "collections: no problem"
+        )
+    if problems:
+        raise typer.Exit(2)
+
+
+def draw_scene(scene: Scene) -> NDArray[np.uint8]:
+    """True colour, and beside it the mask where there is one; shape (H, W or 2 W, 3)."""
+    reflectance = scene.reflectance()
+    low, high = SHOWN_REFLECTANCE
+    colour = np.clip((reflectance[[2, 1, 0]] - low) / (high - low), 0.0, 1.0) ** SHOWN_EXPONENT
+    picture = (255.0 * colour + 0.5).astype(np.uint8).transpose(1, 2, 0)
+    truth = scene.truth()
+    if truth is None:
+        return np.ascontiguousarray(picture)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for value, rgb in MASK_COLOURS.items():
+        palette[value] = rgb
+    return np.concatenate([picture, palette[truth]], axis=1)
+
+
+def _collections(folders: Sequence[Path] | None) -> list[SceneCollection]:
+    roots = list(folders or ())
+    if not roots:
+        roots = [Path(str(files("scenarios") / "samples"))]
+        if os.environ.get(SCENES_VARIABLE):
+            roots.append(Path(os.environ[SCENES_VARIABLE]))
+    return [read_collection(found) for root in roots for found in collection_folders(root)]
+
+
+def _named(collections: Sequence[SceneCollection], name: str) -> SceneCollection:
+    for collection in collections:
+        if collection.name == name:
+            return collection
+    raise SceneError(
+        f"collection {name!r} is not there; there are {', '.join(c.name for c in collections)}"
+    )
+
+
+def _find(collections: Sequence[SceneCollection], name: str) -> Scene:
+    found = [s for c in collections for s in c if name in (s.name, s.full_name)]
+    if not found:
+        raise SceneError(f"scene {name!r} is not there; `nephoscope scenes list` tells what is")
+    if len(found) > 1:
+        raise SceneError(
+            f"scene {name!r} is ambiguous; write one of {', '.join(s.full_name for s in found)}"
+        )
+    return found[0]
+
+
+def _facts_of_collection(collection: SceneCollection) -> dict[str, Any]:
+    def counts(values: Sequence[str]) -> str:
+        return ", ".join(f"{value} {n}" for value, n in sorted(Counter(values).items()))
+
+    scenes = collection.scenes
+    return {
+        "collection": collection.name,
+        "scenes": len(scenes),
+        "labels": counts([s.label for s in scenes]),
+        "kinds": counts([s.kind for s in scenes]),
+        "surfaces": counts([s.surface for s in scenes]),
+        "folder": str(collection.folder),
+    }
+
+
+def _facts_of_scene(scene: Scene) -> dict[str, Any]:
+    return {
+        "name": scene.name,
+        "surface": scene.surface,
+        "cover": scene.cloud_fraction,
+        "label": scene.label,
+        "kind": scene.kind,
+        "size_px": f"{scene.width_px} x {scene.height_px}",
+        "gsd_m": scene.gsd_m,
+        "level": scene.level,
+        "split": scene.split,
+        "date": scene.date,
+    }
+
+
+def _further_facts(scene: Scene) -> dict[str, Any]:
+    return {
+        "collection": scene.collection,
+        "sensor": scene.sensor,
+        "background": scene.background,
+        "place": scene.place,
+        "source": scene.source,
+        "licence": scene.licence,
+        "notes": scene.notes,
+        "sha256": scene.sha256,
+    }
+
+
+def _table(facts: Sequence[dict[str, Any]], title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in facts[0]:
+        table.add_column(heading, overflow="fold")
+    for row in facts:
+        table.add_row(*(_text(value) for value in row.values()))
+    return table
+
+
+def _text(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
