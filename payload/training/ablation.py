@@ -32,7 +32,7 @@ LABELS_ONLY = tuple(kind for kind in LABEL_KINDS if kind != "pseudo")
 TEACHER_SHARE = 0.5
 NO_PASTING = Augmentation(paste_probability=0.0)
 SEEDS = 3
-STEPS = 2600
+STEPS = 1800
 
 ARMS: dict[str, StudentRecipe] = {
     "labels": StudentRecipe(label_kinds=LABELS_ONLY),

@@ -70,7 +70,7 @@ class StudentRecipe:
     """
 
     size: str = "120k"
-    steps: int = 2600
+    steps: int = 1800
     batch_size: int = 6
     patch_px: int = 192
     seed: int = 0

@@ -8,8 +8,14 @@ float: they are cheap, and a probability in steps of 1/255 would be no better.
 Which 8-bit format is wanted depends on who runs the graph:
 
 * `Target.CPU`: unsigned activations. Without VNNI, x86 kernels are about twice as fast with them.
-* `Target.ACCELERATOR`: signed, symmetric activations (zero point 0). TensorRT takes explicit
-  quantisation in this form only, and the DPU of Vitis AI and Myriad compilers are symmetric too.
+  OpenVINO's ONNX reader takes either.
+* `Target.ACCELERATOR`: signed, symmetric activations (zero point 0), the one scheme TensorRT has
+  for activations and weights alike (NVIDIA, TensorRT documentation, "Working with Quantized
+  Types").
+
+Two boards take the fp32 graph instead: the compiler for Myriad computes in half precision, and
+Vitis AI brings its own quantiser (power-of-two scales, one per tensor; AMD UG1414), whose DPU runs
+convolution, ReLU, addition and resizing; the sigmoid at the end falls to the processor.
 
 `EDGE_OPERATORS` are the operators a quantised student consists of.
 """
