@@ -75,6 +75,9 @@ class TrainingPlan:
         Of the moving average of the weights; reached gradually.
     gradient_clip : float
         Largest norm of the gradient.
+    freeze_statistics_at : int
+        Step from which batch normalisation keeps the averaged statistics it has by then. Four
+        patches are a poor sample: normalised by themselves, four of snow look like four of cloud.
     checkpoint_steps : int
         Steps between checkpoints.
     threads : int
@@ -87,6 +90,7 @@ class TrainingPlan:
     warmup_steps: int = 40
     ema_decay: float = 0.99
     gradient_clip: float = 1.0
+    freeze_statistics_at: int = 150
     checkpoint_steps: int = 50
     threads: int = 2
 
@@ -246,6 +250,8 @@ class Trainer:
         return self.record()
 
     def _take_step(self) -> None:
+        if self.step >= self.plan.freeze_statistics_at:
+            self._freeze_statistics()
         rate = learning_rate(self.step, self.total_steps, self.plan)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -259,6 +265,15 @@ class Trainer:
         self._average_weights()
         self.step += 1
         self.rows.append((self.step, float(loss.detach()), rate, self.training_minutes))
+
+    def _freeze_statistics(self) -> None:
+        averaged = dict(self.average.named_modules())
+        for name, module in self.network.named_modules():
+            if isinstance(module, nn.BatchNorm2d) and module.training:
+                module.eval()
+                if self.step == self.plan.freeze_statistics_at:
+                    module.running_mean.copy_(averaged[name].running_mean)
+                    module.running_var.copy_(averaged[name].running_var)
 
     @torch.no_grad()
     def _average_weights(self) -> None:

@@ -28,7 +28,12 @@ from payload.training.training_loop import (
 
 EDGE_PX = 16
 PLAN = TrainingPlan(
-    budget_minutes=1.0, total_steps=14, warmup_steps=3, checkpoint_steps=5, threads=1
+    budget_minutes=1.0,
+    total_steps=14,
+    warmup_steps=3,
+    freeze_statistics_at=8,
+    checkpoint_steps=5,
+    threads=1,
 )
 
 
@@ -96,6 +101,23 @@ def test_a_killed_and_resumed_training_gives_the_same_curve_and_weights(
     assert losses_in(tmp_path / "cut") == losses_in(tmp_path / "whole")
     for name, value in whole.average.state_dict().items():
         torch.testing.assert_close(resumed.average.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_statistics_are_frozen_at_their_average_and_weights_go_on(tmp_path: Path) -> None:
+    states: dict[int, dict[str, torch.Tensor]] = {}
+
+    class Watching(BrightSquares):
+        def draw(self, step: int) -> Batch:
+            current = trainer.network.state_dict()
+            states[step] = {name: value.clone() for name, value in current.items()}
+            return super().draw(step)
+
+    trainer = Trainer(fresh_network(), Watching(), PLAN, tmp_path)
+    trainer.run()
+    mean, weight, last = "inner.1.running_mean", "inner.0.weight", PLAN.freeze_statistics_at
+    assert not torch.equal(states[last - 1][mean], states[last - 2][mean])
+    torch.testing.assert_close(states[last + 5][mean], states[last][mean], rtol=0, atol=0)
+    assert not torch.equal(states[last + 5][weight], states[last][weight])
 
 
 def test_the_loss_goes_down_and_the_log_holds_every_step(tmp_path: Path) -> None:
