@@ -153,7 +153,9 @@ class ModelCard:
 
     @property
     def onnx_path(self) -> Path:
-        """The ONNX file, beside the card or inside the installed package.
+        """The ONNX file: beside the card, inside the installed package, or in the user's cache.
+
+        The cache is where a model too large to commit lies, such as the teacher.
 
         Raises
         ------
@@ -161,10 +163,13 @@ class ModelCard:
             The package is not installed, or the file is not there.
         """
         folder = package_folder(self.package, self.name) if self.package else self.folder
-        path = folder / self.onnx
-        if not path.is_file():
-            raise ModelError(f"model {self.name!r}: the ONNX file {path} does not exist")
-        return path
+        for path in (folder / self.onnx, cache_dir() / self.onnx):
+            if path.is_file():
+                return path
+        raise ModelError(
+            f"model {self.name!r}: the ONNX file {folder / self.onnx} does not exist, nor is it in "
+            f"{cache_dir()}; make it again as the card's provenance says"
+        )
 
     @property
     def foreign(self) -> bool:

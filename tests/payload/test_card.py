@@ -177,7 +177,7 @@ def test_binary_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_onnx_and_missing_package_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"student\.onnx does not exist"):
+    with pytest.raises(ModelError, match=r"student\.onnx does not exist.*make it again"):
         _ = replace(HOUSE, folder=tmp_path).onnx_path
     with pytest.raises(ModelError, match=r"pip install 'nephoscope\[peers\]'"):
         _ = replace(HOUSE, package="no_such_package").onnx_path
