@@ -25,7 +25,7 @@ from payload.frame import PayloadLink
 from payload.link import open_link
 from payload.scenes import read_collection
 from simulator.autonomy.onboard import OnboardPlanner
-from simulator.autonomy.planner import PLANNERS
+from simulator.autonomy.planners import PLANNERS
 from simulator.autonomy.policies import POLICIES, Thresholds
 from simulator.autonomy.tasking import Task
 from simulator.environment.pixels import CapturedPixels, SceneLibrary

@@ -18,6 +18,7 @@ from simulator.autonomy.planner import (
     PlannedCapture,
     Planner,
     PlanningProblem,
+    Solution,
 )
 from simulator.autonomy.tasking import Task
 from simulator.geometry import Access
@@ -74,6 +75,8 @@ class OnboardPlanner:
         exposure_s: float,
     ) -> None:
         self.tasks = dict(tasks)
+        self.offered = 0
+        self.solution = Solution(())
         self.plan: tuple[PlannedCapture, ...] = ()
         self._planner, self._forecast = planner, forecast
         self._agility, self._exposure_s = agility, exposure_s
@@ -114,11 +117,13 @@ class OnboardPlanner:
         """
         opportunities = self.opportunities(not_before_s)
         before = self.plan
-        self.plan = self._planner.plan(
+        self.offered = len(opportunities)
+        self.solution = self._planner.solve(
             PlanningProblem(
                 opportunities, free_s, attitude, self._agility, self._exposure_s, limits
             )
         )
+        self.plan = self.solution.captures
         return self._differences(before, trigger, opportunities)
 
     def commit(self, capture: PlannedCapture) -> None:

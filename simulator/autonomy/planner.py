@@ -4,11 +4,13 @@ A planning problem is a list of `Opportunity` (an access of an open task, with i
 under the forecast), where the satellite points and from when it is free, and the limits that
 power and storage set (`CaptureLimit`). A plan is a time-ordered list of `PlannedCapture` that
 breaks none of them. ``greedy`` places the most valuable opportunity first and keeps what fits
-(after the on-board rescheduler of Chien & Troesch 2015); ``fifo`` takes accesses as they come.
+(after the on-board rescheduler of Chien & Troesch 2015); ``fifo`` takes accesses as they come;
+``optimal`` is the reference both are measured against (`simulator.autonomy.optimal`).
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -80,10 +82,38 @@ class PlanningProblem:
     limits: Sequence[CaptureLimit] = ()
 
 
+@dataclass(frozen=True)
+class Solution:
+    """A plan, and what is known of better ones.
+
+    Attributes
+    ----------
+    captures : tuple of PlannedCapture
+        In time order.
+    bound : float or None
+        No plan of the problem has more value; None where the planner cannot tell.
+    """
+
+    captures: tuple[PlannedCapture, ...]
+    bound: float | None = None
+
+    @property
+    def value(self) -> float:
+        """Expected value of all captures together."""
+        return math.fsum(capture.value for capture in self.captures)
+
+    @property
+    def gap_fraction(self) -> float | None:
+        """How much of the bound the plan may be short of; None without a bound."""
+        if self.bound is None:
+            return None
+        return (self.bound - self.value) / self.bound if self.bound > 0.0 else 0.0
+
+
 class Planner(Protocol):
     """Turns a problem into a plan."""
 
-    def plan(self, problem: PlanningProblem) -> tuple[PlannedCapture, ...]:
+    def solve(self, problem: PlanningProblem) -> Solution:
         """Return captures in time order that respect slew, exposure and limits."""
 
 
@@ -164,22 +194,13 @@ class Schedule:
         else:
             before = self._captures[index - 1]
             ready_s, attitude = before.capture_s + problem.exposure_s, before.attitude
-        if not self._reaches(ready_s, attitude, capture):
+        if not reaches(problem.agility, ready_s, attitude, capture):
             return False
         if index == len(self._captures):
             return True
         after = self._captures[index]
-        return self._reaches(capture.capture_s + problem.exposure_s, capture.attitude, after)
-
-    def _reaches(self, ready_s: float, attitude: Attitude, capture: PlannedCapture) -> bool:
-        gap_s = capture.capture_s - ready_s
-        agility = self._problem.agility
-        if gap_s < 0.0:
-            return False
-        # No slew is longer than half a turn: far-apart captures need no trigonometry.
-        if gap_s > 180.0 / agility.slew_rate_deg_s + agility.settle_s:
-            return True
-        return agility.slew_s(attitude, capture.attitude) <= gap_s
+        ready_s = capture.capture_s + problem.exposure_s
+        return reaches(problem.agility, ready_s, capture.attitude, after)
 
     def _limits_at(self, capture_s: float) -> list[int]:
         return [
@@ -187,6 +208,17 @@ class Schedule:
             for i, limit in enumerate(self._problem.limits)
             if limit.start_s <= capture_s < limit.end_s
         ]
+
+
+def reaches(agility: Agility, ready_s: float, attitude: Attitude, capture: PlannedCapture) -> bool:
+    """Whether a satellite free at `ready_s` in `attitude` can turn to a capture in time."""
+    gap_s = capture.capture_s - ready_s
+    if gap_s < 0.0:
+        return False
+    # No slew is longer than half a turn: far-apart captures need no trigonometry.
+    if gap_s > agility.longest_slew_s:
+        return True
+    return agility.slew_s(attitude, capture.attitude) <= gap_s
 
 
 def planned(opportunity: Opportunity, capture_s: float) -> PlannedCapture:
@@ -204,19 +236,19 @@ def planned(opportunity: Opportunity, capture_s: float) -> PlannedCapture:
     )
 
 
-def _place(problem: PlanningProblem, ordered: Iterable[Opportunity]) -> tuple[PlannedCapture, ...]:
+def _place(problem: PlanningProblem, ordered: Iterable[Opportunity]) -> Solution:
     schedule, placed = Schedule(problem), set[str]()
     for opportunity in ordered:
         if opportunity.target not in placed and schedule.insert(opportunity):
             placed.add(opportunity.target)
-    return schedule.captures
+    return Solution(schedule.captures)
 
 
 @dataclass(frozen=True)
 class GreedyPlanner:
     """Most valuable opportunity first; ties by time, then by name."""
 
-    def plan(self, problem: PlanningProblem) -> tuple[PlannedCapture, ...]:
+    def solve(self, problem: PlanningProblem) -> Solution:
         """See `Planner`."""
         return _place(
             problem,
@@ -228,16 +260,9 @@ class GreedyPlanner:
 class FifoPlanner:
     """Accesses in the order they come, whatever they are worth."""
 
-    def plan(self, problem: PlanningProblem) -> tuple[PlannedCapture, ...]:
+    def solve(self, problem: PlanningProblem) -> Solution:
         """See `Planner`."""
         return _place(
             problem,
             sorted(problem.opportunities, key=lambda o: (o.earliest_s, o.target)),
         )
-
-
-PLANNERS: dict[str, type[FifoPlanner] | type[GreedyPlanner]] = {
-    "fifo": FifoPlanner,
-    "greedy": GreedyPlanner,
-}
-"""Planners by their name in a scenario."""

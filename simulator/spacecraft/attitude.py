@@ -38,6 +38,11 @@ class Agility:
     slew_rate_deg_s: float
     settle_s: float
 
+    @property
+    def longest_slew_s(self) -> float:
+        """Time of half a turn, which no slew exceeds, s."""
+        return 180.0 / self.slew_rate_deg_s + self.settle_s
+
     def slew_s(self, start: Attitude, end: Attitude) -> float:
         """Time to turn from `start` to `end` and settle, s."""
         angle_deg = slew_angle_deg(start, end)

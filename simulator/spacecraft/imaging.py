@@ -7,6 +7,7 @@ from then on that capture is committed. Pointing is held until the next slew.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
@@ -54,6 +55,8 @@ class ImagingProcess:
         What power and storage allow at this moment.
     on_plan : callable
         Told of each `PlanChange`.
+    on_planned : callable
+        Told of each new plan: its trigger and the wall time it took.
     on_exposure : callable
         Told of each exposure, at its time.
     """
@@ -68,15 +71,13 @@ class ImagingProcess:
         *,
         capture_limits: Callable[[], tuple[CaptureLimit, ...]],
         on_plan: Callable[[PlanChange], None],
+        on_planned: Callable[[str, float], None],
         on_exposure: Callable[[Exposure], None],
     ) -> None:
         self._env, self._imager, self._agility = env, imager, agility
         self._power, self._planner = power, planner
-        self._capture_limits, self._on_plan, self._on_exposure = (
-            capture_limits,
-            on_plan,
-            on_exposure,
-        )
+        self._capture_limits = capture_limits
+        self._on_plan, self._on_planned, self._on_exposure = on_plan, on_planned, on_exposure
         self._attitude, self._free_s = NADIR, 0.0
         self._replanned = env.event()
 
@@ -85,13 +86,16 @@ class ImagingProcess:
         now_s = self._env.now
         warm = self._power.loads_w["imager"] > 0.0
         not_before_s = now_s if warm else now_s + self._imager.warmup_s
+        limits = self._capture_limits()
+        started_s = time.perf_counter()
         changes = self._planner.replan(
             trigger,
             free_s=max(self._free_s, now_s),
             not_before_s=max(self._free_s, not_before_s),
             attitude=self._attitude,
-            limits=self._capture_limits(),
+            limits=limits,
         )
+        self._on_planned(trigger, time.perf_counter() - started_s)
         for change in changes:
             self._on_plan(change)
         self._replanned.succeed()

@@ -46,7 +46,7 @@ from simulator.spacecraft.imaging import REPLAN_EVERY_S, Exposure, ImagingProces
 from simulator.spacecraft.power import PowerLimits, PowerSubsystem
 from simulator.spacecraft.radio import DownlinkQueue, QueuedProduct, Radio
 from simulator.spacecraft.storage import GIB, Movement, Storage
-from simulator.telemetry.events import Event, Plan
+from simulator.telemetry.events import Event, HostPlanning, Plan
 from simulator.telemetry.events import Storage as StorageEvent
 
 
@@ -113,6 +113,7 @@ class Satellite:
             planner,
             capture_limits=self._capture_limits,
             on_plan=self._on_plan,
+            on_planned=self._on_planned,
             on_exposure=self._on_exposure,
         )
         self.computer = (
@@ -266,6 +267,23 @@ class Satellite:
                 forecast_cover=change.capture.forecast_cover,
                 planned_captures=change.planned_captures,
                 reason=change.reason,
+            )
+        )
+
+    def _on_planned(self, trigger: str, wall_s: float) -> None:
+        solution = self.planner.solution
+        gap_fraction = solution.gap_fraction
+        self._log(
+            HostPlanning(
+                t_s=self._env.now,
+                satellite=self.name,
+                trigger=trigger,
+                opportunities=self.planner.offered,
+                captures=len(solution.captures),
+                value=solution.value,
+                bound=-1.0 if solution.bound is None else solution.bound,
+                gap_fraction=-1.0 if gap_fraction is None else gap_fraction,
+                wall_s=wall_s,
             )
         )
 

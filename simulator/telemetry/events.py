@@ -327,6 +327,24 @@ class HostPayload(HostEvent):
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlanning(HostEvent):
+    """What making one plan took, and how good it is known to be.
+
+    `bound` is the most value any plan could have, `gap_fraction` how much of it the plan may be
+    short of; both are -1 where the planner cannot tell.
+    """
+
+    kind_of_event: ClassVar[str] = "planning"
+    trigger: str
+    opportunities: int
+    captures: int
+    value: float
+    bound: float
+    gap_fraction: float
+    wall_s: float
+
+
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind_of_event: cls
     for cls in (
@@ -337,7 +355,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
 """Event classes by file name, deterministic ones."""
 
 HOST_EVENT_TYPES: dict[str, type[Event]] = {
-    cls.kind_of_event: cls for cls in (HostInference, HostRun, HostPayload)
+    cls.kind_of_event: cls for cls in (HostInference, HostRun, HostPayload, HostPlanning)
 }
 """Event classes by file name, host ones."""
 

@@ -7,16 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.autonomy.planner import (
-    PLANNERS,
-    CaptureLimit,
-    Opportunity,
-    PlanningProblem,
-)
+from simulator.autonomy.optimal import OptimalPlanner
+from simulator.autonomy.planner import CaptureLimit, Opportunity, PlanningProblem
+from simulator.autonomy.planners import PLANNERS
 from simulator.geometry import Access
 from simulator.spacecraft.attitude import NADIR, Agility
 
 SLEW_S = 1e-6
+VALUE_ROUNDING = 1e-9
 AGILITY = Agility(slew_rate_deg_s=1.0, settle_s=5.0)
 EXPOSURE_S = 1.5
 
@@ -25,9 +23,7 @@ def access(target: str, start_s: float, end_s: float, roll_deg: float) -> Access
     t_s = np.linspace(start_s, end_s, 6)
     pitch_deg = np.linspace(30.0, -30.0, 6)
     roll = np.full(6, roll_deg)
-    off_nadir = np.degrees(
-        np.arccos(np.cos(np.radians(roll)) * np.cos(np.radians(pitch_deg)))
-    )
+    off_nadir = np.degrees(np.arccos(np.cos(np.radians(roll)) * np.cos(np.radians(pitch_deg))))
     sun = np.full(6, 40.0)
     middle_s = 0.5 * (start_s + end_s)
     return Access(
@@ -57,7 +53,7 @@ limits = st.lists(
 @settings(max_examples=60, deadline=None)
 def test_no_plan_breaks_slew_windows_or_limits(name, offered, scarce):
     problem = PlanningProblem(offered, 0.0, NADIR, AGILITY, EXPOSURE_S, scarce)
-    plan = PLANNERS[name]().plan(problem)
+    plan = PLANNERS[name]().solve(problem).captures
     assert len({c.target for c in plan}) == len(plan)
     ready_s, attitude = 0.0, NADIR
     for capture in plan:
@@ -77,21 +73,60 @@ def test_greedy_prefers_value_and_fifo_the_first():
     rich = opportunity("rich", 1010.0, 25.0, 3.0)
     tight = Agility(slew_rate_deg_s=0.2, settle_s=30.0)
     problem = PlanningProblem([near, rich], 0.0, NADIR, tight, EXPOSURE_S)
-    assert [c.target for c in PLANNERS["greedy"]().plan(problem)] == ["rich"]
-    assert [c.target for c in PLANNERS["fifo"]().plan(problem)] == ["first"]
+    assert [c.target for c in PLANNERS["greedy"]().solve(problem).captures] == ["rich"]
+    assert [c.target for c in PLANNERS["fifo"]().solve(problem).captures] == ["first"]
 
 
 def test_two_captures_in_one_pass_leave_time_to_turn():
     west, east = opportunity("west", 100.0, -20.0, 2.0), opportunity("east", 120.0, 20.0, 1.0)
     problem = PlanningProblem([west, east], 0.0, NADIR, AGILITY, EXPOSURE_S)
-    plan = PLANNERS["greedy"]().plan(problem)
+    plan = PLANNERS["greedy"]().solve(problem).captures
     assert {c.target for c in plan} == {"west", "east"}
 
 
 def test_a_limit_of_zero_stops_captures_in_its_window_only():
     early, late = opportunity("early", 0.0, 0.0, 5.0), opportunity("late", 500.0, 0.0, 1.0)
     none = CaptureLimit(0.0, 300.0, 0, "energy")
-    plan = PLANNERS["greedy"]().plan(
-        PlanningProblem([early, late], 0.0, NADIR, AGILITY, EXPOSURE_S, [none])
-    )
+    problem = PlanningProblem([early, late], 0.0, NADIR, AGILITY, EXPOSURE_S, [none])
+    plan = PLANNERS["greedy"]().solve(problem).captures
     assert [c.target for c in plan] == ["late"]
+
+
+@given(offered=opportunities, scarce=limits)
+@settings(max_examples=40, deadline=None)
+def test_optimal_is_worth_no_less_than_the_others_and_no_more_than_its_bound(offered, scarce):
+    problem = PlanningProblem(offered, 0.0, NADIR, AGILITY, EXPOSURE_S, scarce)
+    best = PLANNERS["optimal"]().solve(problem)
+    for name in ("greedy", "fifo"):
+        assert best.value >= PLANNERS[name]().solve(problem).value
+    assert best.value <= best.bound + VALUE_ROUNDING
+    assert best.gap_fraction >= -VALUE_ROUNDING
+
+
+def test_optimal_takes_two_where_greedy_takes_the_richest_one():
+    """The richest lies between two others, too near to both: greedy is short by a third."""
+    slow = Agility(slew_rate_deg_s=0.5, settle_s=60.0)
+    offered = [
+        opportunity("before", 1000.0, -30.0, 3.0),
+        opportunity("richest", 1075.0, 0.0, 4.0),
+        opportunity("after", 1150.0, 30.0, 3.0),
+    ]
+    problem = PlanningProblem(offered, 0.0, NADIR, slow, EXPOSURE_S)
+    greedy, best = PLANNERS["greedy"]().solve(problem), PLANNERS["optimal"]().solve(problem)
+    assert [c.target for c in greedy.captures] == ["richest"]
+    assert [c.target for c in best.captures] == ["before", "after"]
+    assert best.gap_fraction == 0.0
+    assert greedy.gap_fraction is None
+
+
+def test_optimal_repeats_itself_and_says_its_gap_when_stopped_early():
+    rng = np.random.default_rng(3)
+    offered = [
+        opportunity(f"t{n}", float(s), float(r), float(v))
+        for n, (s, r, v) in enumerate(rng.uniform((0, -30, 0), (900, 30, 5), (80, 3)))
+    ]
+    problem = PlanningProblem(offered, 0.0, NADIR, AGILITY, EXPOSURE_S)
+    first, second = (OptimalPlanner(work_limit_s=0.05).solve(problem) for _ in range(2))
+    assert first == second
+    assert first.gap_fraction > 0.0
+    assert OptimalPlanner(work_limit_s=2.0).solve(problem).gap_fraction <= first.gap_fraction

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -60,7 +62,7 @@ def test_each_policy_adds_one_thing():
     traits = list(POLICIES.values())
     steps = [
         sum(getattr(a, name) != getattr(b, name) for name in type(a).__dataclass_fields__)
-        for a, b in zip(traits[2:], traits[3:], strict=False)
+        for a, b in pairwise(traits[2:])
     ]
     assert steps == [1, 1, 1]
 
@@ -73,7 +75,12 @@ def test_truth_counts_thin_cloud_as_cloud_and_shadow_as_clear():
     truth[BLOCK_PX:, BLOCK_PX:] = 255
     counts = count_blocks(truth)
     block = BLOCK_PX**2
-    assert [(c.clear_px, c.cloud_px) for c in counts] == [(0, block), (0, block), (block, 0), (0, 0)]
+    assert [(c.clear_px, c.cloud_px) for c in counts] == [
+        (0, block),
+        (0, block),
+        (block, 0),
+        (0, 0),
+    ]
     assert total(counts, (1, 2)).clear_px == block
     assert truth_detection(truth).cover == pytest.approx(0.67)
 
@@ -91,8 +98,10 @@ def test_rank_is_oldest_first_unless_the_policy_ranks():
     assert place("prune", 10.0, 0.0) > place("prune", 20.0, 0.0)
     assert place("prioritise", 10.0, 0.1) > place("prioritise", 5.0, 0.2)
     assert place("prioritise", 0.0, 0.1, deadline_s=3600.0) > place("prioritise", 0.0, 0.1)
-    assert place("prioritise", 0.0, 0.1) > place("prioritise", 0.0, None) > place(
-        "prioritise", 0.0, 0.9
+    assert (
+        place("prioritise", 0.0, 0.1)
+        > place("prioritise", 0.0, None)
+        > place("prioritise", 0.0, 0.9)
     )
 
 
