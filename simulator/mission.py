@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from payload.card import load_card
 from payload.device import device_paths
 from payload.frame import PayloadLink
-from payload.link import open_link
 from payload.scenes import read_collection
 from simulator.autonomy.onboard import OnboardPlanner
 from simulator.autonomy.planners import PLANNERS
@@ -35,6 +34,7 @@ from simulator.scenario import PayloadOutage, Scenario, resolved_yaml
 from simulator.scenario import Satellite as SatelliteSection
 from simulator.scenario.targets import Target, load_targets
 from simulator.spacecraft.attitude import Agility
+from simulator.spacecraft.boxes import box_payloads, named, open_payloads
 from simulator.spacecraft.computer import Outage
 from simulator.spacecraft.flight import Flight, fly
 from simulator.spacecraft.frame_path import FramePolicy, PictureBook
@@ -94,7 +94,7 @@ def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None 
     world = build_world(scenario)
     geometry_s = time.perf_counter() - started
     with ExitStack() as stack:
-        links = _open_links(scenario, stack)
+        links = open_payloads(scenario, stack)
         text = resolved_yaml(scenario)
         manifest = new_manifest(
             name=scenario.name,
@@ -158,36 +158,7 @@ def _series_path(scenario: Scenario) -> Path | None:
     return None if series is None else scenario.resolve(series)
 
 
-# 2. Payloads -------------------------------------------------------------------------------
-
-
-def _open_links(scenario: Scenario, stack: ExitStack) -> dict[str, PayloadLink]:
-    """One payload per satellite, where the policy has a model on board."""
-    if POLICIES[scenario.autonomy.policy].detector != "model":
-        return {}
-    links: dict[str, PayloadLink] = {}
-    for satellite in scenario.satellites:
-        payload = satellite.payload
-        link = open_link(
-            payload.link,
-            model=_named(scenario, payload.model),
-            device=_named(scenario, payload.device),
-            timing=payload.timing,
-            memory_limit_mib=payload.memory_limit_mib,
-            power_limit_w=payload.power_limit_w,
-        )
-        stack.callback(link.close)
-        links[satellite.name] = link
-    return links
-
-
-def _named(scenario: Scenario, name_or_path: str) -> str:
-    """A name stays a name; a path is taken relative to the scenario file."""
-    path = scenario.resolve(name_or_path)
-    return str(path) if path.is_file() else name_or_path
-
-
-# 3. The simulation -------------------------------------------------------------------------
+# 2. The simulation -------------------------------------------------------------------------
 
 
 def simulate(
@@ -199,6 +170,8 @@ def simulate(
 ) -> None:
     """Wire satellites and ground together and run them to the end of the mission."""
     env = simpy.Environment()
+    tracks = {name: flight.track for name, flight in world.flights.items()}
+    boxes = box_payloads(scenario, tracks, links, lambda: float(env.now), writer)
     policy = _policy(scenario)
     ground = GroundOperations(
         policy.traits,
@@ -219,7 +192,7 @@ def simulate(
             Rules(policy, scenario.autonomy.max_attempts, scenario.duration_s),
             _planner(scenario, section, world, assigned[section.name]),
             ground,
-            links.get(section.name),
+            boxes.get(section.name),
             antennas,
             _outages(scenario, section.name),
             pixels=world.look,
@@ -240,6 +213,8 @@ def simulate(
         env.step()
     for satellite in satellites:
         satellite.finish()
+    for box in boxes.values():
+        box.close()
 
 
 def _policy(scenario: Scenario) -> FramePolicy:
@@ -306,7 +281,7 @@ def _outages(scenario: Scenario, satellite: str) -> tuple[Outage, ...]:
     )
 
 
-# 4. The run folder -------------------------------------------------------------------------
+# 3. The run folder -------------------------------------------------------------------------
 
 
 def _write_surroundings(
@@ -342,9 +317,9 @@ def _write_surroundings(
         }
     )
     for satellite in scenario.satellites:
-        card = load_card(_named(scenario, satellite.payload.model))
+        card = load_card(named(scenario, satellite.payload.model))
         writer.write_card(card.folder / f"{card.name}.yaml")
-        device = _named(scenario, satellite.payload.device)
+        device = named(scenario, satellite.payload.device)
         writer.write_card(device_paths().get(device, Path(device)))
 
 

@@ -192,7 +192,33 @@ class PayloadOutage(Outage):
     """Name of a satellite; every satellite when left out."""
 
 
-FaultSection = Annotated[StationOutage | PayloadOutage, Field(discriminator="kind")]
+class PayloadFaults(Section):
+    """What goes wrong inside the payload computer, drawn frame by frame from the seed."""
+
+    kind: Literal["payload_faults"]
+    satellite: str | None = None
+    """Name of a satellite; every satellite when left out."""
+    upsets_per_bit_day: float = Field(default=0, ge=0, le=1)
+    """Single-event upsets per bit and day in the memory of weights and frames."""
+    saa_factor: float = Field(default=1, ge=1, le=100_000)
+    """Inside the South Atlantic Anomaly the upset rate is this many times higher."""
+    hang_per_frame: float = Field(default=0, ge=0, le=1)
+    """Probability that the payload hangs on a frame until its watchdog restarts it."""
+    crash_per_frame: float = Field(default=0, ge=0, le=1)
+    """Probability that the payload crashes on a frame and is restarted."""
+    link_loss_per_frame: float = Field(default=0, ge=0, le=1)
+    """Probability that the line to the payload is lost with a frame on it."""
+    slow_down_per_frame: float = Field(default=0, ge=0, le=1)
+    """Probability that a frame takes `slow_down_factor` times as long."""
+    slow_down_factor: float = Field(default=3, ge=1, le=1000)
+    """How much longer a slowed frame takes."""
+    hang_s: float = Field(default=60, ge=0, le=86_400)
+    """Time until the watchdog notices a hang."""
+    reboot_s: float = Field(default=30, ge=0, le=86_400)
+    """Time the payload is away after a crash or a hang."""
+
+
+FaultSection = Annotated[StationOutage | PayloadOutage | PayloadFaults, Field(discriminator="kind")]
 
 
 def _as_utc(value: object) -> object:
@@ -260,7 +286,10 @@ class Scenario(Section):
         for index, fault in enumerate(self.faults):
             if isinstance(fault, StationOutage) and fault.station not in stations:
                 _refuse_stranger(("faults", index, "station"), "station", stations)
-            if isinstance(fault, PayloadOutage) and fault.satellite not in (None, *satellites):
+            if isinstance(fault, PayloadOutage | PayloadFaults) and fault.satellite not in (
+                None,
+                *satellites,
+            ):
                 _refuse_stranger(("faults", index, "satellite"), "satellite", satellites)
         return self
 

@@ -22,7 +22,7 @@ Name = Annotated[
     ),
 ]
 
-LINK_PATTERN = r"^(inprocess|subprocess|tcp://\S+:\d{1,5}|serial://\S+|replay:.+)$"
+LINK_PATTERN = r"^(inprocess|subprocess(?:\?\S+)?|tcp://\S+:\d{1,5}|serial://\S+|replay:.+)$"
 
 
 class Section(BaseModel):

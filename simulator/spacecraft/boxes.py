@@ -1,0 +1,265 @@
+"""The payload of a mission as a box: recorded, watched, and made to fail as the scenario orders.
+
+The simulation talks to a `PayloadLink` and cannot tell bodies apart. What it should not notice is
+done here, around the link: every reply of a live body is recorded, so that `replay:PATH` gives the
+same mission without the box; what the box says of itself (process numbers, restarts, which cage
+is in force) goes to host events; and faults are drawn for each frame from the scenario's seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from payload.card import load_card
+from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink
+from payload.link import PayloadSettings, open_link
+from payload.link.client import WireLink
+from payload.link.faults import Exposure, FaultPlan, in_south_atlantic_anomaly
+from payload.link.faulty import FaultyLink
+from payload.link.subprocess import SubprocessLink
+from payload.link.trace import RecordingLink
+from simulator.autonomy.policies import POLICIES
+from simulator.geometry import Track
+from simulator.scenario import Payload, PayloadFaults, Scenario
+from simulator.telemetry.events import Event, HostPayload
+from simulator.telemetry.run_folder import RunWriter
+
+REPLAY = "replay:"
+
+
+@dataclass(frozen=True)
+class BoxPlace:
+    """Where a box is: on which satellite, along which track, and whose clock and log it uses."""
+
+    satellite: str
+    track: Track
+    now_s: Callable[[], float]
+    log: Callable[[Event], None]
+
+
+class WatchedBox:
+    """A payload whose recorded, faulty life is logged.
+
+    Parameters
+    ----------
+    link : PayloadLink
+        As `payload.link.open_link` gave it.
+    settings : PayloadSettings
+        What it was opened with.
+    place : BoxPlace
+    plan : FaultPlan or None
+        Faults in the box, if the scenario orders any.
+    trace : Path or None
+        Folder for the trace, if replies are recorded.
+    weight_bytes : int
+        Size of the model's weights: what upsets can hit.
+    """
+
+    def __init__(
+        self,
+        link: PayloadLink,
+        settings: PayloadSettings,
+        place: BoxPlace,
+        *,
+        plan: FaultPlan | None = None,
+        trace: Path | None = None,
+        weight_bytes: int = 0,
+    ) -> None:
+        self._place = place
+        self._plan = plan
+        self._weight_bytes = weight_bytes
+        self._faulty: FaultyLink | None = None
+        self._enforced = link.enforced if isinstance(link, SubprocessLink) else ""
+        if plan is not None:
+            injectable = link if isinstance(link, WireLink) else None
+            link = self._faulty = FaultyLink(link, settings, plan, injectable)
+        self._link: PayloadLink = (
+            link if trace is None else RecordingLink(link, trace, settings.timing)
+        )
+        self._last_s = 0.0
+        self._anomaly_s = _time_in_anomaly_s(place.track)
+        self._note("start")
+
+    def describe(self) -> Capabilities:
+        """What the payload says of itself."""
+        return self._link.describe()
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Have the frame processed, under whatever befalls it."""
+        if self._faulty is not None and self._plan is not None:
+            exposure = self._exposure(frame)
+            self._faulty.suffer(
+                self._plan.for_frame(
+                    self._place.satellite,
+                    frame.frame_id,
+                    exposure=exposure,
+                    weight_bytes=self._weight_bytes,
+                )
+            )
+        result = self._link.process(frame)
+        if result.status != "ok":
+            self._note(result.status)
+        return result
+
+    def health(self) -> Health:
+        """Health of the payload."""
+        return self._link.health()
+
+    def reset(self) -> None:
+        """Restart the payload."""
+        self._link.reset()
+        self._note("restart")
+
+    def close(self) -> None:
+        """Note how the payload ended, and release it."""
+        self._note("end")
+        self._link.close()
+
+    def _exposure(self, frame: Frame) -> Exposure:
+        """How long weights lay in memory since the last frame, and this frame before its turn."""
+        now_s, track = self._place.now_s(), self._place.track
+        inside_s = float(
+            np.interp(now_s, track.t_s, self._anomaly_s)
+            - np.interp(self._last_s, track.t_s, self._anomaly_s)
+        )
+        elapsed_s = max(now_s - self._last_s, 0.0)
+        self._last_s = now_s
+        index = min(int(np.searchsorted(track.t_s, now_s)), len(track.t_s) - 1)
+        return Exposure(
+            quiet_s=max(elapsed_s - inside_s, 0.0),
+            anomaly_s=inside_s,
+            frame_s=FRAME_WAIT_S,
+            frame_in_anomaly=in_south_atlantic_anomaly(
+                float(track.latitude_deg[index]), float(track.longitude_deg[index])
+            ),
+            frame_bytes=frame.reflectance.nbytes,
+        )
+
+    def _note(self, moment: str) -> None:
+        health = self._link.health()
+        self._place.log(
+            HostPayload(
+                t_s=self._place.now_s(),
+                satellite=self._place.satellite,
+                moment=moment,
+                link=self._link.describe().link,
+                alive=health.alive,
+                rss_mib=health.rss_mib,
+                frames=health.frames_processed,
+                restarts=health.restarts,
+                enforced=self._enforced,
+                detail=health.detail,
+            )
+        )
+
+
+FRAME_WAIT_S = 10.0
+"""Time a frame lies in memory before its turn, for upsets in pixels. Assumed: between the exposure
+and the end of processing a frame is moved, queued and read once; no source was found."""
+
+
+def _time_in_anomaly_s(track: Track) -> np.ndarray:
+    """Cumulative time inside the South Atlantic Anomaly at each point of a track, s."""
+    inside = np.array(
+        [
+            in_south_atlantic_anomaly(latitude, longitude)
+            for latitude, longitude in zip(
+                track.latitude_deg.tolist(), track.longitude_deg.tolist(), strict=True
+            )
+        ]
+    )
+    steps_s = np.diff(track.t_s, prepend=track.t_s[0])
+    return np.cumsum(np.where(inside, steps_s, 0.0))
+
+
+def open_payloads(scenario: Scenario, stack: ExitStack) -> dict[str, PayloadLink]:
+    """One payload per satellite, where the policy has a model on board; closed by `stack`.
+
+    Raises
+    ------
+    LinkError, ModelError, DeviceError, PayloadError, CageError
+        When a payload cannot be had as the scenario asks.
+    """
+    if POLICIES[scenario.autonomy.policy].detector != "model":
+        return {}
+    links: dict[str, PayloadLink] = {}
+    for satellite in scenario.satellites:
+        settings = settings_of(scenario, satellite.payload)
+        link = open_link(
+            _placed(scenario, satellite.payload.link),
+            model=settings.model,
+            device=settings.device,
+            timing=settings.timing,
+            memory_limit_mib=settings.memory_limit_mib,
+            power_limit_w=settings.power_limit_w,
+        )
+        stack.callback(link.close)
+        links[satellite.name] = link
+    return links
+
+
+def box_payloads(
+    scenario: Scenario,
+    tracks: Mapping[str, Track],
+    links: Mapping[str, PayloadLink],
+    now_s: Callable[[], float],
+    writer: RunWriter,
+) -> dict[str, WatchedBox]:
+    """Put every payload into its box: watched, recorded if it lives outside, faulty if ordered."""
+    boxes = {}
+    for satellite in scenario.satellites:
+        if satellite.name not in links:
+            continue
+        settings = settings_of(scenario, satellite.payload)
+        outside = satellite.payload.link != "inprocess"
+        replayed = satellite.payload.link.startswith(REPLAY)
+        boxes[satellite.name] = WatchedBox(
+            links[satellite.name],
+            settings,
+            BoxPlace(satellite.name, tracks[satellite.name], now_s, writer.write),
+            plan=None if replayed else fault_plan(scenario, satellite.name),
+            trace=writer.folder / "trace" / satellite.name if outside and not replayed else None,
+            weight_bytes=load_card(settings.model).bytes,
+        )
+    return boxes
+
+
+def settings_of(scenario: Scenario, payload: Payload) -> PayloadSettings:
+    """What a scenario asks of a payload; paths are relative to the scenario file."""
+    return PayloadSettings(
+        model=named(scenario, payload.model),
+        device=named(scenario, payload.device),
+        timing=payload.timing,
+        memory_limit_mib=payload.memory_limit_mib,
+        power_limit_w=payload.power_limit_w,
+    )
+
+
+def _placed(scenario: Scenario, link: str) -> str:
+    """A link whose trace, if it is a replay, is found relative to the scenario file."""
+    if not link.startswith(REPLAY):
+        return link
+    trace = scenario.resolve(link.removeprefix(REPLAY))
+    return f"{REPLAY}{trace}" if trace.exists() else link
+
+
+def named(scenario: Scenario, name_or_path: str) -> str:
+    """A name stays a name; a path is taken relative to the scenario file."""
+    path = scenario.resolve(name_or_path)
+    return str(path) if path.is_file() else name_or_path
+
+
+def fault_plan(scenario: Scenario, satellite: str) -> FaultPlan | None:
+    """The faults in one satellite's box, if the scenario orders any."""
+    for fault in scenario.faults:
+        if isinstance(fault, PayloadFaults) and fault.satellite in (None, satellite):
+            return FaultPlan(
+                seed=scenario.seed,
+                **fault.model_dump(exclude={"kind", "satellite"}),
+            )
+    return None
