@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from payload.card import InputSpec, ModelCard, cache_dir, save_card
+from payload.card import InputSpec, ModelCard, cache_dir, read_card, save_card
 from payload.frame import BANDS, TILE_PX
-from payload.model import file_sha256, pad_to_multiple
+from payload.model import CloudModel, file_sha256
 from payload.training.datasets import training_images
 from payload.training.soft_labels import (
     FULL_SCALE,
@@ -49,9 +48,6 @@ EXPORT_TOLERANCE = 1e-3
 """Largest difference of probability allowed between torch and ONNX Runtime."""
 
 HOUSE_MULTIPLE_PX = InputSpec().multiple_px
-LABEL_TILE_PX, LABEL_MARGIN_PX = 768, 64
-"""Soft labels are made in tiles of this edge; a margin is looked at and thrown away."""
-
 LICENCE = "Apache-2.0"
 DESCRIPTIONS = {
     "nnunet": "Teacher: 2D PlainConvUNet planned by nnU-Net from the training data.",
@@ -155,53 +151,16 @@ def macs_per_px(network: CloudNetwork, edge: int = TILE_PX) -> float:
     return total / edge**2
 
 
-@torch.no_grad()
-def detect(network: CloudNetwork, reflectance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cloud probability of an image of any size, tile by tile with a margin.
-
-    Parameters
-    ----------
-    network : CloudNetwork
-    reflectance : ndarray of float32, shape (4, H, W)
-
-    Returns
-    -------
-    ndarray of float32, shape (H, W)
-    """
-    height, width = reflectance.shape[1:]
-    probability = np.zeros((height, width), dtype=np.float32)
-    core = LABEL_TILE_PX - 2 * LABEL_MARGIN_PX
-    for top in range(0, height, core):
-        for left in range(0, width, core):
-            rows = slice(max(0, top - LABEL_MARGIN_PX), min(height, top + core + LABEL_MARGIN_PX))
-            columns = slice(
-                max(0, left - LABEL_MARGIN_PX), min(width, left + core + LABEL_MARGIN_PX)
-            )
-            tile = reflectance[:, rows, columns]
-            seen = _detect_tile(network, tile)
-            inner = (slice(top, min(height, top + core)), slice(left, min(width, left + core)))
-            probability[inner] = seen[
-                inner[0].start - rows.start : inner[0].stop - rows.start,
-                inner[1].start - columns.start : inner[1].stop - columns.start,
-            ]
-    return probability
-
-
-def _detect_tile(network: CloudNetwork, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-    padded = pad_to_multiple(tile, network.multiple_px)
-    probability = network.probability(torch.from_numpy(np.ascontiguousarray(padded))[None])
-    return probability[0, 0, : tile.shape[1], : tile.shape[2]].numpy()
-
-
 def label_scenes(
-    network: CloudNetwork,
+    model: CloudModel,
     scenes_root: Path,
     folder: Path,
     report: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Write the teacher's soft labels of every image that may be trained on.
+    """Write a teacher's soft labels of every image that may be trained on.
 
-    One file per collection; images of the split ``val`` are not looked at.
+    The teacher looks as it would fly: by its card, through ONNX Runtime, in tiles. One file per
+    collection; images of the split ``val`` are not looked at.
 
     Returns
     -------
@@ -210,7 +169,7 @@ def label_scenes(
     """
     by_collection: dict[str, dict[str, SoftLabel]] = {}
     for image in training_images(scenes_root):
-        probability = quantise(detect(network, image.reflectance()), PROBABILITY_STEP)
+        probability = quantise(model.probability(image.reflectance()[None])[0], PROBABILITY_STEP)
         label = SoftLabel(probability, np.full_like(probability, FULL_SCALE))
         by_collection.setdefault(image.scene.collection, {})[image.sha256] = label
     for collection, labels in by_collection.items():
@@ -296,7 +255,10 @@ def write_outputs(
         _publish_records(trained.options.work_dir, publish_to / "training" / "records", name)
         if trained.options.architecture == "nnunet":
             folder = publish_to / "training" / "soft_labels"
-            label_scenes(trained.network, trained.options.scenes_root, folder, report)
+            model = CloudModel(
+                read_card(onnx.with_suffix(".yaml")), threads=trained.options.schedule.threads
+            )
+            label_scenes(model, trained.options.scenes_root, folder, report)
     return card
 
 
