@@ -64,7 +64,9 @@ def list_scenes(
     if as_json:
         print_json(facts)
         return
-    out().print(_table(facts, "Scene collections" if collection is None else collection))
+    # Narrow screens: what says least stays in the JSON.
+    shown = [{k: v for k, v in f.items() if k not in ("folder", "split", "date")} for f in facts]
+    out().print(_table(shown, "Scene collections" if collection is None else collection))
 
 
 @app.command()
@@ -211,8 +213,8 @@ def _further_facts(scene: Scene) -> dict[str, Any]:
 
 def _table(facts: Sequence[dict[str, Any]], title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in facts[0]:
-        table.add_column(heading, overflow="fold")
+    for i, heading in enumerate(facts[0]):
+        table.add_column(heading, overflow="fold", no_wrap=i == 0)
     for row in facts:
         table.add_row(*(_text(value) for value in row.values()))
     return table

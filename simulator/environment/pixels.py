@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final, TypeVar
 
@@ -22,18 +22,26 @@ from numpy.typing import NDArray
 
 from payload.frame import NO_DATA, content_sha256
 from payload.scenes import CLOUD, THIN_CLOUD, Scene, SceneCollection, SceneError
+from payload.surfaces import UNKNOWN_SURFACE, spectral_surface
 from simulator.environment.clouds import draw_clouds, lay_over
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
-COVER_MATCH: Final = 0.05
+COVER_MATCH: Final = 0.025
 """Scenes whose cover is this near to the best match are as good; one is drawn by key."""
+
+OTHER_SURFACE: Final = 0.2
+"""A scene of another surface is taken when its cover is nearer by more than this: what weather
+says about cloud decides a mission, and few collections have every surface at every cover."""
+
+SNOW_LATITUDE_DEG: Final = 50.0
+"""Targets of unstated surface get snow and ice only beyond this latitude."""
 
 COMPOSITE_STEP: Final = 0.1
 """Composites are made at multiples of this cover, so that distinct frames stay few."""
 
-CACHED_FRAMES: Final = 24
-"""Frames kept in memory: about 18 MiB each at 1024 x 1024."""
+CACHE_BYTES: Final = 320 * 2**20
+"""Memory that finished frames may take: some eighteen of 1024 x 1024."""
 
 STRATEGIES: Final = ("library", "composite", "sequence")
 
@@ -109,6 +117,7 @@ class SceneLibrary:
         self._frame_px, self._seed, self._epoch = frame_px, seed, epoch
         self._collections = tuple(collections)
         self._frames: OrderedDict[str, CapturedPixels] = OrderedDict()
+        self._hashes: dict[str, tuple[str, str]] = {}
         names = ", ".join(c.name for c in collections)
         self._choose = self._chooser(strategy)
         self._scenes = _usable(strategy, collections)
@@ -117,6 +126,7 @@ class SceneLibrary:
                 f"scenes.collections ({names}): no scene serves strategy {strategy!r}; "
                 + _NEEDS[strategy]
             )
+        self._scenes = tuple(_with_surface(scene) for scene in self._scenes)
         self._surfaces = tuple(sorted({scene.surface for scene in self._scenes}))
 
     def manifest_sha256(self) -> dict[str, str]:
@@ -146,8 +156,7 @@ class SceneLibrary:
         cover : float
             Cloud fraction the weather gives, 0..1.
         """
-        del latitude_deg  # surfaces come with the targets; a place says nothing more yet
-        ground = surface if surface in self._surfaces else self._drawn_surface(target)
+        ground = surface if surface in self._surfaces else self._drawn_surface(target, latitude_deg)
         return self._choose(target, ground, t_s, cover)
 
     def _chooser(self, strategy: str) -> Callable[[str, str, float, float], CapturedPixels]:
@@ -162,14 +171,18 @@ class SceneLibrary:
             )
         return choosers[strategy]
 
-    def _drawn_surface(self, target: str) -> str:
-        return self._surfaces[self._draw(f"surface|{target}", len(self._surfaces))]
+    def _drawn_surface(self, target: str, latitude_deg: float) -> str:
+        snowless = tuple(s for s in self._surfaces if s != "snow_ice")
+        choices = snowless if abs(latitude_deg) < SNOW_LATITUDE_DEG and snowless else self._surfaces
+        return choices[self._draw(f"surface|{target}", len(choices))]
 
     def _from_library(self, target: str, ground: str, t_s: float, cover: float) -> CapturedPixels:
-        scenes = [scene for scene in self._scenes if scene.surface == ground]
-        misses = [abs((scene.cloud_fraction or 0.0) - cover) for scene in scenes]
-        best = min(misses)
-        near = [s for s, miss in zip(scenes, misses, strict=True) if miss <= best + COVER_MATCH / 2]
+        misses = [
+            abs((scene.cloud_fraction or 0.0) - cover) + OTHER_SURFACE * (scene.surface != ground)
+            for scene in self._scenes
+        ]
+        nearest = min(misses) + COVER_MATCH
+        near = [s for s, miss in zip(self._scenes, misses, strict=True) if miss <= nearest]
         scene = near[self._draw(f"scene|{target}|{int(t_s)}", len(near))]
         return self._cached(scene.full_name, lambda: self._frame(scene))
 
@@ -201,11 +214,12 @@ class SceneLibrary:
         return int.from_bytes(digest[:8], "little") % choices
 
     def _cached(self, key: str, make: Callable[[], CapturedPixels]) -> CapturedPixels:
+        """The frame of a key, made again when it has left the cache."""
         if key in self._frames:
             self._frames.move_to_end(key)
             return self._frames[key]
         frame = self._frames[key] = make()
-        while len(self._frames) > CACHED_FRAMES:
+        while len(self._frames) > max(1, CACHE_BYTES // _frame_bytes(frame)):
             self._frames.popitem(last=False)
         return frame
 
@@ -213,24 +227,30 @@ class SceneLibrary:
         truth = scene.truth()
         if truth is None:
             raise SceneError(f"{scene.full_name}: has no mask; only labelled scenes are imaged")
-        return self._described(scene, scene.kind, scene.reflectance(), truth)
+        return self._described(
+            scene, scene.full_name, kind=scene.kind, reflectance=scene.reflectance(), truth=truth
+        )
 
     def _composite(self, scene: Scene, cover: float, key: str) -> CapturedPixels:
         ground = fill_frame(scene.reflectance(), self._frame_px)
         clouds = draw_clouds(self._frame_px, cover, key, gsd_m=scene.gsd_m)
         reflectance, truth = lay_over(ground, clouds)
-        return self._described(scene, "composite", reflectance, truth)
+        return self._described(scene, key, kind="composite", reflectance=reflectance, truth=truth)
 
     def _described(
         self,
         scene: Scene,
+        key: str,
+        *,
         kind: str,
         reflectance: NDArray[np.float32],
         truth: NDArray[np.uint8],
     ) -> CapturedPixels:
         reflectance = fill_frame(reflectance, self._frame_px)
         truth = fill_frame(truth[None], self._frame_px)[0]
-        cloud_px = int(np.isin(truth, (CLOUD, THIN_CLOUD)).sum())
+        if key not in self._hashes:  # remembered for good: a frame of a key is always the same
+            self._hashes[key] = (content_sha256(reflectance), content_sha256(truth))
+        cloud_px = int(((truth == CLOUD) | (truth == THIN_CLOUD)).sum())
         labelled_px = int((truth != NO_DATA).sum())
         return CapturedPixels(
             reflectance=reflectance,
@@ -243,8 +263,8 @@ class SceneLibrary:
             cover=cloud_px / labelled_px if labelled_px else 1.0,
             clear_px=labelled_px - cloud_px,
             cloud_px=cloud_px,
-            frame_sha256=content_sha256(reflectance),
-            truth_sha256=content_sha256(truth),
+            frame_sha256=self._hashes[key][0],
+            truth_sha256=self._hashes[key][1],
         )
 
 
@@ -263,6 +283,13 @@ def _usable(strategy: str, collections: Sequence[SceneCollection]) -> tuple[Scen
     if strategy == "sequence":
         return tuple(scene for scene in labelled if _is_date(scene.date))
     return labelled
+
+
+def _with_surface(scene: Scene) -> Scene:
+    """The scene, its surface read from the pixels where the manifest does not tell it."""
+    if scene.surface != UNKNOWN_SURFACE:
+        return scene
+    return replace(scene, surface=spectral_surface(scene.reflectance(), scene.truth()))
 
 
 def _is_date(text: str) -> bool:
@@ -292,3 +319,7 @@ def fill_frame(image: NDArray[Pixel], frame_px: tuple[int, int]) -> NDArray[Pixe
     middle = image[:, top : top + rows, left : left + columns]
     missing = ((0, 0), (0, max(rows - height, 0)), (0, max(columns - width, 0)))
     return np.ascontiguousarray(np.pad(middle, missing, mode="symmetric"))
+
+
+def _frame_bytes(frame: CapturedPixels) -> int:
+    return frame.reflectance.nbytes + frame.truth.nbytes

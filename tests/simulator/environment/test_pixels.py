@@ -1,0 +1,226 @@
+"""Frames of captures: the right scene, native pixels, few distinct tiles, the same every time."""
+
+from __future__ import annotations
+
+import csv
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from payload.frame import TILE_PX, content_sha256
+from payload.scenes import MANIFEST, SceneCollection, SceneError, read_collection
+from simulator.environment import pixels as pixels_module
+from simulator.environment.pixels import SceneLibrary, fill_frame
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+EPOCH = date(2024, 6, 1)
+FRAME_PX = (512, 512)
+MOST_DISTINCT_TILES = 256
+SAMPLES_LIMIT_MIB = 8.0
+COVER_STEP = 0.1
+
+
+@pytest.fixture(scope="module")
+def samples() -> SceneCollection:
+    return read_collection(Path(str(files("scenarios") / "samples")))
+
+
+def library(
+    *collections: SceneCollection,
+    strategy: str = "library",
+    frame_px: tuple[int, int] = FRAME_PX,
+    seed: int = 7,
+) -> SceneLibrary:
+    return SceneLibrary(collections, strategy=strategy, frame_px=frame_px, seed=seed, epoch=EPOCH)
+
+
+def own_collection(folder: Path, rows: list[dict[str, str]]) -> SceneCollection:
+    """Flat 32 x 32 scenes; cloud fills the left part that the row's cover asks for."""
+    folder.mkdir()
+    profile = {"driver": "GTiff", "width": 32, "height": 32}
+    for row in rows:
+        cloudy = round(32 * float(row["cloud_fraction"] or 0))
+        image = np.full((4, 32, 32), 1000, np.uint16)
+        image[3] = 300  # dark near infrared: water by the spectral rule
+        image[:, :, :cloudy] = 6000
+        with rasterio.open(
+            folder / f"{row['name']}.tif", "w", count=4, dtype="uint16", **profile
+        ) as f:
+            f.write(image)
+        if row["label"] != "none":
+            mask = np.zeros((1, 32, 32), np.uint8)
+            mask[0, :, :cloudy] = 1
+            with rasterio.open(
+                folder / f"{row['name']}.mask.tif", "w", count=1, dtype="uint8", **profile
+            ) as f:
+                f.write(mask)
+    common = {"sensor": "S", "level": "L1C", "gsd_m": "10", "height": "32", "width": "32"}
+    with (folder / MANIFEST).open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [*common, *rows[0]])
+        writer.writeheader()
+        writer.writerows([{**common, **row} for row in rows])
+    return read_collection(folder)
+
+
+def row(name: str, cover: str, surface: str = "forest", **more: str) -> dict[str, str]:
+    return {
+        "name": name, "label": "human", "cloud_fraction": cover, "surface": surface,
+        "place": "p", "date": "2023-06-01", **more,
+    }  # fmt: skip
+
+
+def test_samples_are_small_and_their_labels_true(samples: SceneCollection) -> None:
+    size_mib = sum(path.stat().st_size for path in samples.folder.iterdir()) / 2**20
+    assert size_mib < SAMPLES_LIMIT_MIB
+    for scene in samples:
+        truth = scene.truth()
+        assert truth is not None
+        assert np.isin(truth, (1, 2)).mean() == pytest.approx(scene.cloud_fraction, abs=1e-4)
+        assert (scene.kind == "composite") == (scene.label == "exact")
+        assert (scene.kind == "real") == (scene.label == "clear_by_eye")
+
+
+def test_samples_hold_every_cover_for_several_surfaces(samples: SceneCollection) -> None:
+    covers: dict[str, set[float]] = {}
+    for scene in samples:
+        covers.setdefault(scene.surface, set()).add(round(scene.cloud_fraction or 0.0, 1))
+    wanted = {round(level * COVER_STEP, 1) for level in range(11)}
+    assert sum(found >= wanted for found in covers.values()) >= 3
+
+
+@pytest.mark.parametrize("cover", [0.0, 0.33, 0.5, 0.98, 1.0])
+def test_library_gives_the_cover_and_surface_asked(samples: SceneCollection, cover: float) -> None:
+    frame = library(samples).pixels("Ronda", "forest", 36.7, 1000.0, cover)
+    assert frame.surface == "forest"
+    # Scenes lie 0.1 apart; mirroring a 384 px scene into the frame changes its share of cloud.
+    assert frame.cover == pytest.approx(cover, abs=0.2)
+    assert frame.reflectance.shape == (4, *FRAME_PX)
+    assert frame.clear_px + frame.cloud_px == FRAME_PX[0] * FRAME_PX[1]
+    assert frame.cover == frame.cloud_px / (FRAME_PX[0] * FRAME_PX[1])
+    assert frame.frame_sha256 == content_sha256(frame.reflectance)
+    assert frame.truth_sha256 == content_sha256(frame.truth)
+
+
+def test_a_whole_library_has_few_distinct_tiles(samples: SceneCollection) -> None:
+    found = library(samples, frame_px=(2 * TILE_PX, 2 * TILE_PX))
+    asked = [(c / 20, t) for c in range(21) for t in (0.0, 9e4)]
+    scenes = {found.pixels("X", "water", 0.0, t_s, cover).scene for cover, t_s in asked}
+    frames = {found.pixels("X", "water", 0.0, t_s, cover).frame_sha256 for cover, t_s in asked[:8]}
+    assert len(frames) <= len(scenes)  # a scene is always cut to the same frame, of four tiles
+    assert 4 * len(samples) <= MOST_DISTINCT_TILES
+
+
+def test_the_answer_does_not_depend_on_what_was_asked_before(samples: SceneCollection) -> None:
+    asked = [("A", 0.0, 0.1), ("B", 5e4, 0.9), ("A", 9e4, 0.5), ("C", 1e5, 0.0)]
+    one, other = library(samples), library(samples)
+    forth = {a: one.pixels(a[0], None, 10.0, a[1], a[2]).frame_sha256 for a in asked}
+    back = {a: other.pixels(a[0], None, 10.0, a[1], a[2]).frame_sha256 for a in asked[::-1]}
+    assert forth == back
+
+
+def test_a_target_keeps_its_surface(samples: SceneCollection) -> None:
+    found = library(samples)
+    surfaces = {found.pixels("X", None, 0.0, t * 9e4, t / 10).surface for t in range(10)}
+    assert len(surfaces) == 1
+
+
+def test_a_cache_that_holds_one_frame_gives_the_same(
+    samples: SceneCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roomy = library(samples)
+    monkeypatch.setattr(pixels_module, "CACHE_BYTES", 1)
+    tight = library(samples)
+    for _ in range(2):
+        for cover in (0.0, 0.6):
+            wide = roomy.pixels("X", "forest", 0.0, 0.0, cover)
+            narrow = tight.pixels("X", "forest", 0.0, 0.0, cover)
+            assert wide.frame_sha256 == narrow.frame_sha256
+            assert content_sha256(narrow.reflectance) == narrow.frame_sha256
+
+
+def test_cover_outweighs_surface_only_when_far_off(tmp_path: Path) -> None:
+    scenes = own_collection(
+        tmp_path / "mine",
+        [row("forest_clear", "0"), row("desert_half", "0.5", "desert")],
+    )
+    found = library(scenes)
+    assert found.pixels("X", "forest", 0.0, 0.0, 0.2).scene == "mine/forest_clear"
+    assert found.pixels("X", "forest", 0.0, 0.0, 0.5).scene == "mine/desert_half"
+
+
+def test_scenes_of_unknown_surface_are_told_by_their_pixels(tmp_path: Path) -> None:
+    scenes = own_collection(tmp_path / "mine", [row("a", "0.25", "")])
+    assert library(scenes).pixels("X", "water", 0.0, 0.0, 0.2).surface == "water"
+
+
+def test_snow_is_not_drawn_for_the_tropics(tmp_path: Path) -> None:
+    scenes = own_collection(
+        tmp_path / "mine", [row("snow", "0", "snow_ice"), row("wood", "0", "forest")]
+    )
+    found = library(scenes)
+    tropics = {found.pixels(f"t{i}", None, 5.0, 0.0, 0.0).surface for i in range(20)}
+    north = {found.pixels(f"t{i}", None, 65.0, 0.0, 0.0).surface for i in range(20)}
+    assert tropics == {"forest"}
+    assert north == {"forest", "snow_ice"}
+
+
+@pytest.mark.parametrize("cover", [0.0, 0.42, 1.0])
+def test_composite_covers_to_its_step_with_exact_truth(
+    samples: SceneCollection, cover: float
+) -> None:
+    frame = library(samples, strategy="composite").pixels("X", "water", 50.0, 0.0, cover)
+    assert frame.scene_kind == "composite"
+    assert frame.cover == pytest.approx(cover, abs=0.5 * COVER_STEP + 1e-4)
+
+
+def test_sequence_takes_the_date_nearest_in_the_year(tmp_path: Path) -> None:
+    dates = ("2023-01-05", "2023-06-03", "2023-12-20")
+    scenes = own_collection(
+        tmp_path / "mine", [row(f"d{i}", "0.5", date=day) for i, day in enumerate(dates)]
+    )
+    found = library(scenes, strategy="sequence")
+    assert found.pixels("X", None, 0.0, 0.0, 0.9).scene == "mine/d1"
+    assert found.pixels("X", None, 0.0, 200 * 86400.0, 0.9).scene == "mine/d2"
+    assert found.pixels("X", None, 0.0, 215 * 86400.0, 0.9).scene == "mine/d0"
+
+
+@pytest.mark.parametrize("strategy", ["library", "composite", "sequence"])
+def test_a_collection_without_truth_is_refused_with_the_remedy(
+    tmp_path: Path, strategy: str
+) -> None:
+    scenes = own_collection(tmp_path / "mine", [row("a", "", label="none")])
+    with pytest.raises(SceneError, match=r"mine.*no scene serves.*list a collection"):
+        library(scenes, strategy=strategy)
+
+
+def test_an_unknown_strategy_is_refused(samples: SceneCollection) -> None:
+    with pytest.raises(SceneError, match=r"strategy is 'stac'"):
+        library(samples, strategy="stac")
+
+
+@given(
+    height=st.integers(1, 40), width=st.integers(1, 40), rows=st.integers(1, 90),
+    columns=st.integers(1, 90),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_a_frame_is_made_of_native_pixels_that_turn_at_edges(
+    height: int, width: int, rows: int, columns: int
+) -> None:
+    image = np.arange(height * width, dtype=np.int64).reshape(1, height, width)
+    frame = fill_frame(image, (rows, columns))
+    assert frame.shape == (1, rows, columns)
+    assert set(np.unique(frame)) <= set(range(height * width))
+    top, left = max((height - rows) // 2, 0), max((width - columns) // 2, 0)
+    part = frame[0, : min(rows, height), : min(columns, width)]
+    np.testing.assert_array_equal(
+        part, image[0, top : top + part.shape[0], left : left + part.shape[1]]
+    )
+    if rows > height:
+        np.testing.assert_array_equal(frame[0, height], frame[0, height - 1])
