@@ -1,0 +1,236 @@
+"""Budgets: energy, storage, payload computer and link over mission time, against their caps."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts.layout import new_figure
+from dashboard.colours import (
+    CLEAR,
+    DELIVERED,
+    DROPPED,
+    FAINT,
+    LOADS,
+    NEUTRAL,
+    NIGHT,
+    REACQUIRED,
+    SUNLIGHT,
+    series_colour,
+    translucent,
+)
+
+
+def battery(
+    charge: pd.DataFrame, eclipses: pd.DataFrame, low_fraction: float, recover_fraction: float
+) -> go.Figure:
+    """Charge over time, with eclipses shaded.
+
+    Parameters
+    ----------
+    charge : DataFrame
+        time_h, charge_fraction.
+    eclipses : DataFrame
+        start_h, end_h of umbra.
+    """
+    figure = new_figure("mission time, h", "battery charge", height=340)
+    _bands(figure, eclipses)
+    figure.add_scatter(
+        x=charge["time_h"],
+        y=charge["charge_fraction"],
+        mode="lines",
+        name="charge",
+        line={"color": DELIVERED, "width": 2},
+        hovertemplate="%{x:.2f} h: %{y:.1%}<extra></extra>",
+    )
+    for level, label, dash in (
+        (low_fraction, "payload and imager shed below", "dash"),
+        (recover_fraction, "back above", "dot"),
+    ):
+        figure.add_hline(
+            y=level,
+            line={"color": DROPPED, "dash": dash, "width": 1},
+            annotation={"text": f"{label} {level:.0%}", "font": {"size": 11}},
+            annotation_position="bottom right" if dash == "dash" else "top right",
+        )
+    figure.update_yaxes(range=[0, 1.03], tickformat=".0%")
+    return figure
+
+
+def _bands(figure: go.Figure, eclipses: pd.DataFrame) -> None:
+    """Shade eclipses by one filled trace: hundreds of shapes would be slow."""
+    times_h: list[float | None] = []
+    heights: list[float | None] = []
+    for row in eclipses.itertuples():
+        times_h += [row.start_h, row.start_h, row.end_h, row.end_h, None]
+        heights += [0, 1.03, 1.03, 0, None]
+    figure.add_scatter(
+        x=times_h,
+        y=heights,
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=NIGHT,
+        name="eclipse",
+        hoverinfo="skip",
+    )
+
+
+def loads(table: pd.DataFrame) -> go.Figure:
+    """Stacked loads and the generation above them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        time_h, generation_w and one column ``<consumer>_w`` for each of `LOADS`.
+    """
+    figure = new_figure("mission time, h", "power, W", height=340)
+    for name, colour in LOADS.items():
+        figure.add_scatter(
+            x=table["time_h"],
+            y=table[f"{name}_w"],
+            mode="lines",
+            name=name,
+            stackgroup="loads",
+            line={"width": 0, "shape": "hv"},
+            fillcolor=translucent(colour, 0.75),
+            hovertemplate="%{y:.2f} W<extra>" + name + "</extra>",
+        )
+    figure.add_scatter(
+        x=table["time_h"],
+        y=table["generation_w"],
+        mode="lines",
+        name="generation",
+        line={"color": CLEAR, "width": 2, "shape": "hv"},
+        fill="tozeroy",
+        fillcolor=SUNLIGHT,
+        hovertemplate="%{y:.2f} W<extra>generation</extra>",
+    )
+    figure.update_layout(hovermode="x unified")
+    return figure
+
+
+def depth(table: pd.DataFrame, low_fraction: float) -> go.Figure:
+    """Deepest discharge of each stretch from one eclipse to the next."""
+    figure = new_figure("mission time, h", "depth of discharge", height=280, legend=False)
+    figure.add_bar(
+        x=table["time_h"],
+        y=table["depth"],
+        marker_color=DELIVERED,
+        hovertemplate="%{x:.1f} h: %{y:.1%}<extra></extra>",
+    )
+    figure.add_hline(y=1 - low_fraction, line={"color": DROPPED, "dash": "dash", "width": 1})
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return figure
+
+
+def storage(table: pd.DataFrame, capacity_mib: float) -> go.Figure:
+    """Bytes on board, stacked by the priority of their targets.
+
+    Parameters
+    ----------
+    table : DataFrame
+        time_h, priority, mib.
+    """
+    figure = new_figure("mission time, h", "on board, MiB", height=340)
+    for index, (priority, rows) in enumerate(table.groupby("priority", sort=True)):
+        figure.add_scatter(
+            x=rows["time_h"],
+            y=rows["mib"],
+            mode="lines",
+            stackgroup="stored",
+            name=f"priority {priority:g}",
+            line={"width": 0, "shape": "hv"},
+            fillcolor=translucent(series_colour(index), 0.75),
+            hovertemplate="%{y:,.0f} MiB<extra>priority " + f"{priority:g}</extra>",
+        )
+    if len(table) and table.groupby("time_h")["mib"].sum().max() > 0.4 * capacity_mib:
+        figure.add_hline(y=capacity_mib, line={"color": DROPPED, "dash": "dash", "width": 1})
+    figure.update_layout(hovermode="x unified")
+    return figure
+
+
+def queue(table: pd.DataFrame) -> go.Figure:
+    """Frames that wait for the payload computer, or are on it."""
+    figure = new_figure("mission time, h", "frames", height=280, legend=False)
+    figure.add_scatter(
+        x=table["time_h"],
+        y=table["frames"],
+        mode="lines",
+        line={"color": REACQUIRED, "shape": "hv"},
+        fill="tozeroy",
+        fillcolor=translucent(REACQUIRED, 0.25),
+        hovertemplate="%{x:.2f} h: %{y} frames<extra></extra>",
+    )
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def latency(table: pd.DataFrame, deadline_s: float) -> go.Figure:
+    """Histogram of the time from exposure queue to result, and the deadline.
+
+    Parameters
+    ----------
+    table : DataFrame
+        total_s, frames (a histogram counted by the database).
+    """
+    figure = new_figure("in the queue and computing, s", "frames", height=280, legend=False)
+    figure.add_bar(x=table["total_s"], y=table["frames"], marker_color=REACQUIRED)
+    largest = float(table["total_s"].max()) if len(table) else 0.0
+    if largest > 0.3 * deadline_s:
+        figure.add_vline(x=deadline_s, line={"color": DROPPED, "dash": "dash"})
+    return figure
+
+
+def against_caps(used: dict[str, tuple[float, float, str]]) -> go.Figure:
+    """Peaks as shares of their caps.
+
+    Parameters
+    ----------
+    used : dict
+        Name to (peak, cap, unit).
+    """
+    figure = new_figure("share of the cap", "", height=110 + 46 * len(used), legend=False)
+    names = list(used)[::-1]
+    shares = [used[name][0] / used[name][1] if used[name][1] else 0.0 for name in names]
+    figure.add_bar(
+        x=shares,
+        y=names,
+        orientation="h",
+        marker_color=[DROPPED if share > 1 else REACQUIRED for share in shares],
+        text=[f"{used[name][0]:.4g} of {used[name][1]:.4g} {used[name][2]}" for name in names],
+        textposition="auto",
+        hovertemplate="%{y}: %{text}<extra></extra>",
+    )
+    figure.add_vline(x=1, line={"color": DROPPED, "dash": "dash"})
+    figure.update_xaxes(tickformat=".0%", range=[0, max(1.08, *shares, 0)])
+    return figure
+
+
+def passes(table: pd.DataFrame) -> go.Figure:
+    """What each pass could carry, and what it carried.
+
+    Parameters
+    ----------
+    table : DataFrame
+        aos_h, capacity_mib, mib, station, max_elevation_deg, outcome.
+    """
+    figure = new_figure("mission time, h", "MiB per pass", height=320)
+    figure.add_bar(
+        x=table["aos_h"],
+        y=table["capacity_mib"],
+        name="capacity",
+        marker={"color": FAINT, "line": {"color": NEUTRAL, "width": 1}},
+        hoverinfo="skip",
+    )
+    figure.add_bar(
+        x=table["aos_h"],
+        y=table["mib"],
+        name="carried",
+        marker_color=DELIVERED,
+        customdata=table[["station", "max_elevation_deg", "outcome", "capacity_mib"]],
+        hovertemplate="%{customdata[0]}, up to %{customdata[1]:.0f}°: %{y:.1f} of "
+        "%{customdata[3]:.1f} MiB (%{customdata[2]})<extra></extra>",
+    )
+    figure.update_layout(barmode="overlay")
+    return figure

@@ -1,0 +1,85 @@
+"""Runs and variants beside each other: bars of one metric, differences with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from dashboard.charts.layout import new_figure
+from dashboard.colours import CLOUDY, DELIVERED, NEUTRAL
+from dashboard.metric_text import info, is_share, number, title
+
+
+def metric_bars(metric: str, values: Mapping[str, float | None]) -> go.Figure:
+    """One bar per run."""
+    figure = new_figure(_axis(metric), "", height=90 + 34 * len(values), legend=False)
+    names = list(values)[::-1]
+    figure.add_bar(
+        x=[values[name] for name in names],
+        y=names,
+        orientation="h",
+        marker_color=DELIVERED,
+        text=[number(metric, values[name]) for name in names],
+        textposition="auto",
+        hovertemplate="%{y}: %{text}<extra></extra>",
+    )
+    _percent(figure, metric)
+    return figure
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A labelled mean with its 95 % interval."""
+
+    label: str
+    mean: float
+    low: float
+    high: float
+
+
+def intervals(metric: str, estimates: Sequence[Interval], *, differences: bool) -> go.Figure:
+    """Means (or paired differences, with a line at zero) and their 95 % intervals."""
+    axis = f"Difference in {title(metric)}" if differences else _axis(metric)
+    figure = new_figure(axis, "", height=110 + 36 * len(estimates), legend=False)
+    shown = list(estimates)[::-1]
+    figure.add_scatter(
+        x=[e.mean for e in shown],
+        y=[e.label for e in shown],
+        mode="markers",
+        marker={
+            "size": 11,
+            "color": [
+                DELIVERED if not differences or e.low > 0 or e.high < 0 else CLOUDY for e in shown
+            ],
+        },
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [e.high - e.mean for e in shown],
+            "arrayminus": [e.mean - e.low for e in shown],
+            "color": NEUTRAL,
+            "thickness": 2,
+        },
+        customdata=[
+            [number(metric, e.mean), number(metric, e.low), number(metric, e.high)] for e in shown
+        ],
+        hovertemplate="%{y}<br>%{customdata[0]} [%{customdata[1]}, %{customdata[2]}]"
+        "<extra></extra>",
+    )
+    if differences:
+        figure.add_vline(x=0, line={"color": NEUTRAL, "dash": "dot"})
+    _percent(figure, metric)
+    return figure
+
+
+def _axis(metric: str) -> str:
+    unit = info(metric).unit.replace("km2", "km²")
+    plain = title(metric)
+    return f"{plain}, {unit}" if unit and f"({unit})" not in plain and unit not in plain else plain
+
+
+def _percent(figure: go.Figure, metric: str) -> None:
+    if is_share(metric):
+        figure.update_xaxes(tickformat=".0%")

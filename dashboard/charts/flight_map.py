@@ -1,0 +1,207 @@
+"""The map: coast, night, stations and their circles, targets by state, satellites and tracks.
+
+An equirectangular plot with our own coastline, because Plotly's maps fetch theirs from the
+internet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from dashboard.charts.layout import new_figure
+from dashboard.colours import (
+    DELIVERED,
+    NEUTRAL,
+    NIGHT,
+    TARGET_MEANINGS,
+    TARGET_STATES,
+    series_colour,
+)
+from dashboard.sun_and_horizon import (
+    broken_at_edge,
+    night_outline,
+    subsolar_point,
+    visibility_circle,
+)
+
+COASTLINE = Path(__file__).parents[1] / "data" / "coastline.json"
+
+
+@dataclass(frozen=True)
+class Station:
+    """A ground station on the map; `in_contact` when a pass is under way."""
+
+    name: str
+    latitude_deg: float
+    longitude_deg: float
+    min_elevation_deg: float
+    in_contact: bool
+
+
+def flight_map(
+    moment: datetime,
+    targets: pd.DataFrame,
+    stations: Sequence[Station],
+    tracks: Mapping[str, pd.DataFrame],
+    positions: pd.DataFrame,
+) -> go.Figure:
+    """Everything at one moment.
+
+    Parameters
+    ----------
+    targets : DataFrame
+        name, latitude_deg, longitude_deg, state, captures, note.
+    tracks : mapping of str to DataFrame
+        Ground track around the moment by satellite: latitude_deg, longitude_deg.
+    positions : DataFrame
+        satellite, latitude_deg, longitude_deg, altitude_km at the moment.
+    """
+    figure = new_figure("longitude, °", "latitude, °", height=520)
+    _night(figure, moment)
+    _coast(figure)
+    altitude_km = float(positions["altitude_km"].mean()) if len(positions) else 500.0
+    for station in stations:
+        _station(figure, station, altitude_km)
+    _targets(figure, targets)
+    for index, (satellite, track) in enumerate(tracks.items()):
+        _satellite(figure, satellite, track, positions, series_colour(index))
+    figure.update_xaxes(range=[-180, 180], dtick=60, constrain="domain")
+    figure.update_yaxes(range=[-90, 90], dtick=30, scaleanchor="x", constrain="domain")
+    figure.update_layout(uirevision="map", dragmode="pan", margin={"l": 8, "r": 8, "t": 36, "b": 8})
+    return figure
+
+
+@lru_cache(maxsize=1)
+def _coast_lines() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    lines = json.loads(COASTLINE.read_text(encoding="utf-8"))["lines"]
+    joined = np.concatenate([np.vstack([np.array(line), [np.nan, np.nan]]) for line in lines])
+    return joined[:, 0], joined[:, 1]
+
+
+def _coast(figure: go.Figure) -> None:
+    longitudes_deg, latitudes_deg = _coast_lines()
+    figure.add_scatter(
+        x=longitudes_deg,
+        y=latitudes_deg,
+        mode="lines",
+        line={"color": NEUTRAL, "width": 1},
+        fill="toself",
+        fillcolor="rgba(128, 136, 150, 0.10)",
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _night(figure: go.Figure, moment: datetime) -> None:
+    longitudes_deg, latitudes_deg = night_outline(moment)
+    figure.add_scatter(
+        x=longitudes_deg,
+        y=latitudes_deg,
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=NIGHT,
+        hoverinfo="skip",
+        name="night",
+    )
+    sun_latitude_deg, sun_longitude_deg = subsolar_point(moment)
+    figure.add_scatter(
+        x=[sun_longitude_deg],
+        y=[sun_latitude_deg],
+        mode="text",
+        text=["☀"],
+        textfont={"size": 20, "color": "#E69F00"},
+        hovertemplate="the sun stands in the zenith here<extra></extra>",
+        showlegend=False,
+    )
+
+
+def _station(figure: go.Figure, station: Station, altitude_km: float) -> None:
+    longitudes_deg, latitudes_deg = visibility_circle(
+        station.latitude_deg, station.longitude_deg, altitude_km, station.min_elevation_deg
+    )
+    colour = DELIVERED if station.in_contact else NEUTRAL
+    figure.add_scatter(
+        x=longitudes_deg,
+        y=latitudes_deg,
+        mode="lines",
+        line={"color": colour, "width": 2.5 if station.in_contact else 1, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.add_scatter(
+        x=[station.longitude_deg],
+        y=[station.latitude_deg],
+        mode="markers+text",
+        text=[station.name],
+        textposition="bottom center",
+        marker={"symbol": "triangle-up", "size": 12, "color": colour},
+        hovertemplate=f"{station.name}<br>sees a satellite above "
+        f"{station.min_elevation_deg:g}° elevation<extra>station</extra>",
+        showlegend=False,
+    )
+
+
+def _targets(figure: go.Figure, targets: pd.DataFrame) -> None:
+    for state, colour in TARGET_STATES.items():
+        some = targets[targets["state"] == state]
+        figure.add_scatter(
+            x=some["longitude_deg"],
+            y=some["latitude_deg"],
+            mode="markers",
+            name=f"{state} ({len(some)})",
+            marker={
+                "color": colour,
+                "size": 8,
+                "symbol": "circle" if "clear" in state else "circle-open",
+                "line": {"width": 2, "color": colour},
+            },
+            customdata=some[["name", "captures", "note"]],
+            hovertemplate="%{customdata[0]}: "
+            + TARGET_MEANINGS[state]
+            + "<br>captures so far: %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
+        )
+
+
+def _satellite(
+    figure: go.Figure, satellite: str, track: pd.DataFrame, positions: pd.DataFrame, colour: str
+) -> None:
+    longitudes_deg, latitudes_deg = broken_at_edge(
+        track["longitude_deg"].to_numpy(), track["latitude_deg"].to_numpy()
+    )
+    figure.add_scatter(
+        x=longitudes_deg,
+        y=latitudes_deg,
+        mode="lines",
+        line={"color": colour, "width": 1.5},
+        opacity=0.7,
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    here = positions[positions["satellite"] == satellite]
+    figure.add_scatter(
+        x=here["longitude_deg"],
+        y=here["latitude_deg"],
+        mode="markers+text",
+        text=here["satellite"],
+        textposition="top center",
+        marker={
+            "symbol": "diamond",
+            "size": 14,
+            "color": colour,
+            "line": {"width": 2, "color": "white"},
+        },
+        customdata=here[["altitude_km"]],
+        hovertemplate=f"{satellite}: %{{customdata[0]:.0f}} km high<extra></extra>",
+        showlegend=False,
+    )

@@ -1,0 +1,217 @@
+"""Where bytes and pixels went, and how the clear ground grew: the figures of the downlink page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts.layout import new_figure
+from dashboard.colours import (
+    CLEAR,
+    CLOUDY,
+    DELIVERED,
+    DROPPED,
+    NEUTRAL,
+    STORED,
+    WAITING,
+    series_colour,
+    translucent,
+)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One band of a Sankey: from, to, how much, in which colour."""
+
+    source: str
+    target: str
+    amount: float
+    colour: str
+
+
+NODE_COLOURS = {
+    "captured": NEUTRAL,
+    "clear": CLEAR,
+    "cloud": CLOUDY,
+    "delivered": DELIVERED,
+    "in the queue": STORED,
+    "on board": STORED,
+    "dropped by policy": DROPPED,
+    "lost to full storage": DROPPED,
+    "lost to faults": DROPPED,
+}
+
+
+def sankey(streams: Sequence[Stream], unit: str, *, height: int = 340) -> go.Figure:
+    """Bands from what was captured to what became of it; `unit` is shown on hover."""
+    present = [stream for stream in streams if stream.amount > 0]
+    nodes = list(dict.fromkeys(name for s in present for name in (s.source, s.target)))
+    figure = go.Figure(
+        go.Sankey(
+            arrangement="snap",
+            valueformat=",.4s" if not unit else ",.1f",
+            valuesuffix=f" {unit}",
+            node={
+                "label": [name.split(": ")[-1] for name in nodes],
+                "color": [NODE_COLOURS.get(name.split(": ")[-1], NEUTRAL) for name in nodes],
+                "pad": 18,
+                "thickness": 14,
+                "line": {"width": 0},
+            },
+            link={
+                "source": [nodes.index(s.source) for s in present],
+                "target": [nodes.index(s.target) for s in present],
+                "value": [s.amount for s in present],
+                "color": [translucent(s.colour, 0.45) for s in present],
+            },
+        )
+    )
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 12, "b": 12},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )
+    return figure
+
+
+def byte_streams(totals: Mapping[str, float]) -> list[Stream]:
+    """Bytes captured, and what became of them; `totals` in MiB by outcome."""
+    colours = {
+        "delivered": DELIVERED,
+        "in the queue": STORED,
+        "on board": STORED,
+        "dropped by policy": DROPPED,
+        "lost to full storage": DROPPED,
+        "lost to faults": DROPPED,
+    }
+    return [
+        Stream("captured", name, totals[name], colour)
+        for name, colour in colours.items()
+        if name in totals
+    ]
+
+
+def pixel_streams(clear: Mapping[str, float], cloud: Mapping[str, float]) -> list[Stream]:
+    """Clear and cloud pixels captured, and what became of each kind; million pixels."""
+    streams = []
+    for kind, amounts, colour in (("clear", clear, CLEAR), ("cloud", cloud, CLOUDY)):
+        streams.append(Stream("captured", kind, sum(amounts.values()), colour))
+        streams += [Stream(kind, outcome, amount, colour) for outcome, amount in amounts.items()]
+    return streams
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A cumulative curve: hours, km2, and how it is drawn."""
+
+    label: str
+    time_h: Sequence[float]
+    km2: Sequence[float]
+    role: str
+
+
+_ROLES = {
+    "this": {"color": DELIVERED, "width": 3},
+    "bent_pipe": {"color": CLOUDY, "width": 2, "dash": "dash"},
+    "oracle": {"color": CLEAR, "width": 2, "dash": "dot"},
+}
+
+
+def growth(curves: Sequence[Growth], end_h: float) -> go.Figure:
+    """Clear ground delivered over time, this run against its references."""
+    figure = new_figure("mission time, h", "clear ground delivered, km²", height=340)
+    for curve in curves:
+        last = curve.km2[-1] if len(curve.km2) else 0.0
+        figure.add_scatter(
+            x=[0.0, *curve.time_h, end_h],
+            y=[0.0, *curve.km2, last],
+            mode="lines",
+            name=curve.label,
+            line={**_ROLES[curve.role], "shape": "hv"},
+            hovertemplate="%{x:.1f} h: %{y:,.0f} km²<extra>" + curve.label + "</extra>",
+        )
+    figure.update_xaxes(range=[0, end_h])
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def survival(curves: Mapping[str, pd.DataFrame], end_h: float) -> go.Figure:
+    """Share of targets still waiting for a clear image (Kaplan-Meier), one curve per run."""
+    figure = new_figure("mission time, h", "targets still waiting", height=340)
+    for index, (label, curve) in enumerate(curves.items()):
+        figure.add_scatter(
+            x=[0.0, *curve["time_h"], end_h],
+            y=[1.0, *curve["waiting"], curve["waiting"].iloc[-1] if len(curve) else 1.0],
+            mode="lines",
+            name=label,
+            line={
+                "shape": "hv",
+                "color": _survival_colour(label, index),
+                "width": 3 if index == 0 else 2,
+                "dash": ("solid", "dash", "dot")[index % 3],
+            },
+            hovertemplate="%{x:.1f} h: %{y:.0%} wait<extra>" + label + "</extra>",
+        )
+    figure.add_hline(y=0.5, line={"color": NEUTRAL, "dash": "dot", "width": 1})
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
+    figure.update_xaxes(range=[0, end_h])
+    return figure
+
+
+def _survival_colour(label: str, index: int) -> str:
+    named = {"bent_pipe": CLOUDY, "oracle": CLEAR}
+    return WAITING if index == 0 else named.get(label, series_colour(index))
+
+
+def waits(hours: Sequence[float]) -> go.Figure:
+    """Histogram of capture-to-ground delays."""
+    figure = new_figure("capture to ground, h", "products", height=300, legend=False)
+    figure.add_histogram(x=list(hours), nbinsx=40, marker_color=DELIVERED)
+    figure.update_layout(bargap=0.05)
+    return figure
+
+
+def story(attempts: pd.DataFrame) -> go.Figure:
+    """Every attempt at the targets shown: one row per target, one mark per capture.
+
+    Parameters
+    ----------
+    attempts : DataFrame
+        target, time_h, cover (true, 0..1), outcome, delivered_h (or NaN).
+    """
+    targets = list(dict.fromkeys(attempts["target"]))
+    figure = new_figure("mission time, h", "", height=110 + 24 * len(targets))
+    for outcome, (colour, symbol) in _OUTCOMES.items():
+        some = attempts[attempts["outcome"] == outcome]
+        figure.add_scatter(
+            x=some["time_h"],
+            y=some["target"],
+            mode="markers",
+            name=outcome,
+            marker={"color": colour, "symbol": symbol, "size": 11},
+            customdata=some[["cover", "attempt"]],
+            hovertemplate="%{y}, attempt %{customdata[1]}: %{x:.1f} h, true cover "
+            "%{customdata[0]:.0%}<extra>" + outcome + "</extra>",
+        )
+    sent = attempts.dropna(subset=["delivered_h"])
+    figure.add_scatter(
+        x=sent["delivered_h"],
+        y=sent["target"],
+        mode="markers",
+        name="on the ground",
+        marker={"color": DELIVERED, "symbol": "triangle-down", "size": 11},
+        hovertemplate="%{y} on the ground: %{x:.1f} h<extra></extra>",
+    )
+    figure.update_yaxes(categoryorder="array", categoryarray=targets[::-1])
+    return figure
+
+
+_OUTCOMES = {
+    "came clear": (CLEAR, "circle"),
+    "cloudy, kept in part": (CLOUDY, "circle"),
+    "dropped": (DROPPED, "x"),
+}

@@ -1,0 +1,44 @@
+"""SQL that thins long series in the database: a page gets a thousand points, not a million.
+
+A level (charge) keeps the least and the greatest value of each bin, so no dip is lost; a load,
+which is a step function, is averaged by the time it lasted; a ledger (bytes stored) keeps the last
+value of each bin.
+"""
+
+from __future__ import annotations
+
+BINS = 600
+
+
+def extremes(table: str, column: str) -> str:
+    """Least and greatest `column` of each bin, at the times they were reached.
+
+    Parameters of the query: satellite, from_s, to_s, bin_s. Columns: time_h and `column`.
+    """
+    return f"""
+        WITH bin AS (
+            SELECT floor(t_s / $bin_s) AS bin,
+                   min({column}) AS low, arg_min(t_s, {column}) AS low_s,
+                   max({column}) AS high, arg_max(t_s, {column}) AS high_s
+            FROM {table}
+            WHERE satellite = $satellite AND t_s BETWEEN $from_s AND $to_s GROUP BY 1)
+        SELECT DISTINCT time_h, value AS {column} FROM (
+            SELECT low_s / 3600 AS time_h, low AS value FROM bin
+            UNION ALL SELECT high_s / 3600, high FROM bin)
+        ORDER BY 1"""
+
+
+def step_means(table: str, columns: tuple[str, ...]) -> str:
+    """Time-weighted mean of step functions, by the bin in which each step begins.
+
+    Parameters of the query: satellite, from_s, to_s, bin_s.
+    """
+    means = ", ".join(
+        f"coalesce(sum({c} * lasts_s) / nullif(sum(lasts_s), 0), avg({c})) AS {c}" for c in columns
+    )
+    return f"""
+        WITH step AS (
+            SELECT *, lead(t_s, 1, t_s) OVER (ORDER BY t_s, rowid) - t_s AS lasts_s FROM {table}
+            WHERE satellite = $satellite AND t_s BETWEEN $from_s AND $to_s)
+        SELECT min(t_s) / 3600 AS time_h, {means}
+        FROM step GROUP BY floor(t_s / $bin_s) ORDER BY 1"""

@@ -1,0 +1,172 @@
+"""A form made from the scenario's JSON Schema: every field with its range and what it means.
+
+Sections follow the scenario; a field shows the value of the text, or the schema's default, and
+what it changes is handed back by field path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+FieldPath = tuple[str | int, ...]
+_SIMPLE = ("number", "integer", "string", "boolean")
+
+
+@dataclass(frozen=True)
+class FormField:
+    """One field that a form can show.
+
+    Attributes
+    ----------
+    path : tuple
+        From the root of the scenario.
+    kind : str
+        ``number``, ``integer``, ``string``, ``boolean`` or ``choice``.
+    value : object
+        As in the text, or the default.
+    """
+
+    path: FieldPath
+    kind: str
+    value: Any
+    meaning: str
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The field's own name."""
+        return str(self.path[-1])
+
+
+def fields_of(schema: dict[str, Any], values: Any) -> dict[str, list[FormField]]:
+    """Fields by section, in the order of the schema.
+
+    Parameters
+    ----------
+    schema : dict
+        JSON Schema of a scenario.
+    values : object
+        What the text says.
+    """
+    sections: dict[str, list[FormField]] = {}
+    _walk(schema, schema, values if isinstance(values, dict) else {}, (), sections)
+    return {name: fields for name, fields in sections.items() if fields}
+
+
+def _walk(
+    root: dict[str, Any],
+    schema: dict[str, Any],
+    values: dict[str, Any],
+    path: FieldPath,
+    sections: dict[str, list[FormField]],
+) -> None:
+    for name, raw in schema.get("properties", {}).items():
+        below = _resolved(root, raw)
+        value = values.get(name)
+        here = (*path, name)
+        if "properties" in below and (isinstance(value, dict) or "default" in raw):
+            _walk(root, below, value if isinstance(value, dict) else {}, here, sections)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            item = _resolved(root, below.get("items", {}))
+            for index, one in enumerate(value):
+                if "properties" in item and isinstance(one, dict):
+                    _walk(root, item, one, (*here, index), sections)
+        elif (field := _field(raw, below, value, here)) is not None:
+            sections.setdefault(_section(path), []).append(field)
+
+
+def _section(path: FieldPath) -> str:
+    words = [f"{part + 1}" if isinstance(part, int) else str(part) for part in path]
+    return " · ".join(words) or "mission"
+
+
+def _resolved(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Follow a reference; of alternatives take the first that has fields or a simple type."""
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        return _resolved(root, {**root.get("$defs", {}).get(name, {})})
+    for key in ("anyOf", "oneOf"):
+        options = [_resolved(root, option) for option in schema.get(key, [])]
+        useful = [o for o in options if "properties" in o or o.get("type") in _SIMPLE]
+        if useful:
+            return useful[0]
+    return schema
+
+
+def _field(
+    raw: dict[str, Any], schema: dict[str, Any], value: Any, path: FieldPath
+) -> FormField | None:
+    if isinstance(value, dict | list):
+        return None
+    shown = value if value is not None else raw.get("default")
+    choices = tuple(str(choice) for choice in schema.get("enum", ()))
+    kind = "choice" if choices else str(schema.get("type", ""))
+    if shown is None or (not choices and kind not in _SIMPLE) or "const" in schema:
+        return None
+    if kind in ("number", "integer") and not isinstance(shown, int | float):
+        kind = "string"
+    least = schema.get("minimum", schema.get("exclusiveMinimum"))
+    most = schema.get("maximum", schema.get("exclusiveMaximum"))
+    meaning = str(raw.get("description") or schema.get("description") or "")
+    return FormField(path, kind, shown, meaning, choices, least, most)
+
+
+def draw(fields: dict[str, list[FormField]], key: str) -> dict[FieldPath, Any]:
+    """Draw a form; return the values that were changed, by field path.
+
+    Nothing is judged here beyond the kind of a value: the scenario's own check says what is wrong.
+    """
+    changes: dict[FieldPath, Any] = {}
+    for section, members in fields.items():
+        with st.expander(section, expanded=section in ("mission", "autonomy")):
+            columns = st.columns(3)
+            for index, field in enumerate(members):
+                with columns[index % 3]:
+                    value = _widget(field, f"{key}-{'.'.join(map(str, field.path))}")
+                if value is not None and value != field.value:
+                    changes[field.path] = value
+    return changes
+
+
+def _widget(field: FormField, key: str) -> Any:
+    help_text = "  \n".join(part for part in (field.meaning, _range(field)) if part) or None
+    if field.kind == "choice":
+        choices = list(field.choices)
+        index = choices.index(str(field.value)) if str(field.value) in choices else 0
+        return st.selectbox(field.label, choices, index, key=key, help=help_text)
+    if field.kind == "boolean":
+        return st.checkbox(field.label, bool(field.value), key=key, help=help_text)
+    if field.kind in ("number", "integer"):
+        whole = field.kind == "integer" or (
+            isinstance(field.value, int) and not isinstance(field.value, bool)
+        )
+        text = st.text_input(field.label, _plain_number(field.value), key=key, help=help_text)
+        return _number(text, field.value, whole=whole)
+    return st.text_input(field.label, str(field.value), key=key, help=help_text)
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _number(text: str, before: Any, *, whole: bool) -> Any:
+    """A number as typed; what is none goes into the text, so that its check can say so."""
+    if text.strip() == _plain_number(before):
+        return before
+    try:
+        return int(text) if whole and text.strip().lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        return text
+
+
+def _range(field: FormField) -> str:
+    if field.least is None and field.most is None:
+        return ""
+    low = "" if field.least is None else f"{field.least:g}"
+    high = "" if field.most is None else f"{field.most:g}"
+    return f"Allowed: {low} to {high}" if low and high else f"Allowed: from {low}{high}"

@@ -1,0 +1,126 @@
+"""Metrics as people read them: name, number with unit, meaning, and which way is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from simulator.telemetry.metrics import METRICS, MetricInfo
+
+ARROWS = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
+
+HEADLINES = (
+    "clear_km2_delivered",
+    "clear_fraction_delivered",
+    "targets_satisfied_fraction",
+    "time_to_clear_h_median",
+    "false_discard_fraction",
+    "payload_energy_wh",
+)
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "What reached the ground": (
+        "clear_km2_delivered",
+        "clear_km2_delivered_with_repeats",
+        "clear_fraction_delivered",
+        "targets_satisfied_fraction",
+        "time_to_clear_h_median",
+        "time_to_clear_h_restricted_mean",
+        "delivery_latency_h_p50",
+        "delivery_latency_h_p90",
+    ),
+    "What was lost": (
+        "false_cloud_fraction",
+        "false_discard_fraction",
+        "policy_loss_fraction",
+        "overflow_loss_fraction",
+        "cloud_leakage_fraction",
+        "onboard_reduction_fraction",
+        "backlog_mib",
+        "storage_overflow_mib",
+    ),
+    "What it cost": (
+        "payload_energy_wh",
+        "payload_energy_share",
+        "clear_km2_per_wh",
+        "battery_min_fraction",
+        "low_power_h",
+        "storage_peak_fraction",
+        "deadline_misses",
+        "payload_faults",
+    ),
+    "What was done": (
+        "captures",
+        "frames_processed",
+        "products",
+        "products_delivered",
+        "reacquisitions",
+        "reacquisition_success_fraction",
+        "station_utilisation",
+        "real_time_factor",
+    ),
+}
+
+_WORDS = {
+    "km2": "km²",
+    "h": "(h)",
+    "wh": "(Wh)",
+    "mib": "(MiB)",
+    "p50": "p50",
+    "p90": "p90",
+}
+
+
+def title(name: str) -> str:
+    """``clear_km2_delivered`` as ``Clear km² delivered``."""
+    words = [_WORDS.get(word, word) for word in name.split("_")]
+    text = " ".join(words).replace("per (Wh)", "per Wh")
+    return text[0].upper() + text[1:]
+
+
+def number(name: str, value: object) -> str:
+    """A value with its unit; fractions as percent, a dash where the metric is undefined."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        return "-"
+    if is_share(name):
+        return f"{100 * value:.1f} %"
+    unit = info(name).unit.replace("km2", "km²")
+    return f"{_digits(float(value))} {unit}".strip()
+
+
+def _digits(value: float) -> str:
+    if value == int(value) and abs(value) < 1e9:
+        return f"{int(value):,}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is a share of a whole, shown in percent."""
+    return any(mark in name for mark in ("fraction", "share", "utilisation"))
+
+
+def info(name: str) -> MetricInfo:
+    """Unit, meaning and direction; ``a.b`` belongs to the metric ``a``."""
+    return METRICS.get(name.split(".")[0], MetricInfo("", "", "neither"))
+
+
+def definition(name: str) -> str:
+    """What is shown when one points at the metric."""
+    about = info(name)
+    better = ARROWS[about.better]
+    return f"{about.meaning}{'; ' + better if better else ''} (`{name}`)"
+
+
+def flat(metrics: Mapping[str, object]) -> dict[str, float | None]:
+    """Metrics as one level of numbers: ``false_cloud_fraction_by_surface.snow``."""
+    numbers: dict[str, float | None] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            numbers |= {f"{name}.{key}": flat({key: v})[key] for key, v in value.items()}
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[name] = float(value)
+        else:
+            numbers[name] = None
+    return numbers

@@ -1,0 +1,254 @@
+"""Budgets: power, storage, payload computer and link, over time and against their caps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.charts import budgets
+from dashboard.colours import LOADS
+from dashboard.downsampling import BINS, extremes, step_means
+from dashboard.runs_folder import FoundRun, scenario_of
+from dashboard.shell import choose_run, figure, folders, open_store, rows, satellites
+
+ECLIPSES = """
+    SELECT start_s / 3600 AS start_h, end_s / 3600 AS end_h FROM eclipse
+    WHERE satellite = $satellite AND kind = 'umbra' AND end_s >= $from_s AND start_s <= $to_s
+    ORDER BY 1 LIMIT 700"""
+
+DEPTH = """
+    SELECT min(p.t_s) / 3600 AS time_h, 1 - min(p.charge_fraction) AS depth
+    FROM power p ASOF LEFT JOIN (
+        SELECT start_s FROM eclipse WHERE satellite = $satellite AND kind = 'umbra') e
+        ON p.t_s >= e.start_s
+    WHERE p.satellite = $satellite AND p.t_s BETWEEN $from_s AND $to_s
+    GROUP BY e.start_s ORDER BY 1 LIMIT 700"""
+
+STORAGE = """
+    WITH change AS (
+        SELECT s.t_s, s.rowid AS row, coalesce(t.priority, 0) AS priority,
+               CASE WHEN s.change = 'captured' THEN s.delta_bytes ELSE -s.delta_bytes END
+                   / 1048576 AS mib
+        FROM storage s LEFT JOIN capture c USING (capture) LEFT JOIN target t ON t.name = c.target
+        WHERE s.satellite = $satellite AND s.t_s <= $to_s),
+    total AS (
+        SELECT t_s, row, priority,
+               sum(mib) OVER (PARTITION BY priority ORDER BY t_s, row ROWS UNBOUNDED PRECEDING)
+                   AS mib FROM change),
+    last AS (
+        SELECT greatest(floor(t_s / $bin_s), floor($from_s / $bin_s)) AS bin, priority,
+               arg_max(mib, row) AS mib
+        FROM total GROUP BY 1, 2),
+    grid AS (SELECT bin, priority FROM (SELECT DISTINCT bin FROM last),
+             (SELECT DISTINCT priority FROM last))
+    SELECT g.bin * $bin_s / 3600 AS time_h, g.priority,
+           greatest(0, coalesce(last_value(l.mib IGNORE NULLS) OVER (
+               PARTITION BY g.priority ORDER BY g.bin ROWS UNBOUNDED PRECEDING), 0)) AS mib
+    FROM grid g LEFT JOIN last l ON l.bin = g.bin AND l.priority = g.priority ORDER BY 1, 2"""
+
+QUEUE = """
+    WITH change AS (
+        SELECT start_s - queued_s AS t_s, 1 AS frames FROM inference WHERE satellite = $satellite
+        UNION ALL SELECT t_s, -1 FROM inference WHERE satellite = $satellite),
+    level AS (SELECT t_s, sum(frames) OVER (ORDER BY t_s, frames DESC ROWS UNBOUNDED PRECEDING)
+                  AS frames FROM change)
+    SELECT arg_max(t_s, frames) / 3600 AS time_h, max(frames)::INT AS frames FROM level
+    WHERE t_s BETWEEN $from_s AND $to_s GROUP BY floor(t_s / $bin_s) ORDER BY 1"""
+
+LATENCY = """
+    WITH each AS (
+        SELECT queued_s + latency_s AS total_s FROM inference
+        WHERE satellite = $satellite AND t_s BETWEEN $from_s AND $to_s),
+    width AS (SELECT greatest(max(total_s) / 40, 1e-3) AS width_s FROM each)
+    SELECT floor(total_s / width_s) * width_s + width_s / 2 AS total_s, count(*) AS frames
+    FROM each, width GROUP BY 1 ORDER BY 1"""
+
+PEAKS = """
+    SELECT (SELECT max(peak_memory_mib) FROM host_inference WHERE satellite = $satellite)
+               AS memory_mib,
+           (SELECT max(payload_w) FROM power WHERE satellite = $satellite) AS power_w,
+           (SELECT max(queued_s + latency_s) FROM inference WHERE satellite = $satellite)
+               AS total_s"""
+
+ORBIT_ENERGY = """
+    WITH spent AS (
+        SELECT p.t_s, p.payload_wh, e.start_s AS orbit
+        FROM power p ASOF LEFT JOIN (
+            SELECT start_s FROM eclipse WHERE satellite = $satellite AND kind = 'umbra') e
+            ON p.t_s >= e.start_s
+        WHERE p.satellite = $satellite),
+    orbit AS (SELECT orbit, max(payload_wh) - min(payload_wh) AS wh FROM spent GROUP BY orbit)
+    SELECT max(wh) FROM orbit"""
+
+PASSES = """
+    SELECT aos_s / 3600 AS aos_h, station, max_elevation_deg, outcome, usable_s, transmit_s,
+           capacity_bytes / 1048576 AS capacity_mib, bytes / 1048576 AS mib
+    FROM pass WHERE satellite = $satellite AND aos_s BETWEEN $from_s AND $to_s
+    ORDER BY 1 LIMIT 2000"""
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Budgets", anchor=False)
+    run = choose_run(folders())
+    if run is None:
+        return
+    satellite, window = _controls(run)
+    craft = _section(run, satellite)
+    power, payload = craft.get("power") or {}, craft.get("payload") or {}
+    _power(run, window, power)
+    _storage(run, window, float(craft.get("storage_gib") or 0.0) * 1024)
+    _payload(run, window, payload)
+    _link(run, window)
+
+
+def _controls(run: FoundRun) -> tuple[str, dict[str, Any]]:
+    names = satellites(run)
+    end_h = max(open_store(run).run.horizon_s / 3600, 0.01)
+    left, right = st.columns([1, 3], vertical_alignment="bottom")
+    satellite = left.selectbox("Satellite", names, key="satellite", bind="query-params")
+    from_h, to_h = right.slider(
+        "Part of the mission, h",
+        0.0,
+        end_h,
+        (0.0, end_h),
+        key="part",
+        bind="query-params",
+        help="A shorter part is drawn in finer steps.",
+    )
+    to_h = max(to_h, from_h + 1e-3)
+    return satellite, {
+        "satellite": satellite,
+        "from_s": from_h * 3600,
+        "to_s": to_h * 3600,
+        "bin_s": (to_h - from_h) * 3600 / BINS,
+    }
+
+
+def _section(run: FoundRun, satellite: str) -> dict[str, Any]:
+    sections = scenario_of(run).get("satellites") or []
+    return next((s for s in sections if s.get("name") == satellite), {})
+
+
+def _query(run: FoundRun, sql: str, window: dict[str, Any]) -> pd.DataFrame:
+    """Ask with those parameters of the window that the query names."""
+    return rows(run, sql, **{name: value for name, value in window.items() if f"${name}" in sql})
+
+
+def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None:
+    charge = _query(run, extremes("power", "charge_fraction"), window)
+    low = float(power.get("low_power_fraction", 0.0))
+    st.subheader("Power", anchor=False)
+    figure(
+        "battery",
+        budgets.battery(
+            charge, _query(run, ECLIPSES, window), low, float(power.get("recover_fraction", 0.0))
+        ),
+        charge,
+        f"Battery charge as a share of {power.get('battery_wh', 0):g} Wh: least and greatest of "
+        "each step, at changes of load or sunlight. Shaded: umbra.",
+    )
+    left, right = st.columns(2, gap="medium")
+    columns = (*(f"{name}_w" for name in LOADS), "generation_w")
+    table = _query(run, step_means("power", columns), window)
+    with left:
+        figure(
+            "loads",
+            budgets.loads(table),
+            table,
+            "Loads stacked, and what the panels give; each the mean of a step, weighted by time.",
+        )
+    depth = _query(run, DEPTH, window)
+    with right:
+        figure(
+            "depth-of-discharge",
+            budgets.depth(depth, low),
+            depth,
+            "Deepest discharge between the start of one umbra and the next, of the full battery; "
+            "dashed: where payload and imager are shed.",
+        )
+
+
+def _storage(run: FoundRun, window: dict[str, Any], capacity_mib: float) -> None:
+    st.subheader("Storage", anchor=False)
+    table = _query(run, STORAGE, window)
+    figure(
+        "storage",
+        budgets.storage(table, capacity_mib),
+        table,
+        f"Bytes on board by the priority of their targets; the capacity is {capacity_mib:,.0f} MiB"
+        " (drawn when it comes near).",
+    )
+
+
+def _payload(run: FoundRun, window: dict[str, Any], payload: dict[str, Any]) -> None:
+    st.subheader("Payload computer", anchor=False)
+    if not int(rows(run, "SELECT count(*) FROM inference").iat[0, 0]):
+        st.info("The payload computer was not used: this policy asks for no mask.")
+        return
+    left, right = st.columns(2, gap="medium")
+    queue = _query(run, QUEUE, window)
+    with left:
+        figure(
+            "payload-queue",
+            budgets.queue(queue),
+            queue,
+            "Frames waiting for the payload computer or on it; the most of each step.",
+        )
+    latency = _query(run, LATENCY, window)
+    deadline_s = float(payload.get("frame_deadline_s") or 0.0)
+    with right:
+        figure(
+            "payload-latency",
+            budgets.latency(latency, deadline_s),
+            latency,
+            f"From queue to result, per frame; the deadline is {deadline_s:g} s (drawn when it "
+            "comes near).",
+        )
+    peaks = _peaks(run, window, payload)
+    figure(
+        "payload-caps",
+        budgets.against_caps(peaks),
+        pd.DataFrame(
+            [{"what": k, "peak": v[0], "cap": v[1], "unit": v[2]} for k, v in peaks.items()]
+        ),
+        "Highest value of the whole mission against the cap of the scenario. Memory is the host's "
+        "figure (its provenance is in the event); energy is counted from umbra to umbra.",
+    )
+
+
+def _peaks(
+    run: FoundRun, window: dict[str, Any], payload: dict[str, Any]
+) -> dict[str, tuple[float, float, str]]:
+    peak = _query(run, PEAKS, window).iloc[0]
+    orbit_wh = _query(run, ORBIT_ENERGY, window).iat[0, 0]
+    candidates = {
+        "memory": (peak["memory_mib"], payload.get("memory_limit_mib"), "MiB"),
+        "power": (peak["power_w"], payload.get("power_limit_w"), "W"),
+        "energy per orbit": (orbit_wh, payload.get("energy_limit_wh_per_orbit"), "Wh"),
+        "time per frame": (peak["total_s"], payload.get("frame_deadline_s"), "s"),
+    }
+    return {
+        name: (float(value), float(cap), unit)
+        for name, (value, cap, unit) in candidates.items()
+        if cap and not pd.isna(value)
+    }
+
+
+def _link(run: FoundRun, window: dict[str, Any]) -> None:
+    st.subheader("Link", anchor=False)
+    table = _query(run, PASSES, window)
+    if table.empty:
+        st.info("No station saw the satellite in this part of the mission.")
+        return
+    figure(
+        "passes",
+        budgets.passes(table),
+        table,
+        "Bytes carried in each pass against what its usable time could have carried.",
+    )
+
+
+show()

@@ -1,0 +1,336 @@
+"""Downlink and autonomy: what the mission was worth, what it lost, and what being clever added."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import jobs
+from dashboard.charts import flows
+from dashboard.jobs import JobError
+from dashboard.metric_text import GROUPS, definition, number, title
+from dashboard.runs_folder import (
+    Folders,
+    FoundRun,
+    setup_of,
+    sibling_with_policy,
+    stored_metrics,
+)
+from dashboard.shell import choose_run, figure, folders, open_store, plain, rows
+from simulator.telemetry.metrics import compute_metrics
+
+REFERENCES = ("bent_pipe", "oracle")
+STORY_TARGETS = 15
+
+DELIVERED = """
+    SELECT p.product, p.capture, p.target, p.bytes, p.clear_px, p.cloud_px,
+           l.end_s AS delivered_s, c.t_s AS captured_s, c.gsd_m,
+           c.clear_px + c.cloud_px AS frame_px
+    FROM product p JOIN downlink l ON l.product = p.product AND l.complete
+    JOIN capture c ON c.capture = p.capture"""
+
+GROWTH = f"""
+    WITH best AS (
+        SELECT delivered_s, target, product, max(clear_px * gsd_m * gsd_m / 1e6) OVER (
+            PARTITION BY target ORDER BY delivered_s, product ROWS UNBOUNDED PRECEDING) AS km2
+        FROM ({DELIVERED})),
+    step AS (
+        SELECT delivered_s, product,
+               km2 - lag(km2, 1, 0) OVER (PARTITION BY target ORDER BY delivered_s, product) AS gain
+        FROM best),
+    total AS (
+        SELECT delivered_s / 3600 AS time_h,
+               sum(gain) OVER (ORDER BY delivered_s, product ROWS UNBOUNDED PRECEDING) AS km2
+        FROM step)
+    SELECT max(time_h) AS time_h, max(km2) AS km2 FROM total
+    GROUP BY floor(time_h / $bin_h) ORDER BY 1"""
+
+SATISFIED = f"""
+    SELECT min(d.delivered_s) / 3600 AS time_h
+    FROM ({DELIVERED}) d JOIN target t ON t.name = d.target
+    WHERE d.frame_px > 0 AND 1 - d.clear_px / d.frame_px < t.cloud_limit
+    GROUP BY d.target ORDER BY 1"""
+
+BYTES = """
+    SELECT coalesce(sum(delta_bytes) FILTER (change = 'captured'), 0) / 1048576 AS captured,
+           coalesce(sum(delta_bytes) FILTER (change = 'sent'), 0) / 1048576 AS sent,
+           coalesce(sum(delta_bytes) FILTER (change = 'dropped_policy'), 0) / 1048576 AS policy,
+           coalesce(sum(delta_bytes) FILTER (change = 'dropped_overflow'), 0) / 1048576 AS overflow,
+           coalesce(sum(delta_bytes) FILTER (change = 'dropped_fault'), 0) / 1048576 AS fault,
+           coalesce((SELECT sum(last) FROM (SELECT arg_max(queued_bytes, rowid) AS last
+                     FROM storage GROUP BY satellite)), 0) / 1048576 AS queued
+    FROM storage"""
+
+PIXELS = """
+    WITH sent AS (SELECT DISTINCT product FROM downlink WHERE complete),
+    lost AS (SELECT DISTINCT capture FROM storage
+             WHERE change IN ('dropped_overflow', 'dropped_fault')),
+    each AS (
+        SELECT c.clear_px AS clear_px, c.cloud_px AS cloud_px,
+               coalesce(p.clear_px, 0) AS clear_kept, coalesce(p.cloud_px, 0) AS cloud_kept,
+               s.product IS NOT NULL AS delivered,
+               p.product IS NULL AND d.capture IS NULL AS undecided,
+               l.capture IS NOT NULL OR NOT c.stored AS lost
+        FROM capture c LEFT JOIN decision d USING (capture) LEFT JOIN product p USING (capture)
+        LEFT JOIN sent s ON s.product = p.product LEFT JOIN lost l ON l.capture = c.capture)
+    SELECT sum(clear_kept) FILTER (delivered) AS clear_delivered,
+           sum(cloud_kept) FILTER (delivered) AS cloud_delivered,
+           sum(clear_kept) FILTER (NOT delivered AND NOT lost) AS clear_queued,
+           sum(cloud_kept) FILTER (NOT delivered AND NOT lost) AS cloud_queued,
+           sum(clear_px - clear_kept) FILTER (NOT undecided AND NOT lost) AS clear_dropped,
+           sum(cloud_px - cloud_kept) FILTER (NOT undecided AND NOT lost) AS cloud_dropped,
+           sum(clear_px) FILTER (undecided AND NOT lost) AS clear_waiting,
+           sum(cloud_px) FILTER (undecided AND NOT lost) AS cloud_waiting,
+           sum(clear_px - CASE WHEN delivered THEN clear_kept ELSE 0 END) FILTER (lost)
+               AS clear_lost,
+           sum(cloud_px - CASE WHEN delivered THEN cloud_kept ELSE 0 END) FILTER (lost)
+               AS cloud_lost
+    FROM each"""
+
+STORY = f"""
+    WITH chosen AS (
+        SELECT target FROM capture GROUP BY target
+        ORDER BY max(attempt) DESC, target LIMIT $most OFFSET $skip)
+    SELECT c.target, c.t_s / 3600 AS time_h, c.attempt, c.cover, c.reacquisition,
+           CASE WHEN c.cover < t.cloud_limit AND coalesce(d.action, '') <> 'drop'
+                    THEN 'came clear'
+                WHEN coalesce(d.action, '') = 'drop' THEN 'dropped'
+                ELSE 'cloudy, kept in part' END AS outcome,
+           x.delivered_s / 3600 AS delivered_h
+    FROM capture c JOIN chosen USING (target) JOIN target t ON t.name = c.target
+    LEFT JOIN decision d USING (capture)
+    LEFT JOIN ({DELIVERED}) x ON x.capture = c.capture
+    ORDER BY c.target, c.t_s"""
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Downlink and autonomy", anchor=False)
+    found = folders()
+    run = choose_run(found)
+    if run is None:
+        return
+    metrics = stored_metrics(run) or _computed(str(run.path), run.fingerprint, run)
+    _metric_cards(metrics)
+    _by_surface(metrics)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _bytes(run)
+    with right:
+        _pixels(run)
+    _references(found, run, metrics)
+    _delays(run)
+    _stories(run)
+
+
+@st.cache_data(max_entries=16, show_spinner="Computing the metrics")
+def _computed(_path: str, _fingerprint: str, _run: FoundRun) -> dict[str, object]:
+    """Metrics of a run that is not complete, over the time it covers."""
+    return compute_metrics(open_store(_run).run).to_dict()
+
+
+_computed.__doc__ = "Metrics of a run that is not complete, over the time that it covers."
+
+
+def _metric_cards(metrics: dict[str, object]) -> None:
+    for heading, names in GROUPS.items():
+        st.subheader(heading, anchor=False)
+        with st.container(horizontal=True):
+            for name in names:
+                st.metric(
+                    title(name),
+                    number(name, metrics.get(name)),
+                    help=definition(name),
+                    border=True,
+                    width=190,
+                )
+
+
+def _by_surface(metrics: dict[str, object]) -> None:
+    names = ("false_cloud_fraction_by_surface", "false_discard_fraction_by_surface")
+    tables = [metrics.get(name) for name in names]
+    surfaces = sorted({surface for table in tables if isinstance(table, dict) for surface in table})
+    if not surfaces:
+        return
+    with st.expander("By surface"):
+        shown = {"surface": surfaces}
+        for name, table in zip(names, tables, strict=True):
+            values = table if isinstance(table, dict) else {}
+            shown[title(name)] = [number(name, values.get(surface)) for surface in surfaces]
+        st.dataframe(pd.DataFrame(shown), hide_index=True)
+
+
+def _bytes(run: FoundRun) -> None:
+    st.subheader("Where the bytes went", anchor=False)
+    total = rows(run, BYTES).iloc[0]
+    stored = total.captured - total.sent - total.policy - total.overflow - total.fault
+    outcomes = {
+        "delivered": total.sent,
+        "in the queue": total.queued,
+        "on board": max(0.0, stored - total.queued),
+        "dropped by policy": total.policy,
+        "lost to full storage": total.overflow,
+        "lost to faults": total.fault,
+    }
+    if not total.captured:
+        st.info("Nothing was captured yet.")
+        return
+    figure(
+        "bytes",
+        flows.sankey(flows.byte_streams(outcomes), "MiB"),
+        pd.DataFrame({"outcome": list(outcomes), "mib": list(outcomes.values())}),
+        "Raw bytes captured, in MiB: sent (also of products not yet whole on the ground), waiting, "
+        "dropped, lost. Their sum is what was captured.",
+    )
+
+
+def _pixels(run: FoundRun) -> None:
+    st.subheader("Where clear and cloudy pixels went", anchor=False)
+    total = (rows(run, PIXELS).iloc[0].fillna(0.0) / 1e6).to_dict()
+    outcomes = {
+        "delivered": "delivered",
+        "queued": "in the queue",
+        "dropped": "dropped by policy",
+        "waiting": "on board",
+        "lost": "lost to full storage",
+    }
+    clear = {name: float(total[f"clear_{key}"]) for key, name in outcomes.items()}
+    cloud = {name: float(total[f"cloud_{key}"]) for key, name in outcomes.items()}
+    if not sum(clear.values()) + sum(cloud.values()):
+        st.info("Nothing was captured yet.")
+        return
+    figure(
+        "pixels",
+        flows.sankey(flows.pixel_streams(clear, cloud), "Mpx"),
+        pd.DataFrame(
+            {"outcome": list(clear), "clear_mpx": clear.values(), "cloud_mpx": cloud.values()}
+        ),
+        "Truth-labelled pixels captured, in millions: clear (shadow included) and cloud. Delivered "
+        "counts products whose last byte is on the ground.",
+    )
+
+
+def _references(found: Folders, run: FoundRun, metrics: dict[str, object]) -> None:
+    st.subheader("What autonomy added", anchor=False)
+    own = setup_of(run).policy
+    others = {
+        policy: other
+        for policy in REFERENCES
+        if policy != own and (other := sibling_with_policy(found, run, policy)) is not None
+    }
+    missing = [policy for policy in REFERENCES if policy != own and policy not in others]
+    if missing:
+        _offer(found, run, missing)
+    end_h = open_store(run).run.horizon_s / 3600
+    bin_h = max(end_h / 600, 1e-6)
+    curves = [_growth(run, own or "this run", "this", bin_h)]
+    curves += [_growth(other, policy, policy, bin_h) for policy, other in others.items()]
+    left, right = st.columns(2, gap="medium")
+    with left:
+        figure(
+            "clear-ground",
+            flows.growth(curves, end_h),
+            pd.concat(
+                [pd.DataFrame({"run": c.label, "time_h": c.time_h, "km2": c.km2}) for c in curves]
+            ),
+            "Truth-clear ground on the ground so far; of each target its best delivered product "
+            "counts. Laying all products of a target over each other gives the metric "
+            f"({number('clear_km2_delivered', metrics.get('clear_km2_delivered'))} at the end).",
+        )
+    targets = int(rows(run, "SELECT count(*) FROM target").iat[0, 0])
+    waiting = {own or "this run": _waiting(run, targets)}
+    waiting |= {policy: _waiting(other, targets) for policy, other in others.items()}
+    with right:
+        figure(
+            "time-to-clear",
+            flows.survival(waiting, end_h),
+            pd.concat([table.assign(run=label) for label, table in waiting.items()]),
+            "Share of targets without a delivered image under their cloud limit. Those that still "
+            "wait at the end are censored there (Kaplan-Meier); the dotted line is the median.",
+        )
+
+
+def _offer(found: Folders, run: FoundRun, missing: list[str]) -> None:
+    words = " and ".join(f"`{policy}`" for policy in missing)
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    left.info(
+        f"There is no run of this mission and seed under {words} in the folder, so this one stands "
+        "alone. Fly it: weather and scenes will be the same."
+    )
+    if right.button("Fly the references", icon=":material/rocket_launch:"):
+        try:
+            for policy in missing:
+                _fly_reference(found, run, policy)
+        except JobError as error:
+            st.error(plain(error))
+            return
+        st.switch_page("pages/missions.py")
+
+
+def _fly_reference(found: Folders, run: FoundRun, policy: str) -> None:
+    from dashboard.scenario_text import resolved_for_rerun
+
+    jobs.start(
+        found.root,
+        f"{policy} as a reference for {run.run_id}",
+        ["run", "{scenario}", "--policy", policy, "--out", "{out}", "--quiet"],
+        scenario_text=resolved_for_rerun(run),
+    )
+
+
+def _growth(run: FoundRun, label: str, role: str, bin_h: float) -> flows.Growth:
+    table = rows(run, GROWTH, bin_h=bin_h)
+    return flows.Growth(label, list(table["time_h"]), list(table["km2"]), role)
+
+
+def _waiting(run: FoundRun, targets: int) -> pd.DataFrame:
+    times = rows(run, SATISFIED)["time_h"]
+    left = [1 - (index + 1) / max(1, targets) for index in range(len(times))]
+    return pd.DataFrame({"time_h": times, "waiting": left})
+
+
+def _delays(run: FoundRun) -> None:
+    table = rows(run, f"SELECT (delivered_s - captured_s) / 3600 AS delay_h FROM ({DELIVERED})")
+    st.subheader("How long images took to the ground", anchor=False)
+    if table.empty:
+        st.info("No product is whole on the ground yet: see Budgets for the passes.")
+        return
+    figure(
+        "delivery-latency",
+        flows.waits(table["delay_h"]),
+        table,
+        "From exposure to the last byte on the ground, per delivered product.",
+    )
+
+
+def _stories(run: FoundRun) -> None:
+    st.subheader("The story of each target", anchor=False)
+    targets = int(rows(run, "SELECT count(DISTINCT target) FROM capture").iat[0, 0])
+    if not targets:
+        st.info("No target was imaged yet.")
+        return
+    pages = -(-targets // STORY_TARGETS)
+    page = 1
+    if pages > 1:
+        page = int(
+            st.number_input(
+                f"Targets, most attempts first: page of {pages}",
+                1,
+                pages,
+                1,
+                key="targets_page",
+                bind="query-params",
+                width=320,
+            )
+        )
+    table = rows(run, STORY, most=STORY_TARGETS, skip=(min(page, pages) - 1) * STORY_TARGETS)
+    figure(
+        "stories",
+        flows.story(table),
+        table,
+        "Every capture of the targets shown. Clear means that the true cover is under the target's "
+        "limit; a triangle is a product whose last byte is on the ground.",
+    )
+
+
+show()

@@ -1,0 +1,224 @@
+"""Missions: every run and campaign of the folder, how far each is, and what it was worth."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import jobs
+from dashboard.charts.comparison import metric_bars
+from dashboard.job_panel import show_job
+from dashboard.metric_text import GROUPS, HEADLINES, definition, info, is_share, number, title
+from dashboard.runs_folder import Folders, FoundRun, find_folders, setup_of, stored_metrics
+from dashboard.shell import choose_run, figure, folders, plain, runs_root
+
+POLL_S = 2.0
+MOST_COMPARED = 12
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Missions", anchor=False)
+    found = folders()
+    if not found.runs:
+        choose_run(found)
+        return
+    _overview(found)
+    alive = [job for job in jobs.list_jobs(found.root) if jobs.is_alive(job)]
+    for job in alive:
+        show_job(job.job_id)
+    going = any(run.state == "running" for run in found.runs)
+    st.fragment(_live_runs, run_every=POLL_S if going else None)()
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    search = left.text_input(
+        "Search",
+        key="q",
+        bind="query-params",
+        icon=":material/search:",
+        placeholder="name, policy, model, state, seed",
+    )
+    state = right.segmented_control(
+        "State", _states(found), key="state", bind="query-params", label_visibility="collapsed"
+    )
+    shown = [run for run in found.runs if _matches(run, search or "", state)]
+    if not shown:
+        st.info("No run matches. Clear the search to see all of them.")
+        return
+    chosen = _table(shown)
+    _chosen(chosen)
+    _campaigns(found)
+
+
+def _overview(found: Folders) -> None:
+    complete = sum(run.state == "complete" for run in found.runs)
+    going = sum(run.state == "running" for run in found.runs)
+    words = [f"{len(found.runs)} runs", f"{complete} complete"]
+    words += [f"{going} running"] if going else []
+    words += [f"{len(found.campaigns)} campaigns"] if found.campaigns else []
+    st.caption(f"{', '.join(words)} in {plain(found.root)}")
+
+
+def _live_runs() -> None:
+    """Progress of runs that are still going; runs again by itself."""
+    found = find_folders(runs_root())
+    going = [run for run in found.runs if run.state == "running"]
+    for run in going:
+        st.progress(run.progress, text=f"{plain(run.run_id)}: {plain(run.detail)}")
+    before = st.session_state.get("were_running")
+    st.session_state["were_running"] = {run.run_id for run in going}
+    if before is not None and before - st.session_state["were_running"]:
+        st.rerun()
+
+
+def _states(found: Folders) -> list[str]:
+    return list(dict.fromkeys(run.state for run in found.runs))
+
+
+def _matches(run: FoundRun, search: str, state: str | None) -> bool:
+    if state and run.state != state:
+        return False
+    setup = setup_of(run)
+    seed = f"seed {run.manifest.seed}" if run.manifest else ""
+    names = [run.run_id, run.state, setup.policy, setup.planner, *setup.models, *setup.devices]
+    text = " ".join([*names, seed]).lower()
+    return all(word in text for word in search.lower().split())
+
+
+def _table(shown: list[FoundRun]) -> list[FoundRun]:
+    """Show the runs; return those that are selected."""
+    columns = {
+        "progress": st.column_config.ProgressColumn(
+            "simulated", format="percent", min_value=0.0, max_value=1.0, width="small"
+        ),
+        "duration": st.column_config.NumberColumn("hours", format="%.0f"),
+        "started": st.column_config.DatetimeColumn("started (UTC)", format="YYYY-MM-DD HH:mm"),
+        "run": st.column_config.TextColumn("run", width="medium", pinned=True),
+    }
+    for name in HEADLINES:
+        unit = "%" if is_share(name) else info(name).unit.replace("km2", "km²")
+        heading = title(name).replace(" (h)", "").replace(" (Wh)", "")
+        columns[name] = st.column_config.NumberColumn(
+            f"{heading}, {unit}" if unit not in ("", "km²") else heading,
+            help=definition(name),
+            format="percent" if is_share(name) else "%.4g",
+        )
+    st.caption("Select runs to compare them. A click on a heading sorts.")
+    selected = st.dataframe(
+        pd.DataFrame([_line(run) for run in shown]),
+        hide_index=True,
+        column_config=columns,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key="runs_table",
+    )
+    return [shown[index] for index in selected["selection"]["rows"] if index < len(shown)]
+
+
+def _line(run: FoundRun) -> dict[str, object]:
+    setup, metrics, manifest = setup_of(run), stored_metrics(run), run.manifest
+    return {
+        "run": run.run_id,
+        "state": run.state,
+        "progress": run.progress,
+        "policy": setup.policy,
+        "model": ", ".join(setup.models),
+        "device": ", ".join(setup.devices),
+        "seed": manifest.seed if manifest else None,
+        "duration": manifest.duration_s / 3600 if manifest else None,
+        **{name: metrics.get(name) for name in HEADLINES},
+        "started": pd.to_datetime(manifest.created) if manifest else None,
+        "note": run.detail,
+    }
+
+
+def _chosen(chosen: list[FoundRun]) -> None:
+    if not chosen:
+        return
+    if len(chosen) == 1:
+        _one(chosen[0])
+        return
+    chosen = [run for run in chosen if stored_metrics(run)][:MOST_COMPARED]
+    if len(chosen) < 2:
+        st.info("Runs that are not complete have no metrics; select two complete ones.")
+        return
+    st.subheader("Side by side", anchor=False)
+    names = [name for group in GROUPS.values() for name in group]
+    metric = st.selectbox(
+        "Metric", names, format_func=title, key="compare_metric", bind="query-params"
+    )
+    values = {_short(run, chosen): stored_metrics(run).get(metric) for run in chosen}
+    figure(
+        "runs-side-by-side",
+        metric_bars(metric, values),
+        pd.DataFrame({"run": list(values), metric: list(values.values())}),
+        f"{info(metric).meaning[:1].upper()}{info(metric).meaning[1:]}. Runs of different seeds "
+        "or scenarios are no paired comparison: that is what a campaign gives.",
+    )
+    table = {"metric": [title(name) for name in names]}
+    for run in chosen:
+        metrics = stored_metrics(run)
+        table[_short(run, chosen)] = [number(name, metrics.get(name)) for name in names]
+    st.dataframe(pd.DataFrame(table), hide_index=True)
+
+
+def _one(run: FoundRun) -> None:
+    st.subheader(plain(run.run_id), anchor=False)
+    if run.state == "unreadable":
+        st.error(plain(run.detail))
+        return
+    if run.detail:
+        st.info(plain(run.detail))
+    metrics = stored_metrics(run)
+    if metrics:
+        with st.container(horizontal=True):
+            for name in HEADLINES:
+                st.metric(
+                    title(name), number(name, metrics.get(name)), help=definition(name), border=True
+                )
+    with st.container(horizontal=True):
+        for page, label in (
+            ("flight", "Flight"),
+            ("scenes", "Scenes"),
+            ("budgets", "Budgets"),
+            ("downlink", "Downlink and autonomy"),
+        ):
+            st.page_link(f"pages/{page}.py", label=label, query_params={"run": run.run_id})
+
+
+def _short(run: FoundRun, among: list[FoundRun]) -> str:
+    """What tells a run from the others compared, else its name."""
+    setup = setup_of(run)
+    seed = run.manifest.seed if run.manifest else ""
+    label = f"{setup.policy}, {', '.join(setup.models)}, seed {seed}"
+    same = [
+        other
+        for other in among
+        if other is not run
+        and (setup_of(other), other.manifest and other.manifest.seed)
+        == (setup, run.manifest and run.manifest.seed)
+    ]
+    return run.run_id if same else label
+
+
+def _campaigns(found: Folders) -> None:
+    if not found.campaigns:
+        return
+    st.subheader("Campaigns", anchor=False)
+    for name in found.campaigns:
+        members = [run for run in found.runs if run.campaign == name]
+        complete = sum(run.state == "complete" for run in members)
+        policies = ", ".join(dict.fromkeys(setup_of(run).policy for run in members))
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.markdown(
+                f"**{plain(name)}** · {complete} of {len(members)} runs complete · "
+                f"{plain(policies)}"
+            )
+            st.page_link(
+                "pages/models.py",
+                label="Paired comparison",
+                icon=":material/compare_arrows:",
+                query_params={"campaign": name},
+            )
+
+
+show()

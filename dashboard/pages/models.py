@@ -1,0 +1,400 @@
+"""Models: what each cloud model finds and costs, and what a swap does to a mission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import jobs
+from dashboard.charts.comparison import Interval, intervals
+from dashboard.charts.models import COSTS, by_surface, pareto
+from dashboard.job_panel import show_job
+from dashboard.jobs import JobError
+from dashboard.metric_text import GROUPS, HEADLINES, definition, number, title
+from dashboard.runs_folder import Folders, setup_of, stored_metrics
+from dashboard.scenario_text import resolved_for_rerun
+from dashboard.shell import figure, folders, plain, rows, runs_root
+from payload.card import ModelCard, ModelError, card_paths, read_card
+from payload.device import DeviceError, DeviceProfile, list_devices
+from simulator.scenario import ScenarioError, bundled_scenarios
+from simulator.telemetry.manifest import RunFolderError
+
+if TYPE_CHECKING:
+    from simulator.campaign import Campaign, Estimate, Variant
+
+WORST = """
+    SELECT c.capture, c.surface, c.cover AS true_cover, d.cover_detected,
+           d.clear_px_false_discard / nullif(c.clear_px + c.cloud_px, 0) AS falsely_discarded
+    FROM decision d JOIN capture c USING (capture)
+    WHERE d.clear_px_false_discard > 0 ORDER BY d.clear_px_false_discard DESC LIMIT 5"""
+RUNS_SEARCHED = 6
+POLICIES = ("bent_pipe", "discard", "prune", "prioritise", "reschedule", "oracle")
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Models", anchor=False)
+    found = folders()
+    campaign = st.query_params.get("campaign")
+    if asked := st.query_params.get("job"):
+        show_job(asked)
+    if campaign:
+        _campaign(found, campaign)
+    cards = _cards()
+    st.subheader("Cards", anchor=False)
+    if not cards:
+        st.info("No model card was found. `nephoscope train student` makes one.")
+        return
+    _table(cards)
+    _costs(cards)
+    _surfaces(found)
+    _swap(found, cards)
+    _other_campaigns(found, campaign)
+
+
+@st.cache_data(ttl=30, show_spinner=False)
+def _cards() -> list[ModelCard]:
+    cards, refused = [], []
+    for path in card_paths().values():
+        try:
+            cards.append(read_card(path))
+        except ModelError as error:
+            refused.append(str(error))
+    for reason in refused:
+        st.warning(plain(reason))
+    return sorted(cards, key=lambda card: card.parameters)
+
+
+def _table(cards: Sequence[ModelCard]) -> None:
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "model": [card.name for card in cards],
+                "precision": [card.precision for card in cards],
+                "parameters": [card.parameters for card in cards],
+                "MAC/px": [card.macs_per_px for card in cards],
+                "kB": [card.bytes / 1000 for card in cards],
+                "peak MiB": [card.peak_memory_mib for card in cards],
+                "licence": [card.licence for card in cards],
+                "description": [card.description for card in cards],
+            }
+        ),
+        hide_index=True,
+        column_config={
+            "parameters": st.column_config.NumberColumn(format="localized"),
+            "MAC/px": st.column_config.NumberColumn(format="localized"),
+            "kB": st.column_config.NumberColumn(format="%.0f"),
+            "peak MiB": st.column_config.NumberColumn(
+                format="%.0f", help="Peak memory of a process that detects one 512 px tile."
+            ),
+        },
+    )
+
+
+def _costs(cards: Sequence[ModelCard]) -> None:
+    st.subheader("What is found, and what it costs", anchor=False)
+    records = [(card, record) for card in cards for record in card.jaccard]
+    if not records:
+        st.info("No card has a Jaccard index yet. `nephoscope models evaluate NAME --record`.")
+        return
+    sets = list(dict.fromkeys(f"{r.data_set}, {r.split}, {r.label} labels" for _, r in records))
+    devices = list_devices()
+    one, two, three = st.columns(3)
+    chosen = one.selectbox("Data set", sets, key="data_set", bind="query-params")
+    cost = two.selectbox(
+        "Against", list(COSTS), format_func=COSTS.__getitem__, key="cost", bind="query-params"
+    )
+    device = three.selectbox(
+        "Device",
+        devices,
+        format_func=lambda d: d.name,
+        key="pareto_device",
+        help="Latency and energy are those of this device profile.",
+    )
+    members = [
+        (card, record)
+        for card, record in records
+        if f"{record.data_set}, {record.split}, {record.label} labels" == chosen
+    ]
+    table = pd.DataFrame([_point(card, record, device) for card, record in members])
+    shown = table.dropna(subset=[cost])
+    if shown.empty:
+        st.info(f"{plain(device.name)} has no speed for the precision of these models.")
+        return
+    figure(
+        "pareto",
+        pareto(shown, cost),
+        table,
+        f"Jaccard index on {chosen} with its 95 % interval ({members[0][1].protocol}). Figures of "
+        "other data sets or protocols do not compare with these. Dotted: the Pareto front.",
+    )
+
+
+def _point(card: ModelCard, record: object, device: DeviceProfile) -> dict[str, object]:
+    try:
+        latency_s: float | None = device.tile_s(card)
+    except DeviceError:
+        latency_s = None
+    interval = record.ci95 or (None, None)  # type: ignore[attr-defined]
+    return {
+        "model": card.name,
+        "value": record.value,  # type: ignore[attr-defined]
+        "low": interval[0],
+        "high": interval[1],
+        "parameters": card.parameters,
+        "bytes": card.bytes,
+        "latency_s": latency_s,
+        "energy_wh": None if latency_s is None else device.energy_wh(latency_s),
+    }
+
+
+def _surfaces(found: Folders) -> None:
+    st.subheader("Clear ground falsely discarded, by surface", anchor=False)
+    lines = []
+    for run in found.runs:
+        table = stored_metrics(run).get("false_discard_fraction_by_surface") or {}
+        setup = setup_of(run)
+        if setup.policy in ("bent_pipe", "oracle"):
+            continue  # they use no mask, so they say nothing of a model
+        lines += [
+            {"model": ", ".join(setup.models), "surface": surface, "fraction": fraction}
+            for surface, fraction in table.items()
+            if fraction is not None
+        ]
+    if not lines:
+        st.info("No complete run in this folder used a mask yet. Fly one below.")
+        return
+    table = pd.DataFrame(lines).groupby(["model", "surface"], as_index=False)["fraction"].mean()
+    figure(
+        "false-discards-by-surface",
+        by_surface(table),
+        table,
+        "Clear pixels dropped that a perfect mask under the same policy would have kept, of the "
+        "clear pixels captured: mean over the complete runs of this folder, whatever their policy.",
+    )
+    _worst(found)
+
+
+def _worst(found: Folders) -> None:
+    worst = []
+    masked = [run for run in found.runs if run.state == "complete"][:RUNS_SEARCHED]
+    for run in masked:
+        try:
+            table = rows(run, WORST)
+        except RunFolderError:
+            continue  # the run's own pages say what is wrong with it
+        worst.append(table.assign(model=", ".join(setup_of(run).models), run=run.run_id))
+    table = pd.concat(worst) if worst else pd.DataFrame()
+    if table.empty:
+        return
+    with st.expander(f"Worst cases of the {len(masked)} newest complete runs"):
+        table["open"] = [
+            f"/scenes?run={r}&capture={c}"
+            for r, c in zip(table["run"], table["capture"], strict=True)
+        ]
+        st.dataframe(
+            table.sort_values("falsely_discarded", ascending=False),
+            hide_index=True,
+            column_config={
+                "open": st.column_config.LinkColumn(display_text="pictures"),
+                "falsely_discarded": st.column_config.NumberColumn(format="percent"),
+                "true_cover": st.column_config.NumberColumn(format="percent"),
+                "cover_detected": st.column_config.NumberColumn(format="percent"),
+            },
+        )
+
+
+def _swap(found: Folders, cards: Sequence[ModelCard]) -> None:
+    st.subheader("Swap: fly the same mission with other models, devices or policies", anchor=False)
+    bundled = bundled_scenarios()
+    flown = {f"run: {run.run_id}": run for run in found.runs if run.manifest}
+    with st.form("swap"):
+        one, two, three = st.columns(3)
+        mission = one.selectbox("Mission", [*bundled, *flown], key="swap_mission")
+        models = two.multiselect(
+            "Models", [card.name for card in cards], key="swap_models", placeholder="its own"
+        )
+        devices = three.multiselect(
+            "Devices", [d.name for d in list_devices()], key="swap_devices", placeholder="its own"
+        )
+        one, two, three = st.columns([2, 1, 1], vertical_alignment="bottom")
+        policies = one.multiselect("Policies", POLICIES, key="swap_policies", placeholder="its own")
+        seeds = two.number_input(
+            "Seeds",
+            1,
+            100,
+            5,
+            key="swap_seeds",
+            help="Every variant is flown with each; 20 for a verdict.",
+        )
+        pressed = three.form_submit_button(
+            "Run", type="primary", icon=":material/rocket_launch:", width="stretch"
+        )
+    if not pressed:
+        return
+    variants = max(1, len(models)) * max(1, len(devices)) * max(1, len(policies))
+    if variants < 2:
+        st.warning(
+            "Choose at least two models, devices or policies: one alone compares to nothing."
+        )
+        return
+    _start(mission, flown, models, devices, policies, int(seeds), variants)
+
+
+def _start(
+    mission: str,
+    flown: dict[str, object],
+    models: list[str],
+    devices: list[str],
+    policies: list[str],
+    seeds: int,
+    variants: int,
+) -> None:
+    run = flown.get(mission)
+    try:
+        text = resolved_for_rerun(run) if run is not None else None  # type: ignore[arg-type]
+    except ScenarioError as error:
+        st.error(plain(error))
+        return
+    name = mission.removeprefix("run: ").replace("/", "-")
+    out = _free_name(runs_root(), f"compare-{name}")
+    options = []
+    for option, names in (("--models", models), ("--devices", devices), ("--policies", policies)):
+        options += [option, ",".join(names)] if names else []
+    if not policies and not models and not devices:
+        return
+    scenario = "{scenario}" if text is not None else mission
+    try:
+        job = jobs.start(
+            runs_root(),
+            f"Swap on {mission}: {', '.join([*models, *devices, *policies])}, {seeds} seeds",
+            ["compare", scenario, *options, "--seeds", str(seeds), "--out", "{out}", "--json"],
+            out=out,
+            expected_runs=variants * seeds,
+            scenario_text=text,
+            scenario_name=name,
+        )
+    except JobError as error:
+        st.error(plain(error))
+        return
+    st.query_params["job"] = job.job_id
+    st.rerun()
+
+
+def _free_name(root: Path, name: str) -> str:
+    taken = {path.name for path in root.glob(f"{name}*")} if root.is_dir() else set()
+    return next(n for n in (name, *(f"{name}-{i}" for i in range(2, 10_000))) if n not in taken)
+
+
+def _campaign(found: Folders, name: str) -> None:
+    from simulator.campaign import CampaignError, read_campaign
+
+    st.subheader(f"Paired comparison: {plain(name)}", anchor=False)
+    path = found.campaign_path(name)
+    if path is None:
+        st.warning(f"The link names the campaign {plain(name)}, which is not in this folder.")
+        return
+    try:
+        if not (path / "campaign.json").resolve().is_relative_to(found.root.resolve()):
+            raise CampaignError(f"{path}: campaign.json is a link out of the runs folder.")
+        campaign = read_campaign(path)
+    except CampaignError as error:
+        members = [run for run in found.runs if run.campaign == name]
+        going = sum(run.state == "running" for run in members)
+        st.info(f"{going} runs of it are still going.") if going else st.error(plain(error))
+        return
+    _comparison(campaign)
+
+
+def _comparison(campaign: Campaign) -> None:
+    labels = _labels(campaign)
+    names = [m for group in GROUPS.values() for m in group if m in campaign.metrics]
+    left, right = st.columns(2)
+    metric = left.selectbox("Metric", names, format_func=title, key="metric", bind="query-params")
+    baseline_label = right.selectbox("Against", list(labels.values()), key="baseline")
+    baseline = next(v for v, label in labels.items() if label == baseline_label)
+    seeds = len(campaign.seeds)
+    word = f"{seeds} seeds" if seeds > 1 else "one seed, so no interval"
+    means = [
+        _interval(labels[v], found)
+        for v in campaign.variants
+        if (found := campaign.summary(v, metric)) is not None
+    ]
+    differences = [
+        _interval(labels[v], found.estimate)
+        for v in campaign.variants
+        if v != baseline and (found := campaign.difference(v, baseline, metric)) is not None
+    ]
+    one, two = st.columns(2, gap="medium")
+    with one:
+        figure(
+            "campaign-means",
+            intervals(metric, means, differences=False),
+            pd.DataFrame([vars(m) for m in means]),
+            f"{definition(metric)}: mean over {word}, with 95 % interval.",
+        )
+    with two:
+        figure(
+            "campaign-differences",
+            intervals(metric, differences, differences=True),
+            pd.DataFrame([vars(d) for d in differences]),
+            f"Difference to {baseline_label}, seed by seed, with 95 % bootstrap interval. Grey: "
+            "the interval holds zero.",
+        )
+    _comparison_table(campaign, labels, baseline)
+
+
+def _comparison_table(campaign: Campaign, labels: dict[Variant, str], baseline: Variant) -> None:
+    table: dict[str, list[str]] = {"metric": [title(name) for name in HEADLINES]}
+    for variant, label in labels.items():
+        table[label] = [_mean_text(name, campaign.summary(variant, name)) for name in HEADLINES]
+        if variant != baseline:
+            table[f"{label} minus {labels[baseline]}"] = [
+                _mean_text(
+                    name,
+                    d.estimate if (d := campaign.difference(variant, baseline, name)) else None,
+                    sign=True,
+                )
+                for name in HEADLINES
+            ]
+    st.dataframe(pd.DataFrame(table), hide_index=True)
+
+
+def _mean_text(metric: str, estimate: Estimate | None, *, sign: bool = False) -> str:
+    if estimate is None:
+        return "-"
+    plus = "+" if sign and estimate.mean > 0 else ""
+    text = f"{plus}{number(metric, estimate.mean)}"
+    if estimate.n < 2:
+        return text
+    return f"{text} [{number(metric, estimate.low)}, {number(metric, estimate.high)}]"
+
+
+def _interval(label: str, estimate: Estimate) -> Interval:
+    return Interval(label, estimate.mean, estimate.low, estimate.high)
+
+
+def _labels(campaign: Campaign) -> dict[Variant, str]:
+    """Name variants by what differs between them."""
+    kinds = ("policy", "model", "device")
+    differing = [k for k in kinds if len({getattr(v, k) for v in campaign.variants}) > 1]
+    return {
+        variant: " / ".join(Path(getattr(variant, k)).stem for k in differing or kinds[:1])
+        for variant in campaign.variants
+    }
+
+
+def _other_campaigns(found: Folders, shown: str | None) -> None:
+    others = [name for name in found.campaigns if name != shown]
+    if not others:
+        return
+    st.subheader("Campaigns in this folder", anchor=False)
+    for name in others:
+        st.page_link("pages/models.py", label=plain(name), query_params={"campaign": name})
+
+
+show()

@@ -1,0 +1,246 @@
+"""Scenes: what was imaged, what the payload made of it, and where it was wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.colours import ACTIONS, NEUTRAL
+from dashboard.pictures import (
+    error_picture,
+    load_pictures,
+    load_rgb,
+    overlay,
+    truth_picture,
+)
+from dashboard.runs_folder import FoundRun
+from dashboard.shell import choose_run, folders, open_store, plain, rows, sentences, utc
+from simulator.telemetry.manifest import RunFolderError
+
+PER_PAGE = 12
+COLUMNS = 4
+
+CAPTURES = """
+    SELECT c.capture, c.satellite, c.t_s, c.target, c.attempt, c.reacquisition, c.scene,
+           c.scene_kind, c.scene_gsd_m, c.surface, c.cover, c.frame_sha256, c.truth_sha256,
+           c.stored, c.clear_px + c.cloud_px AS px,
+           coalesce(i.status, 'none') AS status, coalesce(i.model, '') AS model,
+           coalesce(i.mask_sha256, '') AS mask_sha256, i.latency_s, i.energy_wh,
+           coalesce(d.action, 'undecided') AS action, coalesce(d.cover_detected, -1)
+               AS cover_detected, coalesce(d.reason, '') AS reason, d.blocks, d.blocks_kept,
+           coalesce(d.clear_px_false_discard, 0) AS clear_px_false_discard,
+           coalesce(i.clear_px_called_cloud, 0) AS clear_px_called_cloud,
+           coalesce(i.cloud_px - i.cloud_px_called_cloud, 0) AS cloud_px_missed,
+           (coalesce(i.clear_px_called_cloud, 0)
+             + coalesce(i.cloud_px - i.cloud_px_called_cloud, 0))
+             / nullif(c.clear_px + c.cloud_px, 0) AS error
+    FROM capture c LEFT JOIN inference i USING (capture) LEFT JOIN decision d USING (capture)
+"""
+
+ORDERS = {
+    "worst false discards": "clear_px_false_discard DESC, clear_px_called_cloud DESC, t_s",
+    "largest error": "error DESC NULLS LAST, t_s",
+    "most cloud missed": "cloud_px_missed DESC, t_s",
+    "cloudiest": "cover DESC, t_s",
+    "clearest": "cover, t_s",
+    "newest": "t_s DESC",
+    "oldest": "t_s",
+}
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Scenes", anchor=False)
+    run = choose_run(folders())
+    if run is None:
+        return
+    if not int(rows(run, "SELECT count(*) FROM capture").iat[0, 0]):
+        st.info(
+            "Nothing was imaged. A capture needs a target in the field of regard, sunlight, time "
+            "to slew, power and storage: see Budgets for what ran out."
+        )
+        return
+    condition, parameters, order = _filters(run)
+    found = int(
+        rows(run, f"SELECT count(*) FROM ({CAPTURES}) WHERE {condition}", **parameters).iat[0, 0]
+    )
+    if not found:
+        st.info("No capture matches the filters. Loosen one of them.")
+        return
+    pages = -(-found // PER_PAGE)
+    page = 1
+    if pages > 1:
+        page = int(
+            st.number_input(f"Page of {pages}", 1, pages, 1, key="page", bind="query-params")
+        )
+    shown = rows(
+        run,
+        f"SELECT * FROM ({CAPTURES}) WHERE {condition} ORDER BY {order} "
+        f"LIMIT {PER_PAGE} OFFSET {(min(page, pages) - 1) * PER_PAGE}",
+        **parameters,
+    )
+    st.caption(f"{found:,} captures")
+    gallery, detail = st.columns([3, 2], gap="medium")
+    asked = st.query_params.get("capture")
+    with detail, sentences():
+        _detail(run, asked, shown)
+    with gallery, sentences():
+        _gallery(run, shown)
+
+
+def _filters(run: FoundRun) -> tuple[str, dict[str, object], str]:
+    known = rows(
+        run,
+        "SELECT list(DISTINCT surface ORDER BY surface) AS surfaces, "
+        "(SELECT list(DISTINCT action ORDER BY action) FROM decision) AS actions FROM capture",
+    ).iloc[0]
+    one, two, three, four = st.columns([2, 2, 2, 2], vertical_alignment="bottom")
+    order = one.selectbox("Order", list(ORDERS), key="order", bind="query-params")
+    actions = two.multiselect(
+        "Decision", _listed(known["actions"]), key="decision", bind="query-params"
+    )
+    surfaces = three.multiselect(
+        "Surface", _listed(known["surfaces"]), key="surface", bind="query-params"
+    )
+    error = four.slider(
+        "Least detection error, %",
+        0,
+        100,
+        0,
+        key="error",
+        bind="query-params",
+        help="Pixels whose mask disagrees with the truth, of all labelled pixels of the frame.",
+    )
+    conditions, parameters = ["true"], {}
+    if actions:
+        conditions.append("list_contains($actions, action)")
+        parameters["actions"] = list(actions)
+    if surfaces:
+        conditions.append("list_contains($surfaces, surface)")
+        parameters["surfaces"] = list(surfaces)
+    if error:
+        conditions.append("error >= $error")
+        parameters["error"] = error / 100
+    return " AND ".join(conditions), parameters, ORDERS[order]
+
+
+def _listed(values: Any) -> list[str]:
+    return [] if values is None else [str(value) for value in values]
+
+
+def _gallery(run: FoundRun, shown: pd.DataFrame) -> None:
+    folder = open_store(run).run
+    columns = st.columns(COLUMNS)
+    for index, capture in enumerate(shown.itertuples()):
+        with columns[index % COLUMNS].container(border=True, gap="small"):
+            try:
+                st.image(load_rgb(folder, capture.frame_sha256), width="stretch")
+            except RunFolderError as error:
+                st.caption(plain(error))
+            _badge(capture.action)
+            detected = "no mask"
+            if capture.cover_detected >= 0:
+                detected = f"detected {100 * capture.cover_detected:.0f} %"
+            st.caption(
+                f"{plain(capture.target)} · {detected}, true {100 * capture.cover:.0f} % cloud"
+                + (
+                    f" · **{100 * capture.clear_px_false_discard / max(1, capture.px):.0f} % "
+                    "falsely discarded**"
+                    if capture.clear_px_false_discard
+                    else ""
+                )
+            )
+            if st.button("Inspect", key=f"inspect-{capture.capture}", width="stretch"):
+                st.query_params["capture"] = capture.capture
+                st.rerun()
+
+
+def _badge(action: str) -> None:
+    colour = ACTIONS.get(action, NEUTRAL)
+    st.html(
+        f'<span style="background:{colour};color:#fff;border-radius:6px;padding:1px 8px;'
+        f'font-size:0.8rem">{_letters(action)}</span>'
+    )
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in text if c.isalnum() or c in " _-")
+
+
+def _detail(run: FoundRun, asked: str | None, shown: pd.DataFrame) -> None:
+    chosen = rows(run, f"SELECT * FROM ({CAPTURES}) WHERE capture = $capture", capture=asked or "")
+    if asked and chosen.empty:
+        st.warning(f"The link names the capture {plain(asked)}, which this run does not have.")
+    capture = (chosen if len(chosen) else shown).iloc[0]
+    st.subheader(plain(capture["capture"]), anchor=False)
+    pictures = load_pictures(
+        open_store(run).run,
+        capture["frame_sha256"],
+        capture["truth_sha256"],
+        capture["mask_sha256"],
+    )
+    opacity = st.slider("Mask opacity, %", 0, 100, 45, key="opacity", bind="query-params") / 100
+    left, right = st.columns(2, gap="small")
+    left.image(pictures.rgb, width="stretch", caption="Seen")
+    if pictures.mask is None:
+        right.info("No mask: the policy asked for none, or the frame went unprocessed.")
+    else:
+        right.image(overlay(pictures, opacity), width="stretch", caption="Detected cloud")
+    left.image(
+        truth_picture(pictures),
+        width="stretch",
+        caption="Truth: green clear, white cloud, grey thin cloud, dark shadow",
+    )
+    errors = error_picture(pictures)
+    if errors is not None:
+        right.image(
+            errors, width="stretch", caption="Errors: vermillion clear called cloud, purple missed"
+        )
+    _badge(str(capture["action"]))
+    st.markdown(f"**Why:** {plain(capture['reason']) or 'no decision was made'}")
+    st.dataframe(_facts(run, capture), hide_index=True, height="content")
+    st.page_link(
+        "pages/flight.py",
+        label="See it in flight",
+        icon=":material/satellite_alt:",
+        query_params={"run": run.run_id, "t_h": f"{capture['t_s'] / 3600:.3f}"},
+    )
+
+
+def _facts(run: FoundRun, capture: pd.Series) -> pd.DataFrame:
+    px = max(1, int(capture["px"]))
+    detected = capture["cover_detected"]
+    facts = {
+        "time (UTC)": utc(run, capture["t_s"]),
+        "satellite": capture["satellite"],
+        "target": f"{capture['target']}, attempt {capture['attempt']}"
+        + (" (reacquisition)" if capture["reacquisition"] else ""),
+        "surface": capture["surface"],
+        "cloud cover, true": f"{100 * capture['cover']:.1f} %",
+        "cloud cover, detected": f"{100 * detected:.0f} %" if detected >= 0 else "no mask",
+        "blocks kept": _kept(capture),
+        "clear pixels called cloud": _of_frame(capture["clear_px_called_cloud"], px),
+        "cloud pixels missed": _of_frame(capture["cloud_px_missed"], px),
+        "falsely discarded": _of_frame(capture["clear_px_false_discard"], px),
+        "model": capture["model"] or "none",
+        "inference": capture["status"],
+        "latency": "-" if pd.isna(capture["latency_s"]) else f"{capture['latency_s']:.3g} s",
+        "energy": "-" if pd.isna(capture["energy_wh"]) else f"{capture['energy_wh']:.3g} Wh",
+        "scene": f"{capture['scene']} ({capture['scene_kind']}, {capture['scene_gsd_m']:g} m)",
+    }
+    return pd.DataFrame({"field": list(facts), "value": [str(v) for v in facts.values()]})
+
+
+def _of_frame(amount_px: float, frame_px: int) -> str:
+    return f"{100 * amount_px / frame_px:.2f} % of the frame"
+
+
+def _kept(capture: pd.Series) -> str:
+    if pd.isna(capture["blocks"]):
+        return "-"
+    return f"{int(capture['blocks_kept'])} of {int(capture['blocks'])}"
+
+
+show()

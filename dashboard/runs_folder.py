@@ -1,0 +1,254 @@
+"""What lies in the folder of runs: run folders, campaigns, and nothing outside it.
+
+A run is named by its path relative to that folder, and found only by looking the name up in the
+listing: a name out of a link can therefore never lead anywhere else. A folder that is a link out
+of the runs folder is listed as unreadable, never opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simulator.telemetry.manifest import MANIFEST_NAME, Manifest, RunFolderError, read_manifest
+
+CAMPAIGN_NAME = "campaign.json"
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """One run below the runs folder.
+
+    Attributes
+    ----------
+    run_id : str
+        POSIX path relative to the runs folder; the name in links.
+    path : Path
+    state : str
+        ``complete``, ``running``, ``interrupted``, ``failed``, ``incomplete`` or ``unreadable``.
+    detail : str
+        Why it is not complete, as a sentence; empty for a complete one.
+    manifest : Manifest or None
+        None for an unreadable one.
+    campaign : str
+        The campaign folder it belongs to; empty for a run of its own.
+    """
+
+    run_id: str
+    path: Path
+    state: str
+    detail: str
+    manifest: Manifest | None
+    campaign: str = ""
+
+    @property
+    def progress(self) -> float:
+        """Simulated share of the mission, 0..1."""
+        if self.manifest is None or self.manifest.duration_s <= 0:
+            return 0.0
+        if self.state == "complete":
+            return 1.0
+        return min(1.0, self.manifest.progress_s / self.manifest.duration_s)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the run was written to; caches are keyed by it."""
+        return _digest(self.path / MANIFEST_NAME)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """All runs, and the campaigns among the folders."""
+
+    root: Path
+    runs: tuple[FoundRun, ...]
+    campaigns: tuple[str, ...]
+
+    def run(self, run_id: str) -> FoundRun | None:
+        """The run of that name, or None: names are looked up, never joined to a path."""
+        return next((run for run in self.runs if run.run_id == run_id), None)
+
+    def campaign_path(self, name: str) -> Path | None:
+        """Folder of a campaign that is in the listing."""
+        if name not in self.campaigns:
+            return None
+        return (
+            self.root
+            if name == self.root.name and name not in _names(self.root)
+            else (self.root / name)
+        )
+
+
+def find_folders(root: Path) -> Folders:
+    """List runs (newest first) and campaigns, at most one folder deep.
+
+    `root` may also be a campaign folder or a single run folder. A folder that does not exist
+    holds nothing.
+    """
+    if (root / MANIFEST_NAME).is_file():
+        return Folders(root, (_found(root, root.name, root),), ())
+    runs: list[FoundRun] = []
+    campaigns = [root.name] if (root / CAMPAIGN_NAME).is_file() else []
+    for folder in _subfolders(root):
+        if (folder / MANIFEST_NAME).is_file():
+            runs.append(_found(folder, folder.name, root, campaigns[0] if campaigns else ""))
+            continue
+        if not _inside(folder, root):
+            continue
+        members = [sub for sub in _subfolders(folder) if (sub / MANIFEST_NAME).is_file()]
+        runs += [_found(sub, f"{folder.name}/{sub.name}", root, folder.name) for sub in members]
+        if members or (folder / CAMPAIGN_NAME).is_file():
+            campaigns.append(folder.name)
+    runs.sort(key=lambda run: run.manifest.created if run.manifest else "", reverse=True)
+    return Folders(root, tuple(runs), tuple(campaigns))
+
+
+def _subfolders(root: Path) -> list[Path]:
+    try:
+        return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _names(root: Path) -> set[str]:
+    return {path.name for path in _subfolders(root)}
+
+
+def _inside(path: Path, root: Path) -> bool:
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def _found(path: Path, run_id: str, root: Path, campaign: str = "") -> FoundRun:
+    if not (_inside(path, root) and _inside(path / MANIFEST_NAME, path)):
+        reason = "It is a link that leads out of the runs folder, so it is not opened."
+        return FoundRun(run_id, path, "unreadable", reason, None, campaign)
+    try:
+        status = (path / MANIFEST_NAME).stat()
+        manifest = _manifest(path, status.st_mtime_ns, status.st_size)
+    except (RunFolderError, OSError) as error:
+        return FoundRun(run_id, path, "unreadable", str(error), None, campaign)
+    state = manifest.state
+    return FoundRun(run_id, path, state, _detail(manifest, state), manifest, campaign)
+
+
+@lru_cache(maxsize=4096)
+def _manifest(path: Path, _mtime_ns: int, _size: int) -> Manifest:
+    return read_manifest(path)
+
+
+def _detail(manifest: Manifest, state: str) -> str:
+    reached = f"{manifest.progress_s / 3600:.1f} of {manifest.duration_s / 3600:.1f} h simulated"
+    if state == "complete":
+        return ""
+    if state == "running":
+        return f"Still running: {reached}."
+    if state == "incomplete":
+        return f"Its process is gone (last sign of life {manifest.heartbeat}); {reached}."
+    return f"{manifest.reason} {reached[0].upper()}{reached[1:]}.".strip()
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What of a scenario tells runs apart in a list."""
+
+    policy: str
+    planner: str
+    models: tuple[str, ...]
+    devices: tuple[str, ...]
+    satellites: int
+
+
+def scenario_of(run: FoundRun) -> dict[str, Any]:
+    """The resolved scenario of a run as plain values; empty when it cannot be read."""
+    return _scenario(
+        run.path / "scenario.yaml", run.manifest.scenario_sha256 if run.manifest else ""
+    )
+
+
+@lru_cache(maxsize=1024)
+def _scenario(path: Path, _sha256: str) -> dict[str, Any]:
+    if not _inside(path, path.parent):
+        return {}
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def setup_of(run: FoundRun) -> Setup:
+    """Policy, planner, models and devices of a run."""
+    scenario = scenario_of(run)
+    autonomy = scenario.get("autonomy") or {}
+    satellites = [s for s in scenario.get("satellites") or [] if isinstance(s, dict)]
+    payloads = [s.get("payload") or {} for s in satellites]
+    return Setup(
+        policy=str(autonomy.get("policy", "")),
+        planner=str(autonomy.get("planner", "")),
+        models=_distinct(p.get("model") for p in payloads),
+        devices=_distinct(p.get("device") for p in payloads),
+        satellites=len(satellites),
+    )
+
+
+def _distinct(names: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(Path(str(name)).stem for name in names if name))
+
+
+def stored_metrics(run: FoundRun) -> dict[str, Any]:
+    """``metrics.json`` of a complete run; empty for any other or when it cannot be read."""
+    if run.state != "complete":
+        return {}
+    path = run.path / "metrics.json"
+    try:
+        status = path.stat()
+        return _metrics(path, status.st_mtime_ns, status.st_size)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=4096)
+def _metrics(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
+    if not _inside(path, path.parent):
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def sibling_with_policy(folders: Folders, run: FoundRun, policy: str) -> FoundRun | None:
+    """A complete run of the same mission and seed that differs in its policy alone."""
+    if run.manifest is None:
+        return None
+    own = _without_policy(scenario_of(run))
+    for other in folders.runs:
+        if (
+            other.state == "complete"
+            and other.manifest is not None
+            and setup_of(other).policy == policy
+            and other.manifest.scenes == run.manifest.scenes
+            and _without_policy(scenario_of(other)) == own
+        ):
+            return other
+    return None
+
+
+def _without_policy(scenario: dict[str, Any]) -> dict[str, Any]:
+    autonomy = {k: v for k, v in (scenario.get("autonomy") or {}).items() if k != "policy"}
+    return {**scenario, "autonomy": autonomy}
