@@ -215,6 +215,7 @@ def _check_scenes(findings: _Findings, *, pixels: bool) -> int:
     missing = scenario.missing_collections()
     findings.notes += [f"optional scenes left out: {path} does not exist here" for path in missing]
     collections: list[SceneCollection] = []
+    known = len(findings.problems)
     for index, listed in enumerate(scenario.scenes.collections):
         if listed.path in missing:
             continue
@@ -229,7 +230,7 @@ def _check_scenes(findings: _Findings, *, pixels: bool) -> int:
             ("scenes", "collections"),
             "every collection is optional and missing, so no scene is left; list one that exists",
         )
-    elif collections:
+    elif len(findings.problems) == known:
         with findings.at("scenes", "strategy"):
             SceneLibrary(
                 collections,
