@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +202,7 @@ def simulate(
         for section in scenario.satellites
     ]
     for section in scenario.satellites:
-        _write_eclipses(writer, section.name, world.flights[section.name])
+        env.process(_log_eclipses(env, writer, section.name, world.flights[section.name]))
     for satellite in satellites:
         satellite.start()
     for step in range(1, PROGRESS_STEPS + 1):
@@ -347,8 +347,12 @@ def _geojson(features: Iterable[dict[str, object]]) -> str:
     return json.dumps({"type": "FeatureCollection", "features": list(features)}, indent=1) + "\n"
 
 
-def _write_eclipses(writer: RunWriter, satellite: str, flight: Flight) -> None:
+def _log_eclipses(
+    env: simpy.Environment, writer: RunWriter, satellite: str, flight: Flight
+) -> Generator[simpy.Event, None, None]:
+    """Log each shadow as the satellite enters it, so that the log never runs ahead of time."""
     for shadow in flight.shadows:
+        yield env.timeout(max(shadow.start_s - env.now, 0.0))
         writer.write(
             Eclipse(
                 t_s=shadow.start_s,

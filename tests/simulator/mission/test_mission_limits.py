@@ -1,0 +1,111 @@
+"""Budgets bind: power, energy, memory, deadline, storage, outages, and several satellites."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.telemetry.audit import audit
+
+
+def rows(run, name):
+    return run.events(name).to_pylist()
+
+
+def satellite(name: str) -> str:
+    return f"satellites__*__{name}"
+
+
+def metrics(run):
+    return run.metrics()
+
+
+def test_a_hungry_satellite_sheds_and_recovers(fly):
+    run = fly(
+        **{satellite("power__panel_area_m2"): 0.022, satellite("power__battery_wh"): 12},
+    )
+    power = rows(run, "power")
+    assert {row["low_power"] for row in power} == {True, False}
+    assert all(
+        row["payload_w"] == 0.0 == row["imager_w"] for row in power_after_shedding(power)
+    )
+    assert metrics(run)["low_power_h"] > 0
+    assert audit(run).passed
+
+
+def power_after_shedding(power):
+    """Rows strictly inside a low-power span: switching off takes its own rows at its start."""
+    since = None
+    for row in power:
+        since = (since if since is not None else row["t_s"]) if row["low_power"] else None
+        if since is not None and row["t_s"] > since:
+            yield row
+
+
+def test_too_little_memory_kills_and_the_mission_goes_on(fly):
+    run = fly(**{satellite("payload__memory_limit_mib"): 20})
+    assert {row["status"] for row in rows(run, "inference")} == {"out_of_memory"}
+    assert {row["kind"] for row in rows(run, "fault")} == {"out_of_memory"}
+    assert {row["action"] for row in rows(run, "decision")} == {"keep_unprocessed"}
+    assert metrics(run)["payload_faults"] == len(rows(run, "fault")) > 0
+    assert audit(run).passed
+
+
+def test_a_deadline_too_short_leaves_frames_unprocessed(fly):
+    run = fly(**{satellite("payload__frame_deadline_s"): 0.01})
+    assert {row["status"] for row in rows(run, "inference")} == {"deadline_missed"}
+    assert metrics(run)["deadline_misses"] == len(rows(run, "capture"))
+    assert audit(run).passed
+
+
+def test_an_orbit_without_energy_left_makes_frames_wait(fly):
+    run = fly(**{satellite("payload__energy_limit_wh_per_orbit"): 1e-6})
+    assert {row["status"] for row in rows(run, "inference")} == {"deadline_missed"}
+    assert sum(row["energy_wh"] for row in rows(run, "inference")) == 0.0
+
+
+@pytest.mark.parametrize("policy", ["bent_pipe", "reschedule"])
+def test_a_full_memory_drops_by_policy_and_says_so(fly, policy):
+    run = fly(
+        autonomy__policy=policy,
+        **{satellite("storage_gib"): 0.03, satellite("radio__rate_mbps"): 0.05},
+    )
+    ledger = rows(run, "storage")
+    settled = {row["t_s"]: row["stored_bytes"] for row in ledger}  # the last row of each instant
+    assert max(settled.values()) <= ledger[0]["capacity_bytes"]
+    if policy == "reschedule":
+        assert ledger[-1]["dropped_overflow_bytes"] > 0
+        assert metrics(run)["storage_overflow_mib"] > 0
+    assert audit(run).passed
+
+
+def test_a_station_outage_silences_its_passes(fly):
+    outage = [{"kind": "station_outage", "station": "matera", "from_h": 0, "to_h": 72}]
+    run = fly(faults=outage)
+    assert {row["outcome"] for row in rows(run, "pass")} == {"outage"}
+    assert not rows(run, "downlink")
+    assert audit(run).passed
+
+
+def test_a_payload_outage_is_a_fault_and_frames_go_unprocessed(fly):
+    run = fly(faults=[{"kind": "payload_outage", "from_h": 0, "to_h": 12}])
+    assert [row["kind"] for row in rows(run, "fault")] == ["payload_outage"]
+    statuses = {
+        row["status"] for row in rows(run, "inference") if row["t_s"] < 12 * 3600 - 120
+    }
+    assert statuses == {"deadline_missed"}
+    assert "ok" in {row["status"] for row in rows(run, "inference")}
+    assert audit(run).passed
+
+
+def test_two_satellites_share_targets_and_an_antenna(small_scenario, fly):
+    first = small_scenario().satellites[0].model_dump(mode="json", exclude_none=True)
+    second = first | {"name": "neph-2"}
+    run = fly(satellites=[first, second])
+    assert {row["satellite"] for row in rows(run, "capture")} == {"neph-1", "neph-2"}
+    by_satellite = {}
+    for row in rows(run, "capture"):
+        by_satellite.setdefault(row["target"], set()).add(row["satellite"])
+    assert all(len(seen) == 1 for seen in by_satellite.values())
+    sent = sorted(rows(run, "downlink"), key=lambda row: row["start_s"])
+    assert all(a["end_s"] <= b["start_s"] + 1e-6 for a, b in zip(sent, sent[1:], strict=False))
+    assert audit(run).passed
