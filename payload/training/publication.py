@@ -15,7 +15,7 @@ from pathlib import Path
 
 from payload.card import ModelCard, save_card
 from payload.model import file_sha256
-from payload.training.datasets import TrainingSet, load_training_set
+from payload.training.datasets import LABEL_KINDS, TrainingSet, load_training_set
 from payload.training.distillation import (
     Report,
     StudentRecipe,
@@ -151,6 +151,8 @@ def _provenance(trained: TrainedStudent, int8_of: str | None) -> str:
         f"nephoscope train student --params {recipe.size} --steps {recipe.steps} "
         f"--teacher-share {recipe.teacher_share:g} --seed {recipe.seed}"
     )
+    if recipe.label_kinds != LABEL_KINDS:
+        command += "".join(f" --label-kind {kind}" for kind in recipe.label_kinds)
     if int8_of:
         return f"static QDQ quantisation of {int8_of} by the same command: {command}"
     return command

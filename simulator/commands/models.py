@@ -227,7 +227,7 @@ def _print_profiles(profiles: list[profiling.Profile], peers: dict[str, profilin
     table = Table("model", title=f"One 512 px tile on {profiles[0].host}, {profiles[0].runtime}")
     headings = ["parameters", "MAC/px", "kB", "peak MiB"]
     for threads in profiling.THREADS:
-        headings += [f"ms, {threads} thr.", "Mpx/s", "GFLOP/s", "of peak"]
+        headings += [f"ms, {threads} thr.", "CPU ms", "Mpx/s", "GFLOP/s", "of peak"]
     for heading in headings:
         table.add_column(heading, justify="right")
     for p in profiles:
@@ -236,6 +236,7 @@ def _print_profiles(profiles: list[profiling.Profile], peers: dict[str, profilin
         for threads in profiling.THREADS:
             cells += [
                 f"{1000 * p.latency[threads].least_s:.1f}",
+                f"{1000 * p.latency[threads].processor_s:.1f}",
                 f"{p.megapixels_per_s[threads]:.1f}",
                 f"{p.gflop_per_s[threads]:.1f}",
                 f"{p.share_of_peak[threads]:.2f}",
@@ -244,4 +245,7 @@ def _print_profiles(profiles: list[profiling.Profile], peers: dict[str, profilin
     console = _console()
     console.print(table)
     for name, latency in peers.items():
-        console.print(f"{name}, all threads: {1000 * latency.least_s:.0f} ms")
+        console.print(
+            f"{name}, all threads: {1000 * latency.least_s:.0f} ms, "
+            f"{1000 * latency.processor_s:.0f} ms of processor time"
+        )
