@@ -129,15 +129,20 @@ def _number(value: object) -> str:
 
 
 def runs_table(runs: Sequence[RunSummary]) -> Table:
-    """Lay out run folders: where, in what state, what was flown."""
+    """Lay out run folders: name, in what state, what was flown."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run folder", "state", "scenario", "seed", "started", "detail"):
-        shown.add_column(column, overflow="fold", no_wrap=column in ("state", "seed"))
+    for column in ("run folder", "state", "seed", "started (UTC)"):
+        shown.add_column(column, no_wrap=True, overflow="fold")
+    shown.add_column("detail", overflow="fold")
     for run in runs:
         manifest = run.manifest
-        flown = (manifest.name, str(manifest.seed), manifest.created) if manifest else ("",) * 3
+        started = manifest.created[:16].replace("T", " ") if manifest else ""
         style = STATE_STYLE.get(run.state, "yellow")
         shown.add_row(
-            escape(str(run.path)), f"[{style}]{run.state}[/]", *map(escape, (*flown, run.detail))
+            escape(run.path.name),
+            f"[{style}]{run.state}[/]",
+            str(manifest.seed) if manifest else "",
+            started,
+            escape(run.detail),
         )
     return shown

@@ -232,6 +232,7 @@ def runs(folder: Path, *, as_json: bool) -> int:
             ]
         )
     elif found:
+        display.out().print(f"runs in {escape(str(folder))}", soft_wrap=True)
         display.out().print(display.runs_table(found))
     else:
         display.out().print(f"No run folder in {escape(str(folder))}.")
