@@ -1,0 +1,95 @@
+"""`nephoscope scenes`: what a user reads and which exit code a script gets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from payload.scenes import SceneError
+from simulator.commands.scenes import SCENES_VARIABLE, app
+
+SAMPLES = Path(str(files("scenarios") / "samples"))
+FEW = ("lake", "lake_010")
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.delenv(SCENES_VARIABLE, raising=False)
+    return CliRunner()
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """A collection of two of the samples."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for name in FEW:
+        for suffix in (".tif", ".mask.tif"):
+            shutil.copy(SAMPLES / f"{name}{suffix}", folder)
+    lines = (SAMPLES / "manifest.csv").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if line.split(",")[0] in ("name", *FEW)]
+    (folder / "manifest.csv").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_list_tells_the_collections(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["list", "--json"])
+    assert result.exit_code == 0
+    (samples,) = json.loads(result.stdout)
+    assert samples["collection"] == "samples"
+    assert samples["kinds"] == "composite 30, real 7"
+
+
+def test_list_tells_the_scenes_of_one(runner: CliRunner, few: Path) -> None:
+    result = runner.invoke(app, ["list", "few", "--folder", str(few), "--json"])
+    assert [scene["name"] for scene in json.loads(result.stdout)] == list(FEW)
+    table = runner.invoke(app, ["list", "few", "--folder", str(few)])
+    assert "lake_010" in table.stdout
+
+
+def test_show_draws_picture_and_mask_side_by_side(
+    runner: CliRunner, few: Path, tmp_path: Path
+) -> None:
+    png = tmp_path / "lake.png"
+    result = runner.invoke(app, ["show", "lake_010", "--folder", str(few), "--png", str(png)])
+    assert result.exit_code == 0
+    assert "composite" in result.stdout
+    with Image.open(png) as picture:
+        assert picture.size == (2 * 384, 384)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "nowhere"], "is not there"),
+        (["list", "nowhere"], "there are samples"),
+        (["check", "/nowhere"], "holds no scene collection"),
+        (["show", "lake", "--png", "/nowhere/lake.png"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    runner: CliRunner, arguments: list[str], said: str
+) -> None:
+    result = runner.invoke(app, arguments)
+    assert isinstance(result.exception, SceneError)  # the top command turns it into exit code 2
+    assert said in str(result.exception)
+
+
+def test_check_of_a_sound_collection(runner: CliRunner, few: Path) -> None:
+    result = runner.invoke(app, ["check", str(few)])
+    assert result.exit_code == 0
+    assert "2 scenes in 1 collections: no problem" in result.stdout
+
+
+def test_check_tells_each_problem_and_fails(runner: CliRunner, few: Path) -> None:
+    (few / "lake.mask.tif").unlink()
+    (few / "lake_010.tif").write_bytes(b"")
+    result = runner.invoke(app, ["check", str(few), "--json"])
+    assert result.exit_code == 2
+    assert len(json.loads(result.stdout)["problems"]) == 2
