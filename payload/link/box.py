@@ -18,13 +18,17 @@ from pathlib import Path
 
 import psutil
 
-from payload.card import ModelCard, load_card
+from payload.card import ModelCard, ModelError, load_card
 from payload.device import DeviceProfile, load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health
 from payload.link.faults import BoxFault, flip_frame_bits, flip_weight_bits
 from payload.link.meter import EnergyMeter, find_meter
 from payload.link.settings import PayloadSettings
 from payload.runtime import BYTES_PER_MIB, Payload, own_peak_memory_mib
+
+
+class UpsetCrashError(RuntimeError):
+    """Flipped bits broke the model: nothing can be computed any more, the process dies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Box:
             frame = self._suffer(fault, frame)
         before_wh = self._meter.read_wh() if self._meter is not None else None
         started_s = time.perf_counter()
-        result = self._payload.process(frame)
+        result = self._compute(frame)
         elapsed_s = time.perf_counter() - started_s
         if slow_down > 1.0:
             time.sleep(elapsed_s * (slow_down - 1.0))
@@ -118,6 +122,12 @@ class Box:
         """
         self._faults.append(_Fault(BoxFault(fault), amount, seed))
 
+    def _compute(self, frame: Frame) -> FrameResult:
+        try:
+            return self._payload.process(frame)
+        except ModelError as error:
+            raise UpsetCrashError(f"the model no longer runs: {error}") from error
+
     def _suffer(self, fault: _Fault, frame: Frame) -> Frame:
         if fault.kind is BoxFault.HANG:
             time.sleep(fault.amount)
@@ -127,9 +137,12 @@ class Box:
             return flip_frame_bits(frame, int(fault.amount), fault.seed)
         elif fault.kind is BoxFault.FLIP_WEIGHTS:
             self._upsets.append((int(fault.amount), fault.seed))
-            self._payload = open_flipped_payload(
-                self._card, self._device, self._settings, self._upsets
-            )
+            try:
+                self._payload = open_flipped_payload(
+                    self._card, self._device, self._settings, self._upsets
+                )
+            except ModelError as error:
+                raise UpsetCrashError(f"the model no longer opens: {error}") from error
         return frame
 
 

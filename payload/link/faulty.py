@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from payload.card import load_card
+from payload.card import ModelError, load_card
 from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink, Status
 from payload.link.box import open_flipped_payload
@@ -73,23 +73,19 @@ class FaultyLink:
     def process(self, frame: Frame) -> FrameResult:
         """Process a frame under the faults ordered for it."""
         faults, self._faults = self._faults, FrameFaults()
-        if faults.weight_bits:
-            self._flip_weights(faults)
-        if faults.input_bits:
-            frame = flip_frame_bits(frame, faults.input_bits, faults.seed)
         if faults.link_loss:
             return self._lost(frame, "link_lost", "the line was lost with the frame on it", 0.0)
         if faults.crash or faults.hang:
             return self._fall(frame, faults)
-        if faults.slow_down > 1.0 and self._injectable is not None:
-            self._injectable.inject(BoxFault.SLOW_DOWN, faults.slow_down, 0)
-            return self._link.process(frame)
-        result = self._process(frame)
-        return dataclasses.replace(
-            result,
-            latency_s=result.latency_s * faults.slow_down,
-            energy_wh=result.energy_wh * faults.slow_down,
-        )
+        if faults.input_bits:
+            frame = flip_frame_bits(frame, faults.input_bits, faults.seed)
+        try:
+            result = self._process(frame, faults)
+        except ModelError:
+            # In-process, flipped weights that break the model raise where a box would die.
+            self.reset()
+            return self._crashed(frame)
+        return self._crashed(frame) if result.status == "crashed" else result
 
     def health(self) -> Health:
         """Health of the payload."""
@@ -105,18 +101,28 @@ class FaultyLink:
         """Release the payload."""
         self._link.close()
 
-    def _process(self, frame: Frame) -> FrameResult:
-        if self._flipped is None:
-            return self._link.process(frame)
-        result = self._flipped.process(frame)
-        return dataclasses.replace(result, model_sha256=self._card.sha256)
-
-    def _flip_weights(self, faults: FrameFaults) -> None:
+    def _process(self, frame: Frame, faults: FrameFaults) -> FrameResult:
+        """Process a frame with weights flipped and time stretched as ordered."""
         if self._injectable is not None:
-            self._injectable.inject(BoxFault.FLIP_WEIGHTS, faults.weight_bits, faults.seed)
-            return
-        self._upsets.append((faults.weight_bits, faults.seed))
-        self._flipped = open_flipped_payload(self._card, self._device, self._settings, self._upsets)
+            if faults.weight_bits:
+                self._injectable.inject(BoxFault.FLIP_WEIGHTS, faults.weight_bits, faults.seed)
+            if faults.slow_down > 1.0:
+                self._injectable.inject(BoxFault.SLOW_DOWN, faults.slow_down, 0)
+            return self._link.process(frame)
+        if faults.weight_bits:
+            self._upsets.append((faults.weight_bits, faults.seed))
+            self._flipped = open_flipped_payload(
+                self._card, self._device, self._settings, self._upsets
+            )
+        result = (
+            self._link.process(frame) if self._flipped is None else self._flipped.process(frame)
+        )
+        return dataclasses.replace(
+            result,
+            model_sha256=self._card.sha256,
+            latency_s=result.latency_s * faults.slow_down,
+            energy_wh=result.energy_wh * faults.slow_down,
+        )
 
     def _fall(self, frame: Frame, faults: FrameFaults) -> FrameResult:
         """Crash or hang, and the watchdog's restart, which also cures flipped weights."""
@@ -127,11 +133,14 @@ class FaultyLink:
         else:
             self.reset()
         if faults.crash:
-            return self._lost(
-                frame, "crashed", "the payload crashed and was restarted", self._plan.reboot_s
-            )
+            return self._crashed(frame)
         away_s = self._plan.hang_s + self._plan.reboot_s
         return self._lost(frame, "timeout", "the payload hung; its watchdog restarted it", away_s)
+
+    def _crashed(self, frame: Frame) -> FrameResult:
+        return self._lost(
+            frame, "crashed", "the payload crashed and was restarted", self._plan.reboot_s
+        )
 
     def _lost(self, frame: Frame, status: Status, detail: str, away_s: float) -> FrameResult:
         latency_s = away_s + self._device.latency_s(self._card, 1)
