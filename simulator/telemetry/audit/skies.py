@@ -32,9 +32,16 @@ PASS_TOLERANCE_DEG = 0.01
 """Elevation at AOS and LOS; the satellite climbs 0.1 deg and more in half a second."""
 
 MAX_ELEVATION_TOLERANCE_DEG = 0.05
-OFF_NADIR_TOLERANCE_DEG = 0.02
-SUN_TOLERANCE_DEG = 0.05
-"""Aberration, which Skyfield adds, is 0.006 deg."""
+ANGLE_TOLERANCES_DEG = {
+    "off_nadir_deg": 0.02,
+    "pitch_deg": 0.02,
+    "roll_deg": 0.02,
+    "sun_elevation_deg": 0.05,
+}
+"""Lines of sight are interpolated to 0.01 deg; Skyfield's Sun has aberration, 0.006 deg."""
+
+EARTH_RATE_RAD_S = 7.292115e-5
+"""Rotation of the Earth (WGS84, NGA.STND.0036)."""
 
 ECLIPSE_MARGIN_S = 30.0
 """Skyfield's shadow is that of a sphere and a point: it differs near the edges."""
@@ -159,26 +166,37 @@ def _captures(sky: Sky, rows: Sequence[Capture]) -> Iterator[Finding]:
     if not rows:
         return
     times = sky.times([row.t_s for row in rows])
-    position = sky.satellite.at(times)
-    satellite_km = position.frame_xyz(itrs).km.T
-    below = wgs84.geographic_position_of(position)
-    nadir = -_vertical(below.latitude.radians, below.longitude.radians)
+    axes, satellite_km = _axes(sky.satellite.at(times))
     ephemeris = _ephemeris()
     for index, row in enumerate(rows):
         target = _place(row.latitude_deg, row.longitude_deg, 0.0)
         line = target.itrs_xyz.km - satellite_km[index]
-        cosine = float(line @ nadir[index] / np.linalg.norm(line))
-        off_nadir_deg = math.degrees(math.acos(min(1.0, cosine)))
-        if abs(off_nadir_deg - row.off_nadir_deg) > OFF_NADIR_TOLERANCE_DEG:
-            yield Finding(
-                at(row), f"off_nadir_deg is {row.off_nadir_deg:.4f}, found {off_nadir_deg:.4f}"
-            )
+        forward, right, down = axes[index] @ (line / np.linalg.norm(line))
         sun = (ephemeris["earth"] + target).at(times[index]).observe(ephemeris["sun"])
-        sun_deg = float(sun.apparent().altaz()[0].degrees)
-        if abs(sun_deg - row.sun_elevation_deg) > SUN_TOLERANCE_DEG:
-            yield Finding(
-                at(row), f"sun_elevation_deg is {row.sun_elevation_deg:.4f}, found {sun_deg:.4f}"
-            )
+        found = {
+            "off_nadir_deg": math.degrees(math.acos(min(1.0, down))),
+            "pitch_deg": math.degrees(math.asin(forward)),
+            "roll_deg": math.degrees(math.atan2(right, down)),
+            "sun_elevation_deg": float(sun.apparent().altaz()[0].degrees),
+        }
+        for name, angle_deg in found.items():
+            if abs(angle_deg - getattr(row, name)) > ANGLE_TOLERANCES_DEG[name]:
+                yield Finding(at(row), f"{name} is {getattr(row, name):.4f}, found {angle_deg:.4f}")
+
+
+def _axes(position: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Forward, right and down of a satellite in Earth-fixed axes, (n, 3, 3), and its place, km.
+
+    Forward is the direction of inertial flight, made level.
+    """
+    place, velocity = position.frame_xyz_and_velocity(itrs)
+    place_km = place.km.T
+    inertial = velocity.km_per_s.T + np.cross([0.0, 0.0, EARTH_RATE_RAD_S], place_km)
+    below = wgs84.geographic_position_of(position)
+    down = -_vertical(below.latitude.radians, below.longitude.radians)
+    right = np.cross(down, inertial)
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    return np.stack([np.cross(right, down), right, down], axis=1), place_km
 
 
 def _eclipse_chain(rows: Sequence[Eclipse]) -> Iterator[Finding]:

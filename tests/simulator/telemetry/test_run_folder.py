@@ -45,12 +45,20 @@ def test_complete_run_has_one_file_per_type(mini_run: RunFolder) -> None:
     for root, types in (("events", EVENT_TYPES), ("host_events", HOST_EVENT_TYPES)):
         found = sorted(path.name for path in (mini_run.path / root).iterdir())
         assert found == sorted(f"{name}.parquet" for name in types)
-    assert mini_run.events("uplink").num_rows == 0
     assert mini_run.events("capture")["capture"].to_pylist() == ["c1", "c2", "c3", "c4"]
     for name, record in mini_run.manifest.files.items():
         assert file_sha256(mini_run.path / name) == record.sha256
     assert mini_run.manifest.files["events/capture.parquet"].rows == 4
     assert not list(mini_run.path.rglob("*.tmp"))
+
+
+def test_a_type_without_rows_has_its_file_too(
+    empty_run: Callable[[Path], RunFolder], tmp_path: Path
+) -> None:
+    run = empty_run(tmp_path / "empty")
+    for name in EVENT_TYPES:
+        assert (run.path / "events" / f"{name}.parquet").exists()
+        assert run.events(name).num_rows == 0
 
 
 def test_events_are_byte_identical_between_runs(
@@ -94,7 +102,7 @@ def test_a_reader_sees_flushed_parts_while_the_run_lasts(
         run = RunFolder.open(tmp_path / "run")
         assert (run.manifest.state, run.complete) == ("running", False)
         assert run.events("capture").num_rows == 4
-        assert run.events("uplink").num_rows == 0
+        assert run.host_events("run").num_rows == 0
         assert run.horizon_s == run.events("power")["t_s"].to_pylist()[-1]
         open_tables = {name: run.events(name) for name in EVENT_TYPES}
         writer.complete({})

@@ -1,0 +1,216 @@
+"""Geometry is recomputed by plain Skyfield: true passes, eclipses and captures pass, others not."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from simulator.geometry import Orbit, accesses, passes, shadows
+from simulator.telemetry.audit import audit, skies
+from simulator.telemetry.audit.skies import nodal_period_s
+from simulator.telemetry.events import Capture, Eclipse, Pass
+from simulator.telemetry.manifest import new_manifest
+from simulator.telemetry.orbits import orbits_json
+from simulator.telemetry.run_folder import RunFolder, RunWriter
+
+EPOCH = datetime(2024, 6, 1, tzinfo=UTC)
+DURATION_S = 86400.0
+MASK_DEG = 5.0
+PERIOD_TOLERANCE_S = 1e-6
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Place:
+    name: str
+    latitude_deg: float
+    longitude_deg: float
+    altitude_m: float = 0.0
+
+
+STATIONS = (Place("kiruna", 67.8571, 20.9643, 400.0), Place("santiago", -33.15, -70.66, 700.0))
+TARGETS = tuple(Place(f"t{east}", 45.0, float(east)) for east in range(-180, 180, 10))
+SCENARIO = {
+    "satellites": [{"name": "s1"}],
+    "ground": {
+        "min_elevation_deg": MASK_DEG,
+        "stations": [dataclasses.asdict(station) for station in STATIONS],
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _coarse_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day needs fewer samples than a week: one a minute."""
+    monkeypatch.setattr(skies, "SCAN_SAMPLES", 1441)
+
+
+@pytest.fixture(scope="module")
+def orbit() -> Orbit:
+    return Orbit.from_sun_synchronous(EPOCH, altitude_km=510, ltan_h=10.5)
+
+
+@pytest.fixture(scope="module")
+def true_run(orbit: Orbit, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A day of real geometry in a run folder, and nothing else."""
+    manifest = new_manifest(
+        name="sky",
+        seed=0,
+        epoch=EPOCH.isoformat(),
+        duration_s=DURATION_S,
+        scenario_yaml="",
+        models={},
+        scenes={},
+    )
+    folder = tmp_path_factory.mktemp("sky") / "run"
+    with RunWriter(folder, manifest=manifest) as writer:
+        writer.write_text("scenario.yaml", yaml.safe_dump(SCENARIO))
+        writer.write_text("orbits.json", orbits_json({"s1": orbit.satrec}))
+        for shadow in shadows(orbit, DURATION_S):
+            writer.write(
+                Eclipse(
+                    t_s=shadow.start_s,
+                    satellite="s1",
+                    start_s=shadow.start_s,
+                    end_s=shadow.end_s,
+                    kind=shadow.kind,
+                )
+            )
+        for station in STATIONS:
+            for contact in passes(orbit, station, MASK_DEG, DURATION_S):
+                writer.write(_pass(contact))
+        seen = accesses(
+            orbit,
+            [target.name for target in TARGETS],
+            [target.latitude_deg for target in TARGETS],
+            [target.longitude_deg for target in TARGETS],
+            max_off_nadir_deg=35.0,
+            min_sun_elevation_deg=10.0,
+            duration_s=DURATION_S,
+        )
+        for number, access in enumerate(seen):
+            writer.write(_capture(access, number))
+        writer.complete({})
+    return RunFolder.open(folder)
+
+
+def _pass(contact: Any) -> Pass:
+    return Pass(
+        t_s=contact.los_s,
+        satellite="s1",
+        station=contact.station,
+        aos_s=contact.aos_s,
+        los_s=contact.los_s,
+        max_elevation_deg=contact.max_elevation_deg,
+        outcome="idle",
+        usable_s=0.0,
+        transmit_s=0.0,
+        capacity_bytes=0,
+        bytes=0,
+    )
+
+
+def _capture(access: Any, number: int) -> Capture:
+    target = next(target for target in TARGETS if target.name == access.target)
+    t_s = 0.5 * (access.start_s + access.end_s)
+    pointing = access.pointing(t_s)
+    rest = {
+        field.name: {"str": "", "bool": True}.get(str(field.type), 0)
+        for field in dataclasses.fields(Capture)
+    }
+    return Capture(
+        **rest
+        | {
+            "t_s": t_s,
+            "satellite": "s1",
+            "capture": f"c{number}",
+            "target": access.target,
+            "latitude_deg": target.latitude_deg,
+            "longitude_deg": target.longitude_deg,
+            "off_nadir_deg": pointing.off_nadir_deg,
+            "roll_deg": pointing.roll_deg,
+            "pitch_deg": pointing.pitch_deg,
+            "sun_elevation_deg": pointing.sun_elevation_deg,
+        }
+    )
+
+
+@pytest.fixture
+def copy(true_run: RunFolder, tmp_path: Path) -> RunFolder:
+    shutil.copytree(true_run.path, tmp_path / "copy")
+    return RunFolder.open(tmp_path / "copy")
+
+
+def messages(run: RunFolder) -> list[str]:
+    return [finding.message for finding in audit(run, ("geometry",)).findings]
+
+
+def change(run: RunFolder, name: str, edit: Callable[[Rows], Rows]) -> None:
+    table = run.events(name)
+    rows = pa.Table.from_pylist(edit(table.to_pylist()), schema=table.schema)
+    pq.write_table(rows, run.path / "events" / f"{name}.parquet")
+
+
+def test_true_geometry_passes(true_run: RunFolder) -> None:
+    assert messages(true_run) == []
+    assert true_run.events("pass").num_rows > 8
+    assert true_run.events("eclipse").num_rows > 40
+    assert true_run.events("capture").num_rows > 0
+
+
+def without_a_second_penumbra(rows: Rows) -> Rows:
+    index = next(i for i, row in enumerate(rows) if i > 1 and rows[i - 1]["kind"] == "umbra")
+    return rows[:index] + rows[index + 1 :]
+
+
+def with_column(column: str, more: float) -> Callable[[Rows], Rows]:
+    def edit(rows: Rows) -> Rows:
+        return [rows[0] | {column: rows[0][column] + more}, *rows[1:]]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "expected"),
+    [
+        ("pass", with_column("aos_s", 0.5), "elevation at"),
+        ("pass", with_column("los_s", -0.5), "elevation at"),
+        ("pass", with_column("max_elevation_deg", 2.0), "max_elevation_deg is"),
+        ("pass", lambda rows: rows[1:], "no pass is listed"),
+        ("eclipse", with_column("start_s", 0.1), "it lasts from"),
+        ("eclipse", lambda rows: [row for row in rows if row["kind"] != "umbra"], "dark, but no"),
+        ("eclipse", without_a_second_penumbra, "an umbra without"),
+        ("capture", with_column("off_nadir_deg", 0.1), "off_nadir_deg is"),
+        ("capture", with_column("sun_elevation_deg", -0.2), "sun_elevation_deg is"),
+        ("capture", with_column("latitude_deg", 0.1), "off_nadir_deg is"),
+        ("capture", with_column("t_s", 1.0), "pitch_deg is"),
+        ("capture", with_column("roll_deg", 0.1), "roll_deg is"),
+    ],
+)
+def test_false_geometry_is_found(
+    copy: RunFolder, name: str, edit: Callable[[Rows], Rows], expected: str
+) -> None:
+    change(copy, name, edit)
+    assert any(message.startswith(expected) for message in messages(copy)), messages(copy)
+
+
+def test_another_orbit_is_found(copy: RunFolder) -> None:
+    other = Orbit.from_sun_synchronous(EPOCH, altitude_km=520, ltan_h=10.5)
+    (copy.path / "orbits.json").write_text(orbits_json({"s1": other.satrec}))
+    assert messages(copy)
+
+
+def test_elements_kept_with_the_run_are_those_flown(orbit: Orbit, true_run: RunFolder) -> None:
+    elements = true_run.orbits()["s1"]
+    assert nodal_period_s(elements) == pytest.approx(orbit.period_s, abs=PERIOD_TOLERANCE_S)
