@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from simulator.commands import compare as comparison
 from simulator.commands import display, missions
+from simulator.commands.profile_device import profile_device
 
 OUR_PACKAGES = ("simulator", "payload", "scenarios", "dashboard")
 
@@ -280,6 +281,9 @@ def dashboard(
     [dim]nephoscope dashboard runs[/]
     """
     raise typer.Exit(missions.dashboard(directory, port=port))
+
+
+app.command("profile-device")(profile_device)
 
 
 def main() -> None:

@@ -1,0 +1,214 @@
+"""Measuring a live payload and writing what was found as a device profile.
+
+Tiles that the payload has not seen are sent one by one, then in frames of four; the difference of
+the two medians gives time per tile and per frame. Times are the board's own (`host_latency_s`),
+so the line does not count. Power and memory cannot be measured over a link without a meter on
+board: they are taken from a base profile and keep its word for where they come from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from payload.card import ModelCard
+from payload.device import DeviceError, DeviceProfile, read_device
+from payload.frame import TILE_PX, Frame, FrameResult, PayloadLink
+from payload.link.selftest import known_tile
+
+MIN_REPETITIONS = 3
+TILES_IN_LARGE_FRAME = 4
+
+
+class ProfileError(ValueError):
+    """A payload cannot be profiled."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What was measured on a board.
+
+    Attributes
+    ----------
+    tile_s, frame_s : float
+        Time per tile, and per frame on top of its tiles.
+    peak_memory_mib : float
+        Of the payload process.
+    energy_wh_per_tile : float or None
+        Where the board has a meter.
+    repetitions : int
+    """
+
+    tile_s: float
+    frame_s: float
+    peak_memory_mib: float
+    energy_wh_per_tile: float | None
+    repetitions: int
+
+
+def measure_payload(link: PayloadLink, repetitions: int = 10) -> Measurement:
+    """Time a live payload on tiles it has not seen.
+
+    Raises
+    ------
+    ProfileError
+        If there are too few repetitions, or the payload fails on a tile.
+    """
+    if repetitions < MIN_REPETITIONS:
+        raise ProfileError(
+            f"repetitions is {repetitions}, at least {MIN_REPETITIONS} are needed for a median"
+        )
+    _process(link, _fresh_frame(-1, 1))  # The first run pays for what is loaded lazily.
+    small = [_process(link, _fresh_frame(n, 1)) for n in range(repetitions)]
+    large = [
+        _process(link, _fresh_frame(repetitions + n, TILES_IN_LARGE_FRAME))
+        for n in range(repetitions)
+    ]
+    one_s = statistics.median(result.host_latency_s for result in small)
+    many_s = statistics.median(result.host_latency_s for result in large)
+    tile_s = (many_s - one_s) / (TILES_IN_LARGE_FRAME - 1)
+    if tile_s <= 0:
+        raise ProfileError(
+            f"a frame of {TILES_IN_LARGE_FRAME} tiles took {many_s:.4f} s, one tile {one_s:.4f} s; "
+            "the machine is too busy to be measured: try again, or with more repetitions"
+        )
+    measured = [result for result in large if result.energy_provenance == "measured"]
+    energy_wh = None
+    if len(measured) == len(large):
+        energy_wh = statistics.median(r.energy_wh for r in measured) / TILES_IN_LARGE_FRAME
+    return Measurement(
+        tile_s=tile_s,
+        frame_s=max(0.0, one_s - tile_s),
+        peak_memory_mib=max(result.peak_memory_mib for result in (*small, *large)),
+        energy_wh_per_tile=energy_wh,
+        repetitions=repetitions,
+    )
+
+
+def profile_device(
+    link: PayloadLink, card: ModelCard, base: DeviceProfile, name: str, repetitions: int = 10
+) -> dict[str, Any]:
+    """The device profile of a live board, as a mapping in the order of the file's format.
+
+    Parameters
+    ----------
+    link : PayloadLink
+        The live payload; it must fly the card's model.
+    card : ModelCard
+    base : DeviceProfile
+        Where idle power, memory and, without a meter, active power come from.
+    name : str
+        Name of the new profile.
+
+    Raises
+    ------
+    ProfileError
+        If the payload flies another model, or cannot be measured.
+    """
+    capabilities = link.describe()
+    if capabilities.model_sha256 != card.sha256:
+        raise ProfileError(
+            f"the payload flies {capabilities.model} ({capabilities.model_sha256[:16]}), the card "
+            f"is of {card.name} ({card.sha256[:16]}); name the model that is served"
+        )
+    found = measure_payload(link, repetitions)
+    active_w, power_source = _active_power(found, base)
+    where = f"over link {capabilities.link}, onnxruntime {_version(capabilities.versions)}"
+    method = f"median of {found.repetitions} frames of 1 and of {TILES_IN_LARGE_FRAME} tiles"
+    gmac_s = card.macs_per_px * TILE_PX**2 / 1e9 / found.tile_s
+    return {
+        "name": name,
+        "description": f"Measured by profile-device with {card.name}; power from {base.name}.",
+        "idle_power_w": base.idle_power_w,
+        "active_power_w": active_w,
+        "memory_mib": base.memory_mib,
+        "gmac_s": {card.precision: round(gmac_s, 3)},
+        "speed_provenance": "measured",
+        "overhead_s_per_frame": round(found.frame_s, 6),
+        "tile_latency_s": [
+            {
+                "model": card.name,
+                "sha256": card.sha256,
+                "tile_px": TILE_PX,
+                "seconds": round(found.tile_s, 6),
+                "host": f"{platform.machine()} {platform.system()}, {where}"
+                if capabilities.link in ("inprocess", "subprocess")
+                else f"the board, {where}",
+            }
+        ],
+        "sources": [
+            {
+                "field": "gmac_s, tile_latency_s, overhead_s_per_frame",
+                "figure": f"{found.tile_s:.6f} s per tile, {found.frame_s:.6f} s per frame",
+                "source": f"{method}, model {card.name}, {where}; "
+                f"peak memory {found.peak_memory_mib:.1f} MiB",
+                "status": "measured",
+            },
+            power_source,
+            {
+                "field": "idle_power_w, memory_mib",
+                "figure": f"{base.idle_power_w} W, {base.memory_mib} MiB",
+                "source": f"taken over from the device profile {base.name}",
+                "status": "assumed",
+            },
+        ],
+    }
+
+
+def write_profile(profile: dict[str, Any], path: Path) -> DeviceProfile:
+    """Write a profile and read it back, so that what is left behind is usable.
+
+    Raises
+    ------
+    DeviceError
+        If the file's stem is not the profile's name, or the profile is not valid.
+    """
+    if path.stem != profile["name"] or path.suffix not in (".yaml", ".yml"):
+        raise DeviceError(
+            f"{path}: the file must be called {profile['name']}.yaml, as the profile in it"
+        )
+    path.write_text(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return read_device(path)
+
+
+def _active_power(found: Measurement, base: DeviceProfile) -> tuple[float, dict[str, str]]:
+    if found.energy_wh_per_tile is None:
+        source = {
+            "field": "active_power_w",
+            "figure": f"{base.active_power_w} W",
+            "source": f"taken over from the device profile {base.name}; no meter on board",
+            "status": "assumed",
+        }
+        return base.active_power_w, source
+    power_w = max(found.energy_wh_per_tile * 3600 / found.tile_s, base.idle_power_w)
+    source = {
+        "field": "active_power_w",
+        "figure": f"{found.energy_wh_per_tile:.3e} Wh per tile",
+        "source": "energy meter of the board, divided by time per tile",
+        "status": "measured",
+    }
+    return round(power_w, 3), source
+
+
+def _fresh_frame(number: int, tiles: int) -> Frame:
+    """A frame of so many tiles that no cache has seen: its ground has a shade of its own."""
+    shades = [1.0 + 0.001 * (number * TILES_IN_LARGE_FRAME + tile + 8) for tile in range(tiles)]
+    pixels = np.concatenate([known_tile(shade).reflectance for shade in shades], axis=2)
+    return Frame(f"profile-{number}-{tiles}", pixels)
+
+
+def _process(link: PayloadLink, frame: Frame) -> FrameResult:
+    result = link.process(frame)
+    if result.status != "ok":
+        raise ProfileError(f"the payload failed on a tile: {result.status}, {result.detail}")
+    return result
+
+
+def _version(versions: dict[str, str]) -> str:
+    return versions.get("onnxruntime", "unknown")
