@@ -77,9 +77,7 @@ class Failure(enum.IntEnum):
     MALFORMED = 5
     INCOMPLETE = 6
     TOO_LARGE = 7
-    BUSY = 8
-    PAYLOAD = 9
-    FORBIDDEN = 10
+    FORBIDDEN = 8
 
 
 class Kind(enum.IntEnum):
