@@ -3,9 +3,10 @@
 Cloud looks alike from every sensor; the numbers do not. Top-of-atmosphere reflectance carries
 path radiance that surface reflectance has lost, strongest in blue; calibrations differ by some
 per cent; some products are not corrected for sun elevation; older sensors saturate over bright
-cloud. Each of these is drawn at random here, so that a network cannot lean on any of them. Real
-cloud of one patch is also laid over the clear ground of another, thick or thinned: the only way
-to see the same cloud over water, desert and forest with so few labelled patches.
+cloud. Each of these is drawn at random here, so that a network cannot lean on any of them. Clear
+water may glint. Real cloud of one patch is also laid over the clear ground of another, thick or
+thinned: the only way to see the same cloud over water, desert and forest with so few labelled
+patches.
 
 All functions take and return arrays and draw from the generator they are given; the same
 generator state gives the same result.
@@ -30,6 +31,13 @@ SATURATION_HIGH = np.array([1.00, 1.20, 1.20, 1.30], dtype=np.float32)
 """Range of the reflectance at which a simulated sensor saturates, per band."""
 
 
+WATER_NIR_MAX = 0.12
+"""Water is darker than this in the near infrared, and darker there than in green."""
+
+GLINT_MAX = 0.15
+"""Strongest glint added, reflectance; moderate, as most of the sea within a glint pattern has."""
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Strength of each change; a probability is per patch.
@@ -46,8 +54,9 @@ class Augmentation:
         Path radiance in blue added; negative takes it away, as a surface product does.
     noise_sigma_max : float
         Largest standard deviation of noise (reflectance).
-    saturation_probability, paste_probability, no_data_probability : float
-        Clipping of bright pixels; clouds of another patch; a corner without data.
+    saturation_probability, paste_probability, no_data_probability, glint_probability : float
+        Clipping of bright pixels; clouds of another patch; a corner without data; sun glint on
+        what water there is.
     """
 
     flip: bool = True
@@ -59,6 +68,7 @@ class Augmentation:
     saturation_probability: float = 0.15
     paste_probability: float = 0.25
     no_data_probability: float = 0.04
+    glint_probability: float = 0.25
 
 
 NO_AUGMENTATION = Augmentation(
@@ -71,6 +81,7 @@ NO_AUGMENTATION = Augmentation(
     saturation_probability=0.0,
     paste_probability=0.0,
     no_data_probability=0.0,
+    glint_probability=0.0,
 )
 
 
@@ -116,6 +127,7 @@ def augment(batch: Batch, rng: np.random.Generator, strength: Augmentation | Non
     reflectance = change_radiometry(batch.reflectance, rng, strength)
     reflectance = saturate(reflectance, rng, strength.saturation_probability)
     valid &= ~no_data_corners(reflectance.shape, rng, strength.no_data_probability)
+    reflectance = add_glint(reflectance, batch.target, rng, strength.glint_probability)
     return replace(
         batch,
         reflectance=np.where(valid, np.maximum(reflectance, 1e-4), 0).astype(np.float32),
@@ -164,6 +176,32 @@ def saturate(reflectance: FloatArray, rng: np.random.Generator, probability: flo
     level = rng.uniform(SATURATION_LOW, SATURATION_HIGH, size=(n, len(SATURATION_LOW)))
     level = np.where(rng.random((n, 1)) < probability, level, np.inf)
     return np.asarray(np.minimum(reflectance, level[:, :, None, None]), dtype=np.float32)
+
+
+def add_glint(
+    reflectance: FloatArray, target: FloatArray, rng: np.random.Generator, probability: float
+) -> FloatArray:
+    """Sun glint on clear water: the same in all bands, stronger to one side, rough as waves are.
+
+    The sea surface mirrors the sun nearly alike in all four bands (Hedley et al. 2005 build
+    their correction on that), which makes bright water the one ground as grey as cloud.
+
+    Parameters
+    ----------
+    reflectance : ndarray of float32, shape (N, 4, P, P)
+    target : ndarray of float32, shape (N, 1, P, P)
+        Cloud probability; cloudy pixels are left alone.
+    """
+    n, _, height, width = reflectance.shape
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    angle = rng.uniform(0, 2 * np.pi, size=(n, 1, 1))
+    strength = rng.uniform(0, GLINT_MAX, size=(n, 1, 1)) * (rng.random((n, 1, 1)) < probability)
+    slope = np.clip(0.6 + 0.5 * (x * np.cos(angle) + y * np.sin(angle)), 0, 1)
+    waves = rng.gamma(4.0, 0.25, size=(n, height, width))
+    green, nir = reflectance[:, 1], reflectance[:, 3]
+    water = (nir < WATER_NIR_MAX) & (nir < green) & (target[:, 0] < 0.5)
+    glint = np.where(water, strength * slope * waves, 0)[:, None]
+    return np.asarray(reflectance + glint, dtype=np.float32)
 
 
 def no_data_corners(

@@ -23,17 +23,15 @@ from torch import Tensor, nn
 
 from payload.training import nnunet_plan
 from payload.training.datasets import LABEL_KINDS, TrainingSet, load_training_set
+from payload.training.loss_log import CURVE, LOG, plot_losses
 from payload.training.resnet34 import MULTIPLE_PX, ResNet34UNet
 from payload.training.sampling import Sampler
 from payload.training.training_loop import (
-    CURVE,
-    LOG,
     Trainer,
     TrainingError,
     TrainingPlan,
     TrainingRecord,
     cloud_logit,
-    plot_losses,
 )
 from payload.training.weak_labels import pseudo_labels
 

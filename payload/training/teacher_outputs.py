@@ -22,6 +22,7 @@ from payload.card import InputSpec, ModelCard, cache_dir, read_card, save_card
 from payload.frame import BANDS, TILE_PX
 from payload.model import CloudModel, file_sha256
 from payload.training.datasets import training_images
+from payload.training.loss_log import CURVE, LOG
 from payload.training.soft_labels import (
     FULL_SCALE,
     PROBABILITY_STEP,
@@ -37,7 +38,6 @@ from payload.training.teacher import (
     TrainingError,
     parameter_count,
 )
-from payload.training.training_loop import CURVE, LOG
 
 PACKAGE = Path(__file__).parents[1]
 """The package folder ``payload``, whose parts are committed."""

@@ -14,7 +14,6 @@ moving average of the weights, which is what is evaluated and exported.
 from __future__ import annotations
 
 import copy
-import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from payload.training.augmentation import Batch
+from payload.training.loss_log import LOG, write_log
 
 CALIBRATION_SKIPPED, CALIBRATION_STEPS = 2, 8
 """Steps not timed at first (memory is being allocated), and steps timed."""
@@ -40,9 +40,7 @@ LEAST_TRUST = 0.5
 DICE_SMOOTHING = 0.01
 """As shares of a batch's pixels."""
 
-LOG_COLUMNS: tuple[str, ...] = ("step", "loss", "learning_rate", "training_minutes")
-
-CHECKPOINT, LOG, CURVE = "checkpoint.pt", "loss.csv", "loss.png"
+CHECKPOINT = "checkpoint.pt"
 
 
 class TrainingError(ValueError):
@@ -372,34 +370,3 @@ def _total_steps_of(state: Mapping[str, Any], plan: TrainingPlan) -> int:
     before = replace(TrainingPlan(1.0), **state["plan"])
     ratio = plan.budget_minutes / before.budget_minutes
     return max(int(state["step"]), round(int(state["total_steps"]) * ratio))
-
-
-def write_log(path: Path, rows: Sequence[tuple[int, float, float, float]]) -> None:
-    """Write the losses as CSV, one row per step."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(LOG_COLUMNS)
-        for step, loss, rate, minutes in rows:
-            writer.writerow([step, f"{loss:.6f}", f"{rate:.3e}", f"{minutes:.3f}"])
-
-
-def plot_losses(log: Path, picture: Path, title: str) -> None:
-    """Draw the loss over training minutes, raw and smoothed over twenty steps."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with log.open(newline="", encoding="utf-8") as stream:
-        rows = [
-            (float(row["training_minutes"]), float(row["loss"])) for row in csv.DictReader(stream)
-        ]
-    minutes, losses = [m for m, _ in rows], [loss for _, loss in rows]
-    smooth = [sum(losses[max(0, i - 19) : i + 1]) / min(20, i + 1) for i in range(len(losses))]
-    figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-    axes.plot(minutes, losses, linewidth=0.5, alpha=0.4, label="each step")
-    axes.plot(minutes, smooth, linewidth=1.5, label="mean of 20 steps")
-    axes.set(xlabel="training minutes", ylabel="loss", title=title, yscale="log")
-    axes.legend()
-    figure.savefig(picture, dpi=90)
-    plt.close(figure)

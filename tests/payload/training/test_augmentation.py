@@ -14,6 +14,7 @@ from payload.training.augmentation import (
     SATURATION_HIGH,
     Augmentation,
     Batch,
+    add_glint,
     augment,
     flip_and_turn,
     paste_clouds,
@@ -122,6 +123,20 @@ def test_cloud_is_not_pasted_from_a_patch_nobody_trusts() -> None:
     for seed in range(10):
         pasted = paste_clouds(doubtful, np.random.default_rng(seed), 1.0)
         np.testing.assert_array_equal(pasted.reflectance, doubtful.reflectance)
+
+
+def test_glint_brightens_clear_water_alike_in_all_bands_and_nothing_else() -> None:
+    water = np.array([0.08, 0.06, 0.04, 0.02], dtype=np.float32)
+    land = np.array([0.05, 0.08, 0.06, 0.35], dtype=np.float32)
+    reflectance = np.broadcast_to(water[:, None, None], (1, 4, 8, 8)).copy()
+    reflectance[0, :, :4] = land[:, None, None]
+    target = np.zeros((1, 1, 8, 8), dtype=np.float32)
+    target[0, 0, 6:] = 1
+    added = add_glint(reflectance, target, np.random.default_rng(0), 1.0) - reflectance
+    assert np.all(added[0, :, 4:6] > 0)
+    np.testing.assert_allclose(added[0, 1:], added[0, :-1], atol=1e-6)
+    assert not added[0, :, :4].any(), "land"
+    assert not added[0, :, 6:].any(), "cloud"
 
 
 @pytest.mark.parametrize("haze", [(-0.05, -0.05), (0.05, 0.05)])

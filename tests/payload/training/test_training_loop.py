@@ -11,17 +11,14 @@ import torch
 from torch import nn
 
 from payload.training.augmentation import Batch
+from payload.training.loss_log import CURVE, LOG, LOG_COLUMNS, plot_losses
 from payload.training.training_loop import (
     CHECKPOINT,
-    CURVE,
-    LOG,
-    LOG_COLUMNS,
     Trainer,
     TrainingError,
     TrainingPlan,
     dice_loss,
     learning_rate,
-    plot_losses,
     segmentation_loss,
     soft_cross_entropy,
 )
