@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from simulator.telemetry.events import Event, arrow_schema
 from simulator.telemetry.manifest import RunFolderError
 
-FLUSH_ROWS = 1000
+FLUSH_ROWS = 300
 """Rows, over all types, that are buffered before they are appended as parts."""
 
 ROW_GROUP_ROWS = 16384

@@ -105,7 +105,9 @@ class Metrics:
     storage_overflow_mib: float = _metric("MiB", "dropped because storage was full", "lower")
     deadline_misses: int = _metric("", "frames the payload could not finish in time", "lower")
     payload_faults: int = _metric("", "crashes, memory deaths and outages of the payload", "lower")
-    station_utilisation: float | None = _metric("", "share of usable pass time that carried data")
+    station_utilisation: float | None = _metric(
+        "", "share of usable pass time that carried data, summed over satellites", "neither"
+    )
     real_time_factor: float | None = _metric("", "simulated / wall seconds (host)", "higher")
     captures: int = _metric("", "frames taken")
     frames_processed: int = _metric("", "frames with a mask from the payload")

@@ -28,6 +28,9 @@ DETECTING_POLICIES = ("discard", "prune", "prioritise", "reschedule")
 ENERGY_TOLERANCE = 1e-9
 TILE_PX = 512
 
+ORBIT_TOLERANCE_S = 1e-3
+"""A frame that waited for the next orbit starts on its very edge, which rounding blurs."""
+
 
 def check_processing(log: RunLog) -> Iterator[Finding]:
     """Follow every frame through the payload computer."""
@@ -143,7 +146,7 @@ def _energy_per_orbit(
     period_s = nodal_period_s(elements)
     spent: dict[int, float] = defaultdict(float)
     for row in rows:
-        spent[math.floor(row.start_s / period_s)] += row.energy_wh
+        spent[math.floor((row.start_s + ORBIT_TOLERANCE_S) / period_s)] += row.energy_wh
     limit_wh = payload["energy_limit_wh_per_orbit"]
     for orbit, energy_wh in spent.items():
         if energy_wh > limit_wh * (1.0 + ENERGY_TOLERANCE):
