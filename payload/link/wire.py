@@ -14,10 +14,11 @@ when a packet was made.
 from __future__ import annotations
 
 import enum
+import functools
 from dataclasses import dataclass
 
 from spacepackets import BytesTooShortError
-from spacepackets.ccsds import PacketType, SequenceFlags, SpacePacketHeader
+from spacepackets.ccsds import PacketType, SpacePacketHeader
 from spacepackets.ecss import (
     PacketFieldU8,
     PusTcDataFieldHeader,
@@ -42,6 +43,13 @@ SEQUENCE_MODULUS = 1 << 14
 MAX_DETAIL_BYTES = 512
 """Longest explanation in a verification report."""
 
+FORMS_KEPT = 64
+"""Headers remembered: `spacepackets` makes or reads each form of header once, and only counts
+change from packet to packet. A frame of a thousand parts has three forms."""
+
+_UNSEGMENTED = 0b11 << 14
+_TYPE_BIT = 0x10
+_MESSAGE_COUNTER = slice(9, 11)
 _TC_HEADER_BYTES = PusTcDataFieldHeader.get_header_size()
 _TM_HEADER_BYTES = PusTmSecondaryHeader.MIN_LEN
 MAX_BULK_DATA_BYTES = 65536 - max(_TC_HEADER_BYTES, _TM_HEADER_BYTES)
@@ -135,25 +143,37 @@ class PacketWriter:
     def _header(self, apid: int, service: int, subtype: int, tail_bytes: int) -> bytes:
         sequence = self._next[apid]
         self._next[apid] = (sequence + 1) % SEQUENCE_MODULUS
-        second = (
-            PusTcDataFieldHeader(service, subtype)
-            if self._telecommand
-            else PusTmSecondaryHeader(service, subtype, message_counter=sequence)
-        ).pack()
-        length = len(second) + tail_bytes
-        if length > 65536:
-            raise WireError(
-                f"a packet of service {service} would carry {length} bytes, at most 65536 fit; "
-                "send it in parts by service 13"
-            )
-        first = SpacePacketHeader(
-            packet_type=PacketType.TC if self._telecommand else PacketType.TM,
-            apid=apid,
-            seq_count=sequence,
-            data_len=length - 1,
-            sec_header_flag=True,
+        header = bytearray(_header_form(self._telecommand, apid, service, subtype, tail_bytes))
+        header[2:4] = (_UNSEGMENTED | sequence).to_bytes(2, "big")
+        if not self._telecommand:
+            header[_MESSAGE_COUNTER] = sequence.to_bytes(2, "big")
+        return bytes(header)
+
+
+@functools.lru_cache(maxsize=FORMS_KEPT)
+def _header_form(
+    telecommand: bool, apid: int, service: int, subtype: int, tail_bytes: int
+) -> bytes:
+    """Both headers with all counts 0. The parts of a large frame differ in nothing else."""
+    second = (
+        PusTcDataFieldHeader(service, subtype)
+        if telecommand
+        else PusTmSecondaryHeader(service, subtype)
+    ).pack()
+    length = len(second) + tail_bytes
+    if length > 65536:
+        raise WireError(
+            f"a packet of service {service} would carry {length} bytes, at most 65536 fit; "
+            "send it in parts by service 13"
         )
-        return bytes(first.pack() + second)
+    first = SpacePacketHeader(
+        packet_type=PacketType.TC if telecommand else PacketType.TM,
+        apid=apid,
+        seq_count=0,
+        data_len=length - 1,
+        sec_header_flag=True,
+    )
+    return bytes(first.pack() + second)
 
 
 def packet_bytes(head: bytes | bytearray) -> int:
@@ -170,47 +190,79 @@ def parse(raw: bytes) -> Packet:
         If it is not a whole packet of this interface: wrong version, application process,
         header, service, length or packet error control.
     """
-    try:
-        first = SpacePacketHeader.unpack(raw)
-        telecommand = first.packet_type == PacketType.TC
-        second: PusTcDataFieldHeader | PusTmSecondaryHeader
-        if telecommand:
-            second = PusTcDataFieldHeader.unpack(raw[6 : 6 + _TC_HEADER_BYTES])
-            start = PRIMARY_HEADER_BYTES + _TC_HEADER_BYTES
-        else:
-            second = PusTmSecondaryHeader.unpack(raw[6 : 6 + _TM_HEADER_BYTES], timestamp_len=0)
-            start = PRIMARY_HEADER_BYTES + _TM_HEADER_BYTES
-    except (BytesTooShortError, ValueError) as error:
-        raise WireError(f"not a PUS packet: {error}") from error
-    _check_header(first, len(raw))
-    bulk = first.apid == BULK_APID
-    if bulk and second.service != Service.LARGE_DATA:
-        raise WireError(f"service {second.service} does not belong to process {first.apid:#x}")
+    headers = _parse_headers(_form_of(raw))
+    sequence = int.from_bytes(raw[2:4], "big")
+    if sequence & _UNSEGMENTED != _UNSEGMENTED:
+        raise WireError("segmented space packets are not used; service 13 splits messages")
+    if headers.packet_bytes != len(raw):
+        raise WireError(
+            f"length field says {headers.packet_bytes} bytes, the packet has {len(raw)}"
+        )
+    bulk = headers.apid == BULK_APID
     if not bulk and not check_pus_crc(raw):
         raise WireError("packet error control does not match")
     end = len(raw) if bulk else len(raw) - 2
-    if end < start:
+    if end < headers.data_start:
         raise WireError(f"a packet of {len(raw)} bytes ends within its headers")
     return Packet(
-        telecommand=telecommand,
-        service=second.service,
-        subtype=second.message_subtype,
-        apid=first.apid,
-        sequence=first.seq_count,
-        request=bytes(raw[:4]),
-        data=memoryview(raw)[start:end],
+        telecommand=headers.telecommand,
+        service=headers.service,
+        subtype=headers.subtype,
+        apid=headers.apid,
+        sequence=sequence & (SEQUENCE_MODULUS - 1),
+        request=raw[:4],
+        data=memoryview(raw)[headers.data_start : end],
     )
 
 
-def _check_header(header: SpacePacketHeader, raw_bytes: int) -> None:
-    if header.ccsds_version != 0 or not header.sec_header_flag:
+def _form_of(raw: bytes) -> bytes:
+    """Both headers without sequence control, message counter 0: what many packets share."""
+    if raw[:1] and raw[0] & _TYPE_BIT:
+        return raw[:2] + raw[4 : PRIMARY_HEADER_BYTES + _TC_HEADER_BYTES]
+    end = PRIMARY_HEADER_BYTES + _TM_HEADER_BYTES
+    counter = raw[_MESSAGE_COUNTER]
+    return raw[:2] + raw[4 : _MESSAGE_COUNTER.start] + bytes(len(counter)) + raw[11:end]
+
+
+@dataclass(frozen=True, slots=True)
+class _Headers:
+    """What the headers of a packet say, its counts apart."""
+
+    telecommand: bool
+    apid: int
+    service: int
+    subtype: int
+    packet_bytes: int
+    data_start: int
+
+
+@functools.lru_cache(maxsize=FORMS_KEPT)
+def _parse_headers(form: bytes) -> _Headers:
+    """Read both headers, given without the sequence control in the middle of the first."""
+    try:
+        first = SpacePacketHeader.unpack(form[:2] + _UNSEGMENTED.to_bytes(2, "big") + form[2:4])
+        telecommand = first.packet_type == PacketType.TC
+        second: PusTcDataFieldHeader | PusTmSecondaryHeader
+        if telecommand:
+            second = PusTcDataFieldHeader.unpack(form[4 : 4 + _TC_HEADER_BYTES])
+        else:
+            second = PusTmSecondaryHeader.unpack(form[4:], timestamp_len=0)
+    except (BytesTooShortError, ValueError) as error:
+        raise WireError(f"not a PUS packet: {error}") from error
+    if first.ccsds_version != 0 or not first.sec_header_flag:
         raise WireError("not a version 1 space packet with a secondary header")
-    if header.seq_flags != SequenceFlags.UNSEGMENTED:
-        raise WireError("segmented space packets are not used; service 13 splits messages")
-    if header.apid not in (CONTROL_APID, BULK_APID):
-        raise WireError(f"application process {header.apid:#x} is unknown")
-    if header.packet_len != raw_bytes:
-        raise WireError(f"length field says {header.packet_len} bytes, the packet has {raw_bytes}")
+    if first.apid not in (CONTROL_APID, BULK_APID):
+        raise WireError(f"application process {first.apid:#x} is unknown")
+    if first.apid == BULK_APID and second.service != Service.LARGE_DATA:
+        raise WireError(f"service {second.service} does not belong to process {first.apid:#x}")
+    return _Headers(
+        telecommand=telecommand,
+        apid=first.apid,
+        service=second.service,
+        subtype=second.message_subtype,
+        packet_bytes=first.packet_len,
+        data_start=PRIMARY_HEADER_BYTES + (_TC_HEADER_BYTES if telecommand else _TM_HEADER_BYTES),
+    )
 
 
 def encode_report(request: bytes, code: int = 0, detail: str = "") -> bytes:
