@@ -104,13 +104,17 @@ def _check(scenario: str, named: Mapping[str, Sequence[str]]) -> str:
 
 
 def _show(campaign: Campaign, folder: Path) -> None:
-    console = display.out()
+    console = display.out(min_width=116)
     seeds = f"{len(campaign.seeds)} seeds" if len(campaign.seeds) > 1 else "one seed, no interval"
     console.print(f"{escape(campaign.scenario)}, {seeds}, mean and 95 % interval")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    for column in ("mean", "minus the first", "minus the one above"):
+        table.add_column(column, justify="right", no_wrap=True)
     for metric in HEADLINES:
         if metric in campaign.metrics:
-            console.print()
-            console.print(_metric_table(campaign, metric))
+            _add_metric(table, campaign, metric)
+    console.print(table)
     console.print()
     console.print("[bold]bold[/]: the interval excludes 0")
     console.print(f"campaign    {escape(str(folder))}", soft_wrap=True)
@@ -119,26 +123,22 @@ def _show(campaign: Campaign, folder: Path) -> None:
     )
 
 
-def _metric_table(campaign: Campaign, metric: str) -> Table:
+def _add_metric(table: Table, campaign: Campaign, metric: str) -> None:
+    """Add a row that names the metric, and one per variant."""
     from simulator.telemetry.metrics import METRICS
 
-    info = METRICS.get(metric)
-    unit = f" ({info.unit})" if info and info.unit else ""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"{metric}{unit}", style="cyan", no_wrap=True)
-    for column in ("mean", "minus the first", "minus the one above"):
-        table.add_column(column, justify="right", no_wrap=True)
+    unit = METRICS[metric].unit
+    table.add_row(f"[cyan]{metric}{f' ({unit})' if unit else ''}[/]")
     first = campaign.variants[0]
     for above, variant in zip((None, *campaign.variants), campaign.variants, strict=False):
         against_first = campaign.difference(variant, first, metric) if above else None
         against_above = campaign.difference(variant, above, metric) if above else None
         table.add_row(
-            escape(_label(campaign, variant)),
+            f"  {escape(_label(campaign, variant))}",
             escape(_interval(campaign.summary(variant, metric))),
             _difference(against_first),
             _difference(against_above),
         )
-    return table
 
 
 def _label(campaign: Campaign, variant: Variant) -> str:
@@ -148,17 +148,23 @@ def _label(campaign: Campaign, variant: Variant) -> str:
     return " / ".join(Path(getattr(variant, kind)).name for kind in differing or kinds[:1])
 
 
-def _interval(estimate: Estimate | None, form: str = ".4g") -> str:
+def _interval(estimate: Estimate | None, sign: str = "") -> str:
     if estimate is None:
         return "-"
-    mean = format(estimate.mean, form)
-    return mean if estimate.n < 2 else f"{mean} [{estimate.low:.4g}, {estimate.high:.4g}]"
+    mean = _number(estimate.mean, sign)
+    low, high = _number(estimate.low), _number(estimate.high)
+    return mean if estimate.low == estimate.high else f"{mean} [{low}, {high}]"
+
+
+def _number(value: float, sign: str = "") -> str:
+    """Write three significant digits, and large numbers whole."""
+    return format(value, f"{sign},.0f" if abs(value) >= 1000 else f"{sign}.3g")
 
 
 def _difference(difference: Difference | None) -> str:
     if difference is None:
         return ""
-    text = escape(_interval(difference.estimate, "+.4g"))
+    text = escape(_interval(difference.estimate, "+"))
     certain = difference.estimate.n > 1 and difference.estimate.excludes_zero
     return f"[bold]{text}[/]" if certain else text
 

@@ -34,9 +34,10 @@ class Report(Protocol):
     def __call__(self, fraction: float, text: str, /) -> None: ...
 
 
-def out() -> Console:
-    """Return the console of results."""
-    return Console(highlight=False)
+def out(*, min_width: int = 0) -> Console:
+    """Return the console of results; a table of numbers is never cut below `min_width`."""
+    console = Console(highlight=False)
+    return Console(highlight=False, width=min_width) if console.width < min_width else console
 
 
 def err() -> Console:

@@ -266,9 +266,11 @@ def test_compare_shows_what_each_step_adds(mission: Path, compared: list[dict[st
     (asked,) = compared
     assert asked["policies"] == ["bent_pipe", "prune", "oracle"]
     assert (asked["models"], asked["devices"], asked["seeds"]) == ([], [], 6)
-    rows = {line.split()[0]: line for line in result.stdout.splitlines() if "[" in line}
-    assert list(rows)[:3] == ["bent_pipe", "prune", "oracle"]
-    oracle = next(line for line in result.stdout.splitlines() if line.startswith("oracle"))
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    start = lines.index("targets_satisfied_fraction")
+    rows = lines[start + 1 : start + 4]
+    assert [row.split()[0] for row in rows] == ["bent_pipe", "prune", "oracle"]
+    oracle = rows[-1] + " "
     assert "+0.2 " in oracle
     assert "+0.1 " in oracle
 
