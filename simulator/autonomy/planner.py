@@ -14,10 +14,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from simulator.geometry import Access
+from simulator.geometry.lvlh import Pointing
 from simulator.spacecraft.attitude import Agility, Attitude
+
+POINTINGS_KEPT = 32_768
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ class Schedule:
     def insert(self, opportunity: Opportunity) -> bool:
         """Place a capture inside the opportunity if slews and limits allow it."""
         for capture_s in self._candidate_times(opportunity):
+            if any(self._left[i] < 1 for i in self._limits_at(capture_s)):
+                continue
             capture = planned(opportunity, capture_s)
             if self._fits(capture):
                 index = bisect_left(self._times, capture_s)
@@ -185,8 +191,6 @@ class Schedule:
             yield opportunity.latest_s
 
     def _fits(self, capture: PlannedCapture) -> bool:
-        if any(self._left[i] < 1 for i in self._limits_at(capture.capture_s)):
-            return False
         problem = self._problem
         index = bisect_left(self._times, capture.capture_s)
         if index == 0:
@@ -223,7 +227,7 @@ def reaches(agility: Agility, ready_s: float, attitude: Attitude, capture: Plann
 
 def planned(opportunity: Opportunity, capture_s: float) -> PlannedCapture:
     """The capture that images `opportunity` at `capture_s`."""
-    pointing = opportunity.access.pointing(capture_s)
+    pointing = _pointing(opportunity.access, capture_s)
     return PlannedCapture(
         target=opportunity.target,
         capture_s=capture_s,
@@ -234,6 +238,12 @@ def planned(opportunity: Opportunity, capture_s: float) -> PlannedCapture:
         forecast_cover=opportunity.forecast_cover,
         access_start_s=opportunity.access.start_s,
     )
+
+
+@lru_cache(maxsize=POINTINGS_KEPT)
+def _pointing(access: Access, capture_s: float) -> Pointing:
+    """Where to look; each replan asks for the same times of the same accesses again."""
+    return access.pointing(capture_s)
 
 
 def _place(problem: PlanningProblem, ordered: Iterable[Opportunity]) -> Solution:

@@ -248,6 +248,7 @@ class SceneLibrary:
     ) -> CapturedPixels:
         reflectance = fill_frame(reflectance, self._frame_px)
         truth = fill_frame(truth[None], self._frame_px)[0]
+        reflectance.setflags(write=False)  # what is seen again need not be looked at again
         if key not in self._hashes:  # remembered for good: a frame of a key is always the same
             self._hashes[key] = (content_sha256(reflectance), content_sha256(truth))
         cloud_px = int(((truth == CLOUD) | (truth == THIN_CLOUD)).sum())

@@ -101,7 +101,8 @@ class Access:
         weights = _cubic_weights(place - first)
 
         def at(samples: Floats) -> float:
-            return sum(w * float(samples[first + k]) for k, w in enumerate(weights))
+            near = samples[first : first + len(weights)].tolist()
+            return sum([w * sample for w, sample in zip(weights, near, strict=True)])
 
         roll, pitch = at(self.roll_deg), at(self.pitch_deg)
         # Off-nadir has a kink straight below; roll and pitch have none.

@@ -136,6 +136,7 @@ class FramePath:
         self._kept_clear_px: dict[str, int] = {}
         self._exposures = 0
         self._seen: dict[str, tuple[tuple[PixelCount, ...], Detection]] = {}
+        self._called: dict[tuple[str, str], tuple[int, int, int, int]] = {}
 
     # 1. Exposure -----------------------------------------------------------------------------
 
@@ -239,7 +240,7 @@ class FramePath:
         taken, result, pixels = self._taken[outcome.job.capture], outcome.result, outcome.job.pixels
         seen = _seen(outcome)
         self._pictures(pixels, None if seen is None else seen.mask, seen.sha256 if seen else "")
-        called = (0, 0, 0, 0) if seen is None else _confusion(cloud_mask(pixels.truth), seen.mask)
+        called = (0, 0, 0, 0) if seen is None else self._called_by(seen, pixels)
         self._log(self._inference(taken, outcome, seen, called))
         if result is not None:
             self._log(
@@ -255,6 +256,13 @@ class FramePath:
                 )
             )
         self._decide(taken, None if seen is None else seen.detection, outcome.status)
+
+    def _called_by(self, seen: _Seen, pixels: CapturedPixels) -> tuple[int, int, int, int]:
+        """The confusion of a mask with the truth, worked out once for each pair."""
+        key = (pixels.truth_sha256, seen.sha256)
+        if key not in self._called:
+            self._called[key] = _confusion(cloud_mask(pixels.truth), seen.mask)
+        return self._called[key]
 
     def _inference(
         self,
