@@ -7,9 +7,6 @@ from typing import Annotated
 
 import typer
 
-from payload.card import load_card
-from payload.device import load_device
-
 
 def profile_device(
     out: Annotated[Path, typer.Argument(help="File to write; its stem is the profile's name.")],
@@ -24,7 +21,9 @@ def profile_device(
     threads: Annotated[int, typer.Option(help="Threads, where this side starts it.")] = 1,
 ) -> None:
     """Time a live payload on unseen tiles and write a device profile."""
-    # Imported late: ONNX Runtime takes a moment that other commands need not wait for.
+    # Imported late: numpy and ONNX Runtime take a moment that other commands need not wait for.
+    from payload.card import load_card
+    from payload.device import load_device
     from payload.link import open_link
     from payload.link.profile import profile_device as measure
     from payload.link.profile import write_profile
