@@ -7,6 +7,7 @@ run folder whose metrics are computed from its events alone.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -30,6 +31,7 @@ from simulator.autonomy.tasking import Task
 from simulator.environment.pixels import CapturedPixels, SceneLibrary
 from simulator.environment.weather import Weather
 from simulator.ground.operations import GroundOperations
+from simulator.pace import RealtimeEnvironment, make_environment
 from simulator.scenario import PayloadOutage, Scenario, resolved_yaml
 from simulator.scenario import Satellite as SatelliteSection
 from simulator.scenario.targets import Target, load_targets
@@ -40,7 +42,7 @@ from simulator.spacecraft.flight import Flight, fly
 from simulator.spacecraft.frame_path import FramePolicy, PictureBook
 from simulator.spacecraft.imaging import exposure_s
 from simulator.spacecraft.satellite import Rules, Satellite
-from simulator.telemetry.events import Eclipse, HostRun
+from simulator.telemetry.events import Eclipse, HostPace, HostRun
 from simulator.telemetry.manifest import new_manifest, run_folder_name
 from simulator.telemetry.metrics import compute_metrics
 from simulator.telemetry.orbits import orbits_json
@@ -169,7 +171,7 @@ def simulate(
     report: Progress,
 ) -> None:
     """Wire satellites and ground together and run them to the end of the mission."""
-    env = simpy.Environment()
+    env = make_environment(*_pace(scenario))
     tracks = {name: flight.track for name, flight in world.flights.items()}
     boxes = box_payloads(scenario, tracks, links, lambda: float(env.now), writer)
     policy = _policy(scenario)
@@ -215,6 +217,20 @@ def simulate(
         satellite.finish()
     for box in boxes.values():
         box.close()
+    if isinstance(env, RealtimeEnvironment):
+        env.close()
+        late = dataclasses.asdict(env.lateness())
+        writer.write(HostPace(t_s=scenario.duration_s, satellite="", **late))
+
+
+def _pace(scenario: Scenario) -> tuple[str, float]:
+    """Pace and factor of the mission: real time if any payload asks for it, at the slowest."""
+    factors = [
+        satellite.payload.realtime_factor
+        for satellite in scenario.satellites
+        if satellite.payload.pace == "realtime"
+    ]
+    return ("realtime", min(factors)) if factors else ("virtual", 1.0)
 
 
 def _policy(scenario: Scenario) -> FramePolicy:

@@ -152,6 +152,7 @@ class WireLink:
         self._restarts = 0
         self._frames = 0
         self._incident = ""
+        self._just_restarted = False
         self._capabilities = self._first_connect(expected)
 
     # The protocol --------------------------------------------------------------------------
@@ -171,6 +172,7 @@ class WireLink:
             except (LinkError, RequestRefusedError) as refusal:
                 return self._failure(frame, "refused", str(refusal), started_s)
             except NoAnswerError as error:
+                self._just_restarted = False
                 self.reset()
                 return self._failure(frame, "timeout", str(error), started_s)
             except LinkDownError as error:
@@ -180,6 +182,7 @@ class WireLink:
                 death = death or Death("link_lost", "the line was cut again and again")
                 return self._failure(frame, death.status, death.detail, started_s)
             self._frames += 1
+            self._just_restarted = False
             return result
 
     def health(self) -> Health:
@@ -198,12 +201,15 @@ class WireLink:
         return Health(True, report.rss_mib, report.frames, restarts, detail)
 
     def reset(self) -> None:
-        """Restart the payload: by its keeper, or by asking it to."""
+        """Restart the payload: by its keeper, or by asking it to; not if it just was."""
+        if self._just_restarted:
+            return
         self._restarts += 1
         if self._keeper is not None:
             self._drop_line()
             self._keeper.restart()
             self._boot = None
+            self._just_restarted = True
             return
         try:
             self._talk().perform(Function.RESET, self._take_request())
@@ -285,7 +291,8 @@ class WireLink:
         nonce = secrets.token_bytes(NONCE_BYTES)
         hello = Connect(PROTOCOL_VERSION, SCHEMA_SHA256, self._model_sha256, nonce)
         try:
-            answer = conversation.connect(hello, self._take_request())
+            starting = self._keeper is not None
+            answer = conversation.connect(hello, self._take_request(), starting)
         except RequestRefusedError as refusal:
             self._drop_line()
             raise LinkError(f"payload link {self._name!r}: {refusal}") from refusal
@@ -310,6 +317,7 @@ class WireLink:
         if self._keeper is not None and death is not None:
             self._restarts += 1
             self._keeper.restart()
+            self._just_restarted = True
             self._incident = f"{self._keeper.incident}; restarted as pid {self._keeper.pid}"
             self._boot = None
             return death

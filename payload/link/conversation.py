@@ -8,6 +8,7 @@ repeated. A `Conversation` ends with its connection.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ class Timeouts:
         For the result of a frame, from the moment it is on board.
     reconnect_s : float
         For the payload to be back after the line was cut.
+    start_s : float
+        For a payload process that was just started to answer at all.
     attempts : int
         How often a short request is asked before the line counts as lost.
     """
@@ -60,6 +63,7 @@ class Timeouts:
     answer_s: float = 2.0
     frame_s: float = 60.0
     reconnect_s: float = 5.0
+    start_s: float = 60.0
     attempts: int = 5
 
 
@@ -102,9 +106,14 @@ class Conversation:
         self._result: IncomingMessage | None = None
         self._result_transaction = -1
 
-    def connect(self, hello: Connect, request: int) -> dict[str, Any]:
-        """The payload's answer to the handshake, which repeats our nonce."""
-        for name, deadline_s in self._ask(Function.CONNECT, request, hello.pack()):
+    def connect(self, hello: Connect, request: int, starting: bool = False) -> dict[str, Any]:
+        """The payload's answer to the handshake, which repeats our nonce.
+
+        A payload that was just started loads its model first, and gets `start_s` for it.
+        """
+        timeouts = self._timeouts
+        attempts = math.ceil(timeouts.start_s / timeouts.answer_s) if starting else None
+        for name, deadline_s in self._ask(Function.CONNECT, request, hello.pack(), attempts):
             while self._pump(deadline_s):
                 self._raise_refusal(name)
                 for function, answered, text in self._inbox.answers:
@@ -215,10 +224,10 @@ class Conversation:
     # Both ----------------------------------------------------------------------------------
 
     def _ask(
-        self, function: Function, request: int, arguments: bytes
+        self, function: Function, request: int, arguments: bytes, attempts: int | None = None
     ) -> Iterator[tuple[bytes, float]]:
         """Send a function as often as may be; yields its name and when to give up on it."""
-        for _ in range(self._timeouts.attempts):
+        for _ in range(attempts or self._timeouts.attempts):
             self._inbox = _Inbox()
             data = pack_perform(function, request, arguments)
             name = self.line.send(Service.FUNCTION, FunctionSubtype.PERFORM, data)

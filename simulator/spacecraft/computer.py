@@ -17,6 +17,7 @@ import simpy
 
 from payload.frame import Frame, FrameResult, PayloadLink
 from simulator.environment.pixels import CapturedPixels
+from simulator.pace import RealtimeEnvironment
 from simulator.spacecraft.power import PowerSubsystem
 from simulator.telemetry.events import Event, Fault
 
@@ -124,19 +125,24 @@ class PayloadComputer:
 
     def _work(self, job: Job) -> Generator[simpy.Event, None, Outcome]:
         deadline_s = job.captured_s + self._limits.frame_deadline_s
-        busy_s = energy_wh = 0.0
+        busy_s = energy_wh = worked_s = 0.0
         result: FrameResult | None = None
         while True:
             yield from self._await_switched_on(deadline_s)
             if self._available() and self._env.now < deadline_s:
-                result = result or self._link.process(Frame(job.capture, job.pixels.reflectance))
+                if result is None:
+                    asked_s = self._env.now
+                    result = yield from self._ask(job)
+                    worked_s = self._env.now - asked_s
+                    busy_s += worked_s
+                    energy_wh += self._spend(self._link.describe().active_power_w, asked_s)
                 yield from self._await_orbit_energy(result.energy_wh, deadline_s)
             start_s = self._env.now
             if result is None or start_s >= deadline_s:
                 return Outcome(job, "deadline_missed", result, start_s, busy_s, energy_wh)
             if not self._available():
                 continue
-            ends_s = start_s + result.latency_s
+            ends_s = start_s + max(result.latency_s - worked_s, 0.0)
             power_w = _active_power_w(result)
             yield from self._run(min(ends_s, deadline_s), power_w, job.capture)
             busy_s += self._env.now - start_s
@@ -144,6 +150,18 @@ class PayloadComputer:
             if self._env.now >= min(ends_s, deadline_s):
                 status = "deadline_missed" if ends_s > deadline_s else result.status
                 return Outcome(job, status, result, start_s, busy_s, energy_wh)
+
+    def _ask(self, job: Job) -> Generator[simpy.Event, Any, FrameResult]:
+        """Have the link process the frame. Only under real-time pace does time pass meanwhile."""
+        frame = Frame(job.capture, job.pixels.reflectance)
+        if not isinstance(self._env, RealtimeEnvironment):
+            return self._link.process(frame)
+        self._working_w = self._link.describe().active_power_w
+        self._set_load(f"payload works on {job.capture}")
+        result: FrameResult = yield self._env.in_background(lambda: self._link.process(frame))
+        self._working_w = None
+        self._set_load("payload idle")
+        return result
 
     def _run(
         self, ends_s: float, power_w: float, capture: str

@@ -345,6 +345,18 @@ class HostPlanning(HostEvent):
     wall_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPace(HostEvent):
+    """How late events were stepped under real-time pace, wall seconds."""
+
+    kind_of_event: ClassVar[str] = "pace"
+    events: int
+    p50_s: float
+    p99_s: float
+    max_s: float
+    factor: float
+
+
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind_of_event: cls
     for cls in (

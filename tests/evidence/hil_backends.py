@@ -1,0 +1,172 @@
+"""One scenario in four bodies and their replays: are the event logs the same, byte for byte?
+
+Run from the repository's root::
+
+    python tests/evidence/hil_backends.py [--scenario FILE] [--hours 12] [--model NAME]
+
+Flies the scenario with the payload in-process, in a caged child, over TCP and over a serial line
+(two pseudo-terminals joined end to end), then replays each recorded trace under a card whose ONNX
+file is gone and with no server running. In the subprocess run the child is also killed in
+mid-mission once, with ``kill -9``, to show what that leaves in the log; and once more it flies
+under a memory limit that its model does not fit in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tty
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import yaml
+
+from payload.card import load_card
+from simulator.mission import run_mission
+from simulator.scenario import load_scenario
+
+
+def fly(options: argparse.Namespace, out: Path, **payload: Any) -> Path:
+    """Fly the scenario with the payload section changed; the run folder."""
+    document = yaml.safe_load(options.scenario.read_text())
+    document["duration_h"] = options.hours
+    section = document["satellites"][0]["payload"]
+    section.update({"model": options.model, "timing": "declared", **payload})
+    # Paths in a scenario are relative to it, so the changed one lies beside the original.
+    handle, name = tempfile.mkstemp(".yaml", "hil-", options.scenario.parent)
+    os.close(handle)
+    try:
+        Path(name).write_text(yaml.safe_dump(document))
+        return run_mission(load_scenario(Path(name)), out)
+    finally:
+        Path(name).unlink()
+
+
+def digests(run: Path) -> dict[str, str]:
+    """SHA-256 of every event file."""
+    files = sorted((run / "events").glob("*.parquet"))
+    return {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def statuses(run: Path) -> dict[str, int]:
+    """How many frames ended how."""
+    rows = pq.read_table(run / "events" / "inference.parquet").column("status").to_pylist()
+    return dict(sorted(Counter(rows).items()))
+
+
+def box_log(run: Path) -> list[dict[str, Any]]:
+    """What the payload said of itself, from host events."""
+    rows = pq.read_table(run / "host_events" / "payload.parquet").to_pylist()
+    return [{key: row[key] for key in ("t_s", "moment", "enforced", "detail")} for row in rows]
+
+
+@contextmanager
+def server(options: argparse.Namespace, listen: str) -> Iterator[str]:
+    """A payload server in a process of its own; yields the line it says when ready."""
+    command = [sys.executable, "-m", "payload.link.serve", "serve", f"--model={options.model}"]
+    process = subprocess.Popen(
+        [*command, f"--device={options.device}", f"--listen={listen}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process.stdout.readline() if process.stdout else ""
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def joined_terminals() -> Iterator[tuple[str, str]]:
+    """Two pseudo-terminals joined end to end; yields their device names."""
+    pairs = [pty.openpty() for _ in range(2)]
+    for pair in pairs:
+        for descriptor in pair:
+            tty.setraw(descriptor)
+    masters = [pair[0] for pair in pairs]
+
+    def carry() -> None:
+        while True:
+            ready, _, _ = select.select(masters, [], [])
+            for source in ready:
+                data = os.read(source, 4096)
+                target = masters[1 - masters.index(source)]
+                while data:
+                    data = data[os.write(target, data) :]
+
+    threading.Thread(target=carry, daemon=True).start()
+    yield os.ttyname(pairs[0][1]), os.ttyname(pairs[1][1])
+
+
+def kill_once(parent: int, after_s: float) -> None:
+    """Kill the caged child of this process once, with SIGKILL."""
+
+    def wait_and_kill() -> None:
+        time.sleep(after_s)
+        for child in psutil.Process(parent).children(recursive=True):
+            if "payload.link.serve" in " ".join(child.cmdline()):
+                os.kill(child.pid, signal.SIGKILL)
+                return
+
+    threading.Thread(target=wait_and_kill, daemon=True).start()
+
+
+def card_without_model(model: str, folder: Path) -> str:
+    """A copy of a model's card beside which no ONNX file lies."""
+    card = load_card(model)
+    source = card.folder / f"{card.name}.yaml"
+    shutil.copyfile(source, folder / source.name)
+    return str(folder / source.name)
+
+
+def main() -> None:
+    """Fly, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenario", type=Path, default=Path("scenarios/first_light.yaml"))
+    parser.add_argument("--hours", type=float, default=12)
+    parser.add_argument("--model", default="unet-distilled")
+    parser.add_argument("--device", default="myriad2")
+    parser.add_argument("--small-limit-mib", type=float, default=60)
+    parser.add_argument("--kill-after-s", type=float, default=15)
+    options = parser.parse_args()
+    out = Path(tempfile.mkdtemp(prefix="hil-backends-"))
+    runs = {"inprocess": fly(options, out, link="inprocess")}
+    runs["subprocess"] = fly(options, out, link="subprocess")
+    with server(options, "tcp://127.0.0.1:0") as line:
+        runs["tcp"] = fly(options, out, link=line.split(" on ")[1].split(",")[0])
+    with joined_terminals() as (board, here), server(options, f"serial://{board}?baud=921600"):
+        runs["serial"] = fly(options, out, link=f"serial://{here}?baud=921600")
+    expected = digests(runs["inprocess"])
+    report: dict[str, Any] = {"frames": statuses(runs["inprocess"]), "events": {}, "replays": {}}
+    bare_card = card_without_model(options.model, out)
+    for name, run in runs.items():
+        report["events"][name] = digests(run) == expected
+        for trace in sorted((run / "trace").glob("*")):
+            replay = fly(options, out, link=f"replay:{trace}", model=bare_card)
+            report["replays"][name] = digests(replay) == expected
+    kill_once(os.getpid(), options.kill_after_s)
+    killed = fly(options, out, link="subprocess?cpu_cores=2")
+    report["killed"] = {"frames": statuses(killed), "log": box_log(killed)}
+    capped = fly(options, out, link="subprocess", memory_limit_mib=options.small_limit_mib)
+    report["capped"] = {"frames": statuses(capped), "log": box_log(capped)[:4]}
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
