@@ -24,7 +24,7 @@ from payload.card import load_card
 from payload.device import device_paths
 from payload.frame import PayloadLink
 from payload.scenes import read_collection
-from simulator.autonomy.onboard import OnboardPlanner
+from simulator.autonomy.onboard import OnboardPlanner, Prospects
 from simulator.autonomy.planners import PLANNERS
 from simulator.autonomy.policies import POLICIES, Thresholds
 from simulator.autonomy.tasking import Task
@@ -284,6 +284,7 @@ def _planner(
         world.flights[section.name].accesses,
         PLANNERS[scenario.autonomy.planner](),
         forecast,
+        Prospects(scenario.autonomy.target_cloud_fraction, scenario.weather.forecast_sigma_24h),
         Agility(section.agility.slew_rate_deg_s, section.agility.settle_s),
         exposure_s(section.imager),
     )

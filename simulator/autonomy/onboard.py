@@ -8,6 +8,7 @@ committed: planning starts after it.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,14 +28,50 @@ from simulator.spacecraft.attitude import Agility, Attitude
 HORIZON_S = 24 * 3600.0
 """Planning horizon; a forecast knows little beyond it."""
 
-CLOUDY_FORECAST = 0.9
-"""An access forecast cloudier than this is left for a later one, if there is a later one."""
+WORTH_A_LOOK = 0.15
+"""Least chance of a satisfying image for which a capture is made. Below it waiting is better: cloud
+persists for hours, and a cloudy frame costs energy, an attempt and room on the link."""
+
+PARTIAL_WORTH = 0.1
+"""Worth of the clear part of an image that does not satisfy, relative to one that does."""
 
 PATIENCE_PER_DAY = 0.85
 """Value of a capture one day from now, relative to the same capture now."""
 
 Forecast = Callable[[Sequence[tuple[str, float]], float], Sequence[float]]
 """``forecast([(target, t_s), ...], issued_s) -> cover``."""
+
+
+@dataclass(frozen=True)
+class Prospects:
+    """What a forecast is worth to this mission.
+
+    Attributes
+    ----------
+    target_cloud_fraction : float
+        Cover below which a target is satisfied, unless it has a limit of its own.
+    forecast_sigma_24h : float
+        Standard deviation of a forecast's error at 24 h lead time; it grows with its square root.
+    """
+
+    target_cloud_fraction: float
+    forecast_sigma_24h: float
+
+    def chance(self, task: Task, forecast_cover: float, lead_s: float) -> float:
+        """Probability that the cover turns out below the target's limit (normal error)."""
+        own = task.target.max_cloud_fraction
+        margin = (self.target_cloud_fraction if own is None else own) - forecast_cover
+        sigma = self.forecast_sigma_24h * math.sqrt(max(lead_s, 0.0) / 86400.0)
+        if sigma == 0.0:
+            return float(margin > 0.0)
+        return 0.5 * math.erfc(-margin / (sigma * math.sqrt(2.0)))
+
+    def value(self, task: Task, forecast_cover: float, lead_s: float, wait_s: float) -> float:
+        """Priority x (chance of satisfaction + a little for partial clarity), less for waiting."""
+        chance = self.chance(task, forecast_cover, lead_s)
+        patience: float = PATIENCE_PER_DAY ** (max(wait_s, 0.0) / 86400.0)
+        worth = chance + PARTIAL_WORTH * (1.0 - chance) * (1.0 - forecast_cover)
+        return task.target.priority * worth * patience
 
 
 @dataclass(frozen=True)
@@ -60,6 +97,7 @@ class OnboardPlanner:
     planner : Planner
     forecast : callable
         See `Forecast`.
+    prospects : Prospects
     agility : Agility
     exposure_s : float
         Time an exposure blocks pointing.
@@ -71,6 +109,7 @@ class OnboardPlanner:
         accesses: Sequence[Access],
         planner: Planner,
         forecast: Forecast,
+        prospects: Prospects,
         agility: Agility,
         exposure_s: float,
     ) -> None:
@@ -78,7 +117,7 @@ class OnboardPlanner:
         self.offered = 0
         self.solution = Solution(())
         self.plan: tuple[PlannedCapture, ...] = ()
-        self._planner, self._forecast = planner, forecast
+        self._planner, self._forecast, self._prospects = planner, forecast, prospects
         self._agility, self._exposure_s = agility, exposure_s
         self._accesses = [a for a in accesses if a.target in tasks]
         self._starts = [a.start_s for a in self._accesses]
@@ -148,18 +187,21 @@ class OnboardPlanner:
             if task.open and latest_s > free_s and latest_s >= access.start_s:
                 candidates.append((access, task, max(access.start_s, free_s), latest_s))
         covers = self._covers([access for access, *_ in candidates])
-        return [
-            Opportunity(
-                access.target,
-                access,
-                earliest_s,
-                latest_s,
-                expected_value(task, cover, earliest_s - free_s),
-                cover,
-            )
-            for (access, task, earliest_s, latest_s), cover in zip(candidates, covers, strict=True)
-            if cover <= CLOUDY_FORECAST or access.start_s >= self._last_chance_s(task)
-        ]
+        offered = []
+        for (access, task, earliest_s, latest_s), cover in zip(candidates, covers, strict=True):
+            lead_s = access.closest_s - self._issued_s
+            if self._worth_a_look(task, access, cover, lead_s):
+                value = self._prospects.value(task, cover, lead_s, earliest_s - free_s)
+                offered.append(
+                    Opportunity(access.target, access, earliest_s, latest_s, value, cover)
+                )
+        return offered
+
+    def _worth_a_look(self, task: Task, access: Access, cover: float, lead_s: float) -> bool:
+        """Whether to image now or wait; a target never seen is imaged at its last chance."""
+        if self._prospects.chance(task, cover, lead_s) >= WORTH_A_LOOK:
+            return True
+        return task.attempts == 0 and access.start_s >= self._last_chance_s(task)
 
     def _last_chance_s(self, task: Task) -> float:
         """Start of the last access of the task's target before its deadline."""
@@ -203,9 +245,3 @@ class OnboardPlanner:
                 reason = f"{wanted}; forecast cover {capture.forecast_cover:.2f}"
                 changes.append(PlanChange("add", trigger, capture, len(new), reason))
         return changes
-
-
-def expected_value(task: Task, forecast_cover: float, lead_s: float) -> float:
-    """Priority x forecast clear fraction, less for what lies farther ahead."""
-    patience: float = PATIENCE_PER_DAY ** (max(lead_s, 0.0) / 86400.0)
-    return task.target.priority * (1.0 - forecast_cover) * patience

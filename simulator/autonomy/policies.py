@@ -130,6 +130,17 @@ def judge(
     return Verdict("keep" if len(kept) == blocks else "prune", kept, said)
 
 
+def not_shown_clear(verdict: Verdict, detection: Detection) -> float:
+    """Part of the frame that its product does not show clear, as far as the detector can tell.
+
+    Cloud in the kept blocks and all of the dropped ones: what the ground will find when the
+    detector is right, so it is what decides whether the target needs another look.
+    """
+    blocks = detection.blocks.ravel()
+    clear = sum(1.0 - float(blocks[i]) for i in verdict.kept_blocks)
+    return round(1.0 - clear / len(blocks), 6)
+
+
 def count_blocks(truth: NDArray[np.uint8]) -> tuple[PixelCount, ...]:
     """Clear and cloud pixels of each block of a truth mask, row-major."""
     mask = cloud_mask(truth)
@@ -158,7 +169,7 @@ def rank(
     traits: PolicyTraits,
     *,
     captured_s: float,
-    cover: float | None,
+    not_clear: float | None,
     priority: float,
     deadline_s: float | None,
 ) -> float:
@@ -170,7 +181,7 @@ def rank(
     """
     if not traits.ranks_downlink:
         return -captured_s
-    clear = 0.5 if cover is None else 1.0 - cover
+    clear = 0.5 if not_clear is None else 1.0 - not_clear
     urgency = 1.0
     if deadline_s is not None:
         left_h = max(deadline_s - captured_s, 0.0) / 3600.0

@@ -20,8 +20,8 @@ from simulator.telemetry.events import Event, Ground, Uplink
 class Report:
     """News of one capture: from its pixels (``downlink``) or from telemetry.
 
-    `cover` is the part of the target's frame that is not known to be clear: true cloud and
-    dropped blocks for a downlink, the detected cover for telemetry. `limit` is the cover under
+    `cover` is the part of the target's frame that its product does not show clear: dropped blocks,
+    and cloud in the others - true cloud for a downlink, detected cloud for telemetry. `limit` is the cover under
     which the target is satisfied.
     """
 

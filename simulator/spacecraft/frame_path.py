@@ -26,6 +26,7 @@ from simulator.autonomy.policies import (
     cloud_mask,
     count_blocks,
     judge,
+    not_shown_clear,
     rank,
     total,
     truth_detection,
@@ -62,8 +63,12 @@ class PictureBook(Protocol):
 class TargetDesk(Protocol):
     """Hears what became of each look at a target."""
 
-    def looked(self, taken: Taken, cover: float | None) -> None:
-        """A frame was judged on board; `cover` is None where there was no mask."""
+    def looked(self, taken: Taken, not_clear: float | None) -> None:
+        """A frame was judged on board.
+
+        `not_clear` is the part of the frame that its product does not show clear, by the mask;
+        None where there was no mask.
+        """
 
     def lost(self, taken: Taken) -> None:
         """A frame or product was lost for lack of storage."""
@@ -309,12 +314,12 @@ class FramePath:
         kept_bytes = self._write_decision(taken, verdict, detection)
         if kept_bytes < raw_bytes:
             self._storage.drop(taken.capture, raw_bytes - kept_bytes, "policy")
-        cover = None if detection is None else detection.cover
+        not_clear = None if detection is None else not_shown_clear(verdict, detection)
         if kept_bytes:
-            self._queue_product(taken, verdict.kept_blocks, kept_bytes, cover)
+            self._queue_product(taken, verdict.kept_blocks, kept_bytes, not_clear)
         else:
             del self._taken[taken.capture]
-        self._desk.looked(taken, cover)
+        self._desk.looked(taken, not_clear)
 
     def _write_decision(self, taken: Taken, verdict: Verdict, detection: Detection | None) -> int:
         """Write the decision down; returns the bytes that are kept.
@@ -360,14 +365,14 @@ class FramePath:
     # 4. Product ------------------------------------------------------------------------------
 
     def _queue_product(
-        self, taken: Taken, kept_blocks: tuple[int, ...], size_bytes: int, cover: float | None
+        self, taken: Taken, kept_blocks: tuple[int, ...], size_bytes: int, not_clear: float | None
     ) -> None:
         kept = total(taken.counts, kept_blocks)
         product = QueuedProduct(
             f"{taken.capture}-p",
             taken.capture,
             taken.target.name,
-            self._rank(taken, cover),
+            self._rank(taken, not_clear),
             size_bytes,
         )
         self._kept_clear_px[taken.capture] = kept.clear_px
@@ -389,11 +394,11 @@ class FramePath:
         )
         self._to_radio(product)
 
-    def _rank(self, taken: Taken, cover: float | None) -> float:
+    def _rank(self, taken: Taken, not_clear: float | None) -> float:
         return rank(
             self._policy.traits,
             captured_s=taken.captured_s,
-            cover=cover,
+            not_clear=not_clear,
             priority=taken.target.priority,
             deadline_s=taken.deadline_s,
         )

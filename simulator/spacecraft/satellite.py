@@ -165,14 +165,14 @@ class Satellite:
 
     # What a look at a target means --------------------------------------------------------
 
-    def looked(self, taken: Taken, cover: float | None) -> None:
+    def looked(self, taken: Taken, not_clear: float | None) -> None:
         """A frame was judged on board: perhaps look again, and tell the ground."""
-        if cover is None:
+        if not_clear is None:
             return
-        cloudy = not satisfies(cover, self._limit_of(taken))
+        cloudy = not satisfies(not_clear, self._limit_of(taken))
         if cloudy and self._rules.policy.traits.onboard_tasking:
             self._look_again(taken.target.name, taken.attempt, "result")
-        self._report(taken, "telemetry", cover)
+        self._report(taken, "telemetry", not_clear)
 
     def lost(self, taken: Taken) -> None:
         """A frame was lost for lack of storage: it has to be taken again."""

@@ -14,6 +14,7 @@ from simulator.autonomy.policies import (
     Thresholds,
     count_blocks,
     judge,
+    not_shown_clear,
     rank,
     satisfies,
     total,
@@ -86,11 +87,11 @@ def test_truth_counts_thin_cloud_as_cloud_and_shadow_as_clear():
 
 
 def test_rank_is_oldest_first_unless_the_policy_ranks():
-    def place(policy, captured_s, cover, deadline_s=None):
+    def place(policy, captured_s, not_clear, deadline_s=None):
         return rank(
             POLICIES[policy],
             captured_s=captured_s,
-            cover=cover,
+            not_clear=not_clear,
             priority=1.0,
             deadline_s=deadline_s,
         )
@@ -103,6 +104,13 @@ def test_rank_is_oldest_first_unless_the_policy_ranks():
         > place("prioritise", 0.0, None)
         > place("prioritise", 0.0, 0.9)
     )
+
+
+def test_dropped_blocks_are_not_shown_clear():
+    kept = judge(POLICIES["prune"], LIMITS, HALF, 4)
+    assert not_shown_clear(kept, HALF) == pytest.approx(1.0 - (1.0 + 0.6) / 4)
+    assert not_shown_clear(judge(POLICIES["discard"], LIMITS, HALF, 4), HALF) == pytest.approx(0.5)
+    assert not_shown_clear(judge(POLICIES["prune"], LIMITS, OVERCAST, 4), OVERCAST) == 1.0
 
 
 def test_a_target_is_satisfied_strictly_below_its_limit():
