@@ -6,28 +6,20 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.navigation import pages_of_app
 from dashboard.shell import sentences
 
-st.set_page_config(
-    page_title="Nephoscope", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide"
-)
+ICON = Path(__file__).with_name("icon.png")
+LESS_SPACE_ABOVE = """
+<style>
+[data-testid="stMainBlockContainer"] {padding-top: 4.5rem; padding-bottom: 3rem;}
+[data-testid="stMetricValue"] {font-size: 1.65rem;}
+[data-testid="stImage"] img {border-radius: 6px;}
+</style>
+"""
 
-page = st.navigation(
-    [
-        st.Page("pages/missions.py", title="Missions", icon=":material/list_alt:", default=True),
-        st.Page("pages/flight.py", title="Flight", icon=":material/satellite_alt:"),
-        st.Page("pages/scenes.py", title="Scenes", icon=":material/photo_library:"),
-        st.Page("pages/budgets.py", title="Budgets", icon=":material/battery_charging_full:"),
-        st.Page(
-            "pages/downlink.py",
-            title="Downlink and autonomy",
-            icon=":material/download:",
-            url_path="downlink",
-        ),
-        st.Page("pages/models.py", title="Models", icon=":material/model_training:"),
-        st.Page("pages/scenario.py", title="Scenario", icon=":material/tune:"),
-    ],
-    position="top",
-)
+page = pages_of_app()
+st.set_page_config(page_title=f"{page.title} - Nephoscope", page_icon=str(ICON), layout="wide")
+st.html(LESS_SPACE_ABOVE)
 with sentences():
     page.run()

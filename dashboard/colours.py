@@ -20,7 +20,6 @@ MISSED_CLOUD = REACQUIRED
 NEUTRAL = "rgba(128, 136, 150, 0.75)"
 FAINT = "rgba(128, 136, 150, 0.28)"
 NIGHT = "rgba(40, 60, 110, 0.22)"
-SUNLIGHT = "rgba(230, 159, 0, 0.13)"
 
 TARGET_STATES = {
     "waiting": WAITING,

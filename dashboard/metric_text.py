@@ -61,21 +61,43 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_WORDS = {
-    "km2": "km²",
-    "h": "(h)",
-    "wh": "(Wh)",
-    "mib": "(MiB)",
-    "p50": "p50",
-    "p90": "p90",
+_LABELS = {
+    "clear_km2_delivered": "Clear ground delivered",
+    "clear_km2_delivered_with_repeats": "Clear ground, repeats too",
+    "clear_fraction_delivered": "Clear share delivered",
+    "targets_satisfied_fraction": "Targets satisfied",
+    "time_to_clear_h_median": "Time to clear, median",
+    "time_to_clear_h_restricted_mean": "Time to clear, mean",
+    "delivery_latency_h_p50": "Delivery delay, median",
+    "delivery_latency_h_p90": "Delivery delay, 9 of 10",
+    "false_cloud_fraction": "False cloud",
+    "false_discard_fraction": "False discards",
+    "policy_loss_fraction": "Policy loss",
+    "overflow_loss_fraction": "Overflow loss",
+    "cloud_leakage_fraction": "Cloud leakage",
+    "onboard_reduction_fraction": "On-board reduction",
+    "backlog_mib": "Backlog",
+    "storage_overflow_mib": "Storage overflow",
+    "payload_energy_wh": "Payload energy",
+    "clear_km2_per_wh": "Clear ground per energy",
+    "battery_min_fraction": "Lowest battery charge",
+    "low_power_h": "Time in low power",
+    "storage_peak_fraction": "Fullest storage",
+    "reacquisition_success_fraction": "Reacquired clear",
+    "real_time_factor": "Real-time factor",
+    "false_cloud_fraction_by_surface": "False cloud",
+    "false_discard_fraction_by_surface": "False discards",
 }
 
 
 def title(name: str) -> str:
-    """``clear_km2_delivered`` as ``Clear km² delivered``."""
-    words = [_WORDS.get(word, word) for word in name.split("_")]
-    text = " ".join(words).replace("per (Wh)", "per Wh")
-    return text[0].upper() + text[1:]
+    """Name of a metric for people; one that has none of its own is spelt out."""
+    return _LABELS.get(name) or name.replace("_", " ").capitalize()
+
+
+def unit(name: str) -> str:
+    """Unit as it is written beside a number: ``km²``, ``%`` for shares, empty for counts."""
+    return "%" if is_share(name) else info(name).unit.replace("km2", "km²")
 
 
 def number(name: str, value: object) -> str:
@@ -84,8 +106,7 @@ def number(name: str, value: object) -> str:
         return "-"
     if is_share(name):
         return f"{100 * value:.1f} %"
-    unit = info(name).unit.replace("km2", "km²")
-    return f"{_digits(float(value))} {unit}".strip()
+    return f"{_digits(float(value))} {unit(name)}".strip()
 
 
 def _digits(value: float) -> str:

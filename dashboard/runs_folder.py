@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -65,49 +66,40 @@ class FoundRun:
 
 @dataclass(frozen=True)
 class Folders:
-    """All runs, and the campaigns among the folders."""
+    """All runs, newest first, and the folders of campaigns by name."""
 
     root: Path
     runs: tuple[FoundRun, ...]
-    campaigns: tuple[str, ...]
+    campaigns: Mapping[str, Path]
 
     def run(self, run_id: str) -> FoundRun | None:
         """The run of that name, or None: names are looked up, never joined to a path."""
         return next((run for run in self.runs if run.run_id == run_id), None)
 
-    def campaign_path(self, name: str) -> Path | None:
-        """Folder of a campaign that is in the listing."""
-        if name not in self.campaigns:
-            return None
-        return (
-            self.root
-            if name == self.root.name and name not in _names(self.root)
-            else (self.root / name)
-        )
-
 
 def find_folders(root: Path) -> Folders:
-    """List runs (newest first) and campaigns, at most one folder deep.
+    """List runs and campaigns, at most one folder deep.
 
     `root` may also be a campaign folder or a single run folder. A folder that does not exist
     holds nothing.
     """
     if (root / MANIFEST_NAME).is_file():
-        return Folders(root, (_found(root, root.name, root),), ())
+        return Folders(root, (_found(root, root.name, root),), {})
     runs: list[FoundRun] = []
-    campaigns = [root.name] if (root / CAMPAIGN_NAME).is_file() else []
+    campaigns = {root.name: root} if (root / CAMPAIGN_NAME).is_file() else {}
+    campaign_of_root = root.name if campaigns else ""
     for folder in _subfolders(root):
         if (folder / MANIFEST_NAME).is_file():
-            runs.append(_found(folder, folder.name, root, campaigns[0] if campaigns else ""))
+            runs.append(_found(folder, folder.name, root, campaign_of_root))
             continue
         if not _inside(folder, root):
             continue
         members = [sub for sub in _subfolders(folder) if (sub / MANIFEST_NAME).is_file()]
         runs += [_found(sub, f"{folder.name}/{sub.name}", root, folder.name) for sub in members]
         if members or (folder / CAMPAIGN_NAME).is_file():
-            campaigns.append(folder.name)
+            campaigns[folder.name] = folder
     runs.sort(key=lambda run: run.manifest.created if run.manifest else "", reverse=True)
-    return Folders(root, tuple(runs), tuple(campaigns))
+    return Folders(root, tuple(runs), campaigns)
 
 
 def _subfolders(root: Path) -> list[Path]:
@@ -115,10 +107,6 @@ def _subfolders(root: Path) -> list[Path]:
         return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     except OSError:
         return []
-
-
-def _names(root: Path) -> set[str]:
-    return {path.name for path in _subfolders(root)}
 
 
 def _inside(path: Path, root: Path) -> bool:

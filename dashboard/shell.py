@@ -121,11 +121,11 @@ def choose_run(found: Folders) -> FoundRun | None:
         key="run",
         bind="query-params",
         persist_state="session",
-        format_func=lambda name: _run_label(found.run(name), name),
     )
     run = found.run(chosen) or found.runs[0]
     with right:
         show_state(run)
+    st.caption(plain(_words(run)))
     if run.state == "unreadable":
         st.error(_plain(run.detail), icon=":material/report:")
         return None
@@ -135,16 +135,19 @@ def choose_run(found: Folders) -> FoundRun | None:
 
 
 def _newest_complete(found: Folders) -> int:
-    states = [run.state for run in found.runs]
-    return states.index("complete") if "complete" in states else 0
+    """Prefer a complete run, and one of its own to one of a campaign."""
+    ranks = [(run.state != "complete", bool(run.campaign)) for run in found.runs]
+    return ranks.index(min(ranks))
 
 
-def _run_label(run: FoundRun | None, name: str) -> str:
-    if run is None or run.manifest is None:
-        return name
+def _words(run: FoundRun) -> str:
+    if run.manifest is None:
+        return ""
     setup = setup_of(run)
-    parts = [name, setup.policy, ", ".join(setup.models), f"seed {run.manifest.seed}"]
-    return " · ".join(part for part in parts if part)
+    models = f"{', '.join(setup.models)} on {', '.join(setup.devices)}"
+    hours = f"{run.manifest.duration_s / 3600:g} h"
+    craft = counted(setup.satellites, "satellite")
+    return " · ".join([setup.policy, models, craft, hours, f"seed {run.manifest.seed}"])
 
 
 def show_state(run: FoundRun) -> None:
@@ -237,3 +240,8 @@ def _plain(text: str) -> str:
 def plain(text: object) -> str:
     """Escape text that came from a file or a link before Markdown sees it."""
     return _plain(str(text))
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

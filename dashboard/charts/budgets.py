@@ -15,7 +15,6 @@ from dashboard.colours import (
     NEUTRAL,
     NIGHT,
     REACQUIRED,
-    SUNLIGHT,
     series_colour,
     translucent,
 )
@@ -101,9 +100,7 @@ def loads(table: pd.DataFrame) -> go.Figure:
         y=table["generation_w"],
         mode="lines",
         name="generation",
-        line={"color": CLEAR, "width": 2, "shape": "hv"},
-        fill="tozeroy",
-        fillcolor=SUNLIGHT,
+        line={"color": CLEAR, "width": 1.5, "shape": "hv"},
         hovertemplate="%{y:.2f} W<extra>generation</extra>",
     )
     figure.update_layout(hovermode="x unified")
@@ -233,4 +230,11 @@ def passes(table: pd.DataFrame) -> go.Figure:
         "%{customdata[3]:.1f} MiB (%{customdata[2]})<extra></extra>",
     )
     figure.update_layout(barmode="overlay")
+    figure.update_traces(width=_bar_width(table["aos_h"]))
     return figure
+
+
+def _bar_width(times_h: pd.Series) -> float:
+    """Bars about as wide as a pass, or as can still be seen."""
+    span_h = float(times_h.max() - times_h.min()) if len(times_h) else 0.0
+    return max(0.2, span_h / 200)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from dashboard.charts.layout import new_figure
 from dashboard.colours import CLOUDY, DELIVERED, NEUTRAL
-from dashboard.metric_text import info, is_share, number, title
+from dashboard.metric_text import is_share, number, title, unit
 
 
 def metric_bars(metric: str, values: Mapping[str, float | None]) -> go.Figure:
@@ -75,9 +75,8 @@ def intervals(metric: str, estimates: Sequence[Interval], *, differences: bool) 
 
 
 def _axis(metric: str) -> str:
-    unit = info(metric).unit.replace("km2", "km²")
-    plain = title(metric)
-    return f"{plain}, {unit}" if unit and f"({unit})" not in plain and unit not in plain else plain
+    measured_in = "" if is_share(metric) else unit(metric)
+    return f"{title(metric)}, {measured_in}" if measured_in else title(metric)
 
 
 def _percent(figure: go.Figure, metric: str) -> None:

@@ -52,6 +52,7 @@ def sankey(streams: Sequence[Stream], unit: str, *, height: int = 340) -> go.Fig
     figure = go.Figure(
         go.Sankey(
             arrangement="snap",
+            textfont={"size": 13},
             valueformat=",.4s" if not unit else ",.1f",
             valuesuffix=f" {unit}",
             node={

@@ -41,7 +41,7 @@ def pareto(table: pd.DataFrame, cost: str) -> go.Figure:
             y=rows["value"],
             mode="markers+text",
             text=rows["model"],
-            textposition="top center",
+            textposition=("top center", "bottom center")[index % 2],
             marker={"size": 13, "color": series_colour(index)},
             error_y={
                 "type": "data",
@@ -79,7 +79,10 @@ def by_surface(table: pd.DataFrame) -> go.Figure:
             y=rows["fraction"],
             name=str(model),
             marker_color=series_colour(index),
+            text=[f"{100 * fraction:.2g} %" for fraction in rows["fraction"]],
+            textposition="outside",
             hovertemplate="%{x}: %{y:.2%}<extra>" + str(model) + "</extra>",
         )
-    figure.update_yaxes(tickformat=".1%", rangemode="tozero")
+    most = float(table["fraction"].max()) if len(table) else 0.0
+    figure.update_yaxes(tickformat=".1%", range=[0, max(0.01, 1.15 * most)])
     return figure

@@ -68,9 +68,9 @@ def lane_query(lane: Lane) -> str:
                 SELECT rowid, satellite, {_named(lane.sql)} FROM {lane.table})
             WHERE end_s >= $from_s AND start_s <= $to_s
               AND ($satellite = '' OR satellite = $satellite OR satellite = ''))
-        SELECT arg_min(id, start_s) AS id, min(start_s) AS start_s,
-               arg_min(end_s, start_s) AS end_s, arg_min(label, start_s) AS label,
-               count(*) AS marks
+        SELECT arg_max(id, end_s - start_s) AS id, arg_max(start_s, end_s - start_s) AS start_s,
+               arg_max(end_s, end_s - start_s) AS end_s,
+               arg_max(label, end_s - start_s) AS label, count(*) AS marks
         FROM mark GROUP BY satellite, floor(start_s / $bin_s) ORDER BY 2 LIMIT {MARKS_PER_LANE}"""
 
 

@@ -10,8 +10,13 @@ import streamlit as st
 from dashboard.charts import budgets
 from dashboard.colours import LOADS
 from dashboard.downsampling import BINS, extremes, step_means
+from dashboard.navigation import draw
 from dashboard.runs_folder import FoundRun, scenario_of
 from dashboard.shell import choose_run, figure, folders, open_store, rows, satellites
+
+# Over a long time, sunlight and shadow would be a solid block; means over about an orbit are not.
+LONG_S = 36 * 3600.0
+ORBIT_S = 5700.0
 
 ECLIPSES = """
     SELECT start_s / 3600 AS start_h, end_s / 3600 AS end_h FROM eclipse
@@ -152,13 +157,16 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
     )
     left, right = st.columns(2, gap="medium")
     columns = (*(f"{name}_w" for name in LOADS), "generation_w")
-    table = _query(run, step_means("power", columns), window)
+    long = window["to_s"] - window["from_s"] > LONG_S
+    coarse = {**window, "bin_s": ORBIT_S} if long else window
+    table = _query(run, step_means("power", columns), coarse)
     with left:
         figure(
             "loads",
             budgets.loads(table),
             table,
-            "Loads stacked, and what the panels give; each the mean of a step, weighted by time.",
+            "Loads stacked, and what the panels give: means over "
+            + ("about an orbit. Choose a shorter part to see each." if long else "a step."),
         )
     depth = _query(run, DEPTH, window)
     with right:
@@ -251,4 +259,4 @@ def _link(run: FoundRun, window: dict[str, Any]) -> None:
     )
 
 
-show()
+draw(show)

@@ -9,6 +9,7 @@ from dashboard import jobs
 from dashboard.charts import flows
 from dashboard.jobs import JobError
 from dashboard.metric_text import GROUPS, definition, number, title
+from dashboard.navigation import draw
 from dashboard.runs_folder import (
     Folders,
     FoundRun,
@@ -142,7 +143,7 @@ def _metric_cards(metrics: dict[str, object]) -> None:
                     number(name, metrics.get(name)),
                     help=definition(name),
                     border=True,
-                    width=190,
+                    width=205,
                 )
 
 
@@ -333,4 +334,4 @@ def _stories(run: FoundRun) -> None:
     )
 
 
-show()
+draw(show)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard.charts.flight_map import Station, flight_map
 from dashboard.charts.timeline import LANES, MARKS_PER_LANE, lane_query, timeline
+from dashboard.navigation import draw
 from dashboard.runs_folder import FoundRun
 from dashboard.shell import (
     choose_run,
@@ -25,11 +26,11 @@ from dashboard.shell import (
 from simulator.telemetry.events import EVENT_TYPES
 
 PLAY_EVERY_S = 1.0
+# Share of the timeline's window by which each step of playing moves on.
 PLAY_STEP = 1 / 60
-"""Share of the window by which each step of playing moves on."""
 WINDOWS_H = {"30 min": 0.5, "2 h": 2.0, "6 h": 6.0, "24 h": 24.0, "7 days": 168.0}
+# Half an orbit at 500 km: the track drawn before and after the moment.
 HALF_TRACK_S = 2900.0
-"""Half an orbit at 500 km: the track drawn before and after the moment."""
 
 TARGETS = """
     WITH seen AS (
@@ -121,7 +122,7 @@ def _controls(run: FoundRun, end_h: float) -> tuple[float, float, str]:
         st.session_state["t_h"] = end_h
     slider, window, craft = st.columns([6, 2, 2], vertical_alignment="bottom")
     t_h = slider.slider(
-        "Mission time, h", 0.0, end_h, _first_capture_h(run), 0.01, key="t_h", bind="query-params"
+        "Mission time, h", 0.0, end_h, _busy_moment_h(run), 0.01, key="t_h", bind="query-params"
     )
     span = window.selectbox("Timeline", list(WINDOWS_H), index=2, key="window", bind="query-params")
     names = satellites(run)
@@ -139,9 +140,14 @@ def _step(end_h: float) -> None:
     st.session_state["t_h"] = 0.0 if ahead_h > end_h else round(ahead_h, 3)
 
 
-def _first_capture_h(run: FoundRun) -> float:
-    first_s = rows(run, "SELECT min(t_s) AS t_s FROM capture").iat[0, 0]
-    return 0.0 if pd.isna(first_s) else round(float(first_s) / 3600, 2)
+def _busy_moment_h(run: FoundRun) -> float:
+    """Amid the downlinks, where most is to be seen; else at the first capture, else the start."""
+    found = rows(
+        run,
+        "SELECT coalesce((SELECT quantile_disc(t_s, 0.5) FROM downlink), "
+        "(SELECT min(t_s) FROM capture), 0.0)",
+    )
+    return round(float(found.iat[0, 0]) / 3600, 2)
 
 
 def _stations(run: FoundRun, now_s: float) -> list[Station]:
@@ -317,4 +323,4 @@ def _jump(run: FoundRun) -> None:
             st.session_state["t_h"] = round(float(found.iat[0, 0]) / 3600, 3)
 
 
-show()
+draw(show)

@@ -8,9 +8,19 @@ import streamlit as st
 from dashboard import jobs
 from dashboard.charts.comparison import metric_bars
 from dashboard.job_panel import show_job
-from dashboard.metric_text import GROUPS, HEADLINES, definition, info, is_share, number, title
+from dashboard.metric_text import (
+    GROUPS,
+    HEADLINES,
+    definition,
+    info,
+    is_share,
+    number,
+    title,
+    unit,
+)
+from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, FoundRun, find_folders, setup_of, stored_metrics
-from dashboard.shell import choose_run, figure, folders, plain, runs_root
+from dashboard.shell import choose_run, counted, figure, folders, plain, runs_root
 
 POLL_S = 2.0
 MOST_COMPARED = 12
@@ -52,9 +62,9 @@ def show() -> None:
 def _overview(found: Folders) -> None:
     complete = sum(run.state == "complete" for run in found.runs)
     going = sum(run.state == "running" for run in found.runs)
-    words = [f"{len(found.runs)} runs", f"{complete} complete"]
+    words = [counted(len(found.runs), "run"), f"{complete} complete"]
     words += [f"{going} running"] if going else []
-    words += [f"{len(found.campaigns)} campaigns"] if found.campaigns else []
+    words += [counted(len(found.campaigns), "campaign")] if found.campaigns else []
     st.caption(f"{', '.join(words)} in {plain(found.root)}")
 
 
@@ -95,10 +105,9 @@ def _table(shown: list[FoundRun]) -> list[FoundRun]:
         "run": st.column_config.TextColumn("run", width="medium", pinned=True),
     }
     for name in HEADLINES:
-        unit = "%" if is_share(name) else info(name).unit.replace("km2", "km²")
-        heading = title(name).replace(" (h)", "").replace(" (Wh)", "")
+        measured_in = unit(name)
         columns[name] = st.column_config.NumberColumn(
-            f"{heading}, {unit}" if unit not in ("", "km²") else heading,
+            f"{title(name)}, {measured_in}" if measured_in else title(name),
             help=definition(name),
             format="percent" if is_share(name) else "%.4g",
         )
@@ -221,4 +230,4 @@ def _campaigns(found: Folders) -> None:
             )
 
 
-show()
+draw(show)

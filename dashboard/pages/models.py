@@ -15,6 +15,7 @@ from dashboard.charts.models import COSTS, by_surface, pareto
 from dashboard.job_panel import show_job
 from dashboard.jobs import JobError
 from dashboard.metric_text import GROUPS, HEADLINES, definition, number, title
+from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, setup_of, stored_metrics
 from dashboard.scenario_text import resolved_for_rerun
 from dashboard.shell import figure, folders, plain, rows, runs_root
@@ -294,7 +295,7 @@ def _campaign(found: Folders, name: str) -> None:
     from simulator.campaign import CampaignError, read_campaign
 
     st.subheader(f"Paired comparison: {plain(name)}", anchor=False)
-    path = found.campaign_path(name)
+    path = found.campaigns.get(name)
     if path is None:
         st.warning(f"The link names the campaign {plain(name)}, which is not in this folder.")
         return
@@ -397,4 +398,4 @@ def _other_campaigns(found: Folders, shown: str | None) -> None:
         st.page_link("pages/models.py", label=plain(name), query_params={"campaign": name})
 
 
-show()
+draw(show)

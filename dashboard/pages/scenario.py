@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import form, jobs
 from dashboard.job_panel import show_job
 from dashboard.jobs import JobError
+from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, FoundRun
 from dashboard.scenario_text import (
     bundled_folder,
@@ -16,7 +17,7 @@ from dashboard.scenario_text import (
     to_fly,
     with_values,
 )
-from dashboard.shell import folders, plain, runs_root
+from dashboard.shell import counted, folders, plain, runs_root
 from simulator.scenario import Problem, Scenario, ScenarioError, bundled_scenarios
 from simulator.scenario.explain import json_schema
 
@@ -159,8 +160,9 @@ def _verdict(problems: tuple[Problem, ...], scenario: Scenario | None) -> None:
         st.info("Choose a scenario above, or upload one.")
         return
     st.success(
-        f"**{plain(scenario.name)}**: {scenario.duration_h:g} h, {len(scenario.satellites)} "
-        f"satellites, {len(scenario.ground.stations)} stations, policy "
+        f"**{plain(scenario.name)}**: {scenario.duration_h:g} h, "
+        f"{counted(len(scenario.satellites), 'satellite')}, "
+        f"{counted(len(scenario.ground.stations), 'station')}, policy "
         f"{plain(scenario.autonomy.policy)}. {plain(scenario.description)}"
     )
     if st.button("Check everything it names", icon=":material/fact_check:"):
@@ -214,4 +216,4 @@ def _fly(text: str, scenario: Scenario | None) -> None:
     st.rerun()
 
 
-show()
+draw(show)

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.colours import ACTIONS, NEUTRAL
+from dashboard.navigation import draw
 from dashboard.pictures import (
     error_picture,
     load_pictures,
@@ -73,7 +74,9 @@ def show() -> None:
     page = 1
     if pages > 1:
         page = int(
-            st.number_input(f"Page of {pages}", 1, pages, 1, key="page", bind="query-params")
+            st.number_input(
+                f"Page of {pages}", 1, pages, 1, key="page", bind="query-params", width=220
+            )
         )
     shown = rows(
         run,
@@ -243,4 +246,4 @@ def _kept(capture: pd.Series) -> str:
     return f"{int(capture['blocks_kept'])} of {int(capture['blocks'])}"
 
 
-show()
+draw(show)
