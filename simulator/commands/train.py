@@ -80,8 +80,11 @@ def student(
     params: Annotated[str, typer.Option(help="Size: a member of the student family.")] = "120k",
     steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 2000,
     teacher_share: Annotated[
-        float, typer.Option(help="Share of the loss given to the teacher's soft labels, 0 to 1.")
-    ] = 0.5,
+        float,
+        typer.Option(
+            help="Share of the loss given to the teacher's soft labels, 0 to 1; they must be there."
+        ),
+    ] = 0.0,
     label_kind: LabelKindOption = None,
     seed: SeedOption = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model; default: by size.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import multiprocessing.dummy
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from payload.training import nnunet_plan
 from payload.training.datasets import TrainingSet, load_training_set
 from payload.training.nnunet_plan import (
     BATCH_SIZE,
@@ -123,6 +125,15 @@ def test_untrusted_pixels_are_ignored_in_hard_labels(training_set: TrainingSet) 
     label = hard_label(sample)
     assert np.all(label[0] == LABELS["ignore"])
     np.testing.assert_array_equal(label[1:] == 1, sample.target[1:] > 127)
+
+
+def test_the_committed_plan_is_a_teacher_of_33_million_weights() -> None:
+    records = Path(nnunet_plan.__file__).parent / "records"
+    plan = json.loads((records / "nnunet-teacher-plan.json").read_text(encoding="utf-8"))
+    assert patch_and_batch(plan) == (PATCH_PX, BATCH_SIZE)
+    assert plan["dataset_name"] == DATASET
+    weights = sum(p.numel() for p in build_network(plan).parameters())
+    assert weights == pytest.approx(33.5e6, rel=0.01)
 
 
 def test_nnunet_itself_plans_and_preprocesses(

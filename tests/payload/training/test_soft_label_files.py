@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from payload.training.datasets import training_images
 from payload.training.soft_labels import (
     FULL_SCALE,
     PROBABILITY_STEP,
-    TEACHER_LABELS,
     SoftLabel,
     SoftLabelError,
     quantise,
@@ -62,12 +60,3 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
         read_soft_labels(tmp_path)
     with pytest.raises(SoftLabelError, match="same pixels"):
         SoftLabel(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8))
-
-
-def test_committed_teacher_labels_fit_the_real_scenes(real_scenes: Path) -> None:
-    labels = read_soft_labels(TEACHER_LABELS)
-    images = {image.sha256: image for image in training_images(real_scenes)}
-    assert labels.keys() == images.keys()
-    for sha256, found in labels.items():
-        scene = images[sha256].scene
-        assert found.probability.shape == (scene.height_px, scene.width_px)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from payload.card import load_card
 from payload.model import CloudModel
-from payload.training import teacher, teacher_outputs
+from payload.training import publication, teacher, teacher_outputs
 from payload.training.datasets import training_images
 from payload.training.nnunet_plan import DATASET
 from payload.training.resnet34 import ResNet34UNet
@@ -206,3 +206,17 @@ def test_without_scenes_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     result = CliRunner().invoke(app, ["teacher"])
     assert result.exit_code == 2
     assert "name the folder" in result.output
+
+
+def test_a_student_of_unknown_size_or_without_a_teacher_is_refused(
+    options: TeacherOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "TEACHER_LABELS", tmp_path / "no_labels")
+    base = ["student", "--scenes", str(options.scenes_root), "--label-kind", "human"]
+    for extra, message in (
+        (["--params", "7"], "'7'"),
+        (["--teacher-share", "0.5", "--steps", "1"], "there are no soft labels"),
+    ):
+        result = CliRunner().invoke(app, [*base, *extra])
+        assert result.exit_code == 2
+        assert message in result.output
