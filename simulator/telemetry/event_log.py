@@ -11,9 +11,9 @@ Layout: ``<root>/<type>/part-00001.parquet`` ... while open, ``<root>/<type>.par
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,6 +32,14 @@ ROW_GROUP_ROWS = 16384
 COMPRESSION = "zstd"
 
 
+@dataclass(frozen=True)
+class _OpenPart:
+    """Rows that wait to become part `number` of their type."""
+
+    number: int
+    rows: list[tuple[object, ...]]
+
+
 class EventLogWriter:
     """Appends events of known types under one root folder.
 
@@ -46,37 +54,38 @@ class EventLogWriter:
     def __init__(self, root: Path, types: Mapping[str, type[Event]]) -> None:
         self._root = root
         self._schemas = {name: arrow_schema(cls) for name, cls in types.items()}
-        self._columns: dict[str, list[list[object]]] = {
-            name: [[] for _ in schema] for name, schema in self._schemas.items()
-        }
-        self._parts = 0
+        self._names = {name: tuple(schema.names) for name, schema in self._schemas.items()}
+        self._open = {name: _OpenPart(1, []) for name in types}
         self._buffered = 0
         root.mkdir(parents=True, exist_ok=True)
 
     def append(self, event: Event) -> bool:
         """Buffer one event; True when it is time to `flush`."""
-        columns = self._columns[event.kind_of_event]
-        for column, field in zip(columns, dataclasses.fields(event), strict=True):
-            column.append(getattr(event, field.name))
+        kind = event.kind_of_event
+        row = tuple(getattr(event, name) for name in self._names[kind])
+        self._open[kind].rows.append(row)
         self._buffered += 1
         return self._buffered >= FLUSH_ROWS
 
     def flush(self) -> None:
         """Append all buffered rows as parts.
 
+        An interruption at any point leaves either the rows in the buffer under their part's number
+        or the part on disk, so a second call neither loses nor repeats a row.
+
         Raises
         ------
         RunFolderError
             If an event held a value that its column cannot.
         """
-        self._parts += 1
         for name, schema in self._schemas.items():
-            columns = self._columns[name]
-            if columns[0]:
+            part = self._open[name]
+            if part.rows:
                 folder = self._root / name
                 folder.mkdir(exist_ok=True)
-                _write(_table(name, columns, schema), folder / f"part-{self._parts:05d}.parquet")
-                self._columns[name] = [[] for _ in schema]
+                table = _table(name, part.rows, schema)
+                _write(table, folder / f"part-{part.number:05d}.parquet")
+                self._open[name] = _OpenPart(part.number + 1, [])
         self._buffered = 0
 
     def seal(self) -> None:
@@ -141,9 +150,9 @@ def read_parquet(path: Path, schema: pa.Schema | None = None) -> pa.Table:
     return table
 
 
-def _table(name: str, columns: list[list[object]], schema: pa.Schema) -> pa.Table:
+def _table(name: str, rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
     arrays = []
-    for field, column in zip(schema, columns, strict=True):
+    for field, column in zip(schema, zip(*rows, strict=True), strict=True):
         try:
             arrays.append(pa.array(column, type=field.type))
         except (pa.ArrowException, TypeError, OverflowError) as error:

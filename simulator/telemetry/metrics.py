@@ -291,6 +291,12 @@ def target_cloud_limits(run: RunFolder) -> dict[str, float]:
     return limits
 
 
+def satisfied_times_s(run: RunFolder) -> dict[str, float]:
+    """When each satisfied target was: the first product that shows it clear is on the ground."""
+    with _database(run, target_cloud_limits(run)) as database:
+        return dict(_query(database, _SATISFIED, {}))
+
+
 @dataclass(frozen=True)
 class Wait:
     """Kaplan-Meier summary of a waiting time, hours. None where it cannot be told."""

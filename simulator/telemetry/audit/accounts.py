@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,30 +80,38 @@ def _covered_km2(log: RunLog, delivered: list[ev.Product]) -> float:
     by_target: dict[str, list[ev.Capture]] = defaultdict(list)
     for product in delivered:
         by_target[product.target].append(log.capture_by_name[product.capture])
+    truth = lru_cache(maxsize=32)(log.run.truth)
     areas_km2 = []
     for captures in by_target.values():
         finest_m = min(capture.gsd_m for capture in captures)
         pictures = [
-            (_shown_clear(log.run.truth(c.truth_sha256), kept[c.capture]), c.gsd_m)
-            for c in captures
+            (_shown_clear(truth(c.truth_sha256), kept[c.capture]), c.gsd_m) for c in captures
         ]
-        height, width = np.max(
-            [np.round(np.array(p.shape) * gsd_m / finest_m) for p, gsd_m in pictures], axis=0
-        ).astype(int)
-        # Metres from the target's centre; a picture is looked up where they fall.
-        y_m = (np.arange(height) - (height - 1) / 2) * finest_m
-        x_m = (np.arange(width) - (width - 1) / 2) * finest_m
-        canvas = np.zeros((height, width), dtype=bool)
-        for picture, gsd_m in pictures:
-            canvas |= _look_up(picture, y_m / gsd_m, x_m / gsd_m)
-        areas_km2.append(np.count_nonzero(canvas) * finest_m**2 / 1e6)
+        seen = pictures[0][0] if len(pictures) == 1 else _painted(pictures, finest_m)
+        areas_km2.append(np.count_nonzero(seen) * finest_m**2 / 1e6)
     return math.fsum(areas_km2)
+
+
+def _painted(pictures: list[tuple[NDArray[np.bool_], float]], finest_m: float) -> NDArray[np.bool_]:
+    height, width = np.max(
+        [np.round(np.array(picture.shape) * gsd_m / finest_m) for picture, gsd_m in pictures],
+        axis=0,
+    ).astype(int)
+    # Metres from the target's centre; a picture is looked up where they fall.
+    y_m = (np.arange(height) - (height - 1) / 2) * finest_m
+    x_m = (np.arange(width) - (width - 1) / 2) * finest_m
+    canvas = np.zeros((height, width), dtype=bool)
+    for picture, gsd_m in pictures:
+        canvas |= _look_up(picture, y_m / gsd_m, x_m / gsd_m)
+    return canvas
 
 
 def _shown_clear(truth: NDArray[np.uint8], kept: tuple[int, ...]) -> NDArray[np.bool_]:
     rows, columns = (np.arange(n) // BLOCK_PX for n in truth.shape)
+    wanted = np.zeros((rows[-1] + 1) * (columns[-1] + 1), dtype=bool)
+    wanted[list(kept)] = True
     block = rows[:, None] * (columns[-1] + 1) + columns[None, :]
-    return np.asarray(np.isin(block, kept) & ((truth == 0) | (truth == 3)))
+    return np.asarray(wanted[block] & ((truth == 0) | (truth == 3)))
 
 
 def _look_up(

@@ -140,6 +140,29 @@ def test_ctrl_c_keeps_everything_and_says_so(
     assert "6.0 of 6.0 h" in summary.detail
 
 
+def test_an_interrupted_flush_neither_loses_nor_repeats_rows(
+    tmp_path: Path, manifest: Manifest, fill_run: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, calls = event_log._write, []
+
+    def interrupted_after_the_third(table: pa.Table, path: Path) -> None:
+        write(table, path)
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with RunWriter(tmp_path / "run", manifest=manifest) as writer:
+        fill_run(writer)
+        monkeypatch.setattr(event_log, "_write", interrupted_after_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            writer.flush()
+        writer.interrupt("Interrupted by the user.")
+    run = RunFolder.open(tmp_path / "run")
+    for name in ("capture", "inference", "decision", "product"):
+        names = run.events(name)["capture"].to_pylist()
+        assert len(names) == len(set(names)) == (3 if name == "product" else 4)
+
+
 def test_an_exception_marks_the_run_failed(tmp_path: Path, manifest: Manifest) -> None:
     with (
         pytest.raises(ZeroDivisionError),
