@@ -101,7 +101,7 @@ class Access:
         weights = _cubic_weights(place - first)
 
         def at(samples: Floats) -> float:
-            near = samples[first : first + len(weights)].tolist()
+            near: list[float] = samples[first : first + len(weights)].tolist()
             return sum([w * sample for w, sample in zip(weights, near, strict=True)])
 
         roll, pitch = at(self.roll_deg), at(self.pitch_deg)

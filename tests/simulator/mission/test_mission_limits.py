@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from simulator.telemetry.audit import audit
@@ -25,9 +27,7 @@ def test_a_hungry_satellite_sheds_and_recovers(fly):
     )
     power = rows(run, "power")
     assert {row["low_power"] for row in power} == {True, False}
-    assert all(
-        row["payload_w"] == 0.0 == row["imager_w"] for row in power_after_shedding(power)
-    )
+    assert all(row["payload_w"] == 0.0 == row["imager_w"] for row in power_after_shedding(power))
     assert metrics(run)["low_power_h"] > 0
     assert audit(run).passed
 
@@ -89,9 +89,7 @@ def test_a_station_outage_silences_its_passes(fly):
 def test_a_payload_outage_is_a_fault_and_frames_go_unprocessed(fly):
     run = fly(faults=[{"kind": "payload_outage", "from_h": 0, "to_h": 12}])
     assert [row["kind"] for row in rows(run, "fault")] == ["payload_outage"]
-    statuses = {
-        row["status"] for row in rows(run, "inference") if row["t_s"] < 12 * 3600 - 120
-    }
+    statuses = {row["status"] for row in rows(run, "inference") if row["t_s"] < 12 * 3600 - 120}
     assert statuses == {"deadline_missed"}
     assert "ok" in {row["status"] for row in rows(run, "inference")}
     assert audit(run).passed
@@ -107,5 +105,5 @@ def test_two_satellites_share_targets_and_an_antenna(small_scenario, fly):
         by_satellite.setdefault(row["target"], set()).add(row["satellite"])
     assert all(len(seen) == 1 for seen in by_satellite.values())
     sent = sorted(rows(run, "downlink"), key=lambda row: row["start_s"])
-    assert all(a["end_s"] <= b["start_s"] + 1e-6 for a, b in zip(sent, sent[1:], strict=False))
+    assert all(a["end_s"] <= b["start_s"] + 1e-6 for a, b in itertools.pairwise(sent))
     assert audit(run).passed
