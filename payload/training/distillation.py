@@ -40,6 +40,8 @@ GRADIENT_LIMIT = 1.0
 
 BATCHES_AHEAD = 2
 
+SNOW_AND_ICE = "snow_ice"
+
 Report = Callable[[int, int, float], None]
 """Called after each step with (steps done, steps in all, loss)."""
 
@@ -54,6 +56,9 @@ class StudentRecipe:
         One of `payload.training.students.FAMILY`.
     steps, batch_size, patch_px : int
         How long, on how much.
+    further_steps : int
+        Steps of a second cycle of the learning rate, at half its peak, after the first: a warm
+        restart (Loshchilov, Hutter 2017).
     seed : int
         Of the initial weights and of every draw.
     label_kinds : tuple of str
@@ -65,12 +70,14 @@ class StudentRecipe:
     learning_rate, weight_decay : float
         Peak rate and decay of AdamW.
     false_cloud_fraction : float
-        Largest share of clear pixels called cloud at the operating point, on training patches.
+        Largest share of clear pixels called cloud at the operating point, on training patches a
+        person labelled, snow and ice left out.
     augmentation : Augmentation
     """
 
     size: str = "120k"
     steps: int = 1800
+    further_steps: int = 900
     batch_size: int = 6
     patch_px: int = 192
     seed: int = 0
@@ -86,6 +93,8 @@ class StudentRecipe:
         student_shape(self.size)
         if self.steps < 1:
             raise StudentError(f"steps is {self.steps}, expected at least 1")
+        if self.further_steps < 0:
+            raise StudentError(f"further_steps is {self.further_steps}, expected at least 0")
         if not 0 <= self.teacher_share <= 1:
             raise StudentError(f"teacher_share is {self.teacher_share}, expected 0 to 1")
         if self.temperature <= 0:
@@ -94,6 +103,11 @@ class StudentRecipe:
             raise StudentError(
                 f"false_cloud_fraction is {self.false_cloud_fraction}, expected between 0 and 1"
             )
+
+    @property
+    def all_steps(self) -> int:
+        """Steps of both cycles."""
+        return self.steps + self.further_steps
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,7 @@ class TrainedStudent:
         In evaluation mode.
     recipe : StudentRecipe
     calibration : Calibration
-    losses : ndarray of float64, shape (steps,)
+    losses : ndarray of float64, shape (steps + further_steps,)
     images : dict
         Number of training images per ``collection (label kind)``.
     """
@@ -146,31 +160,58 @@ def _train(
     training_set: TrainingSet, recipe: StudentRecipe, report: Report | None
 ) -> TrainedStudent:
     student = _new_student(recipe)
-    optimiser = torch.optim.AdamW(
-        student.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, recipe.steps, pct_start=WARM_UP_SHARE
-    )
     sampler = Sampler(
         training_set, recipe.patch_px, recipe.batch_size, recipe.seed, recipe.augmentation
     )
-    losses = np.zeros(recipe.steps)
-    for step, batch in enumerate(_batches(sampler, recipe.steps)):
+    losses = [learn(student, sampler, recipe, range(recipe.steps), recipe.learning_rate, report)]
+    if recipe.further_steps:
+        further = range(recipe.steps, recipe.all_steps)
+        losses.append(learn(student, sampler, recipe, further, recipe.learning_rate / 2, report))
+    return finish(student, sampler, recipe, np.concatenate(losses))
+
+
+def learn(
+    student: Student,
+    sampler: Sampler,
+    recipe: StudentRecipe,
+    steps: range,
+    peak_rate: float,
+    report: Report | None = None,
+) -> NDArray[np.float64]:
+    """One cycle of the learning rate over the batches `steps`; the losses, one per step.
+
+    The student is changed. The optimiser starts anew.
+    """
+    student.train()
+    optimiser = torch.optim.AdamW(
+        student.parameters(), lr=peak_rate, weight_decay=recipe.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, peak_rate, len(steps), pct_start=WARM_UP_SHARE
+    )
+    losses = np.zeros(len(steps))
+    for done, batch in enumerate(_batches(sampler, steps)):
         loss = student_loss(student, batch, recipe)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_LIMIT)
         optimiser.step()
         schedule.step()
-        losses[step] = loss.item()
+        losses[done] = loss.item()
         if report is not None:
-            report(step + 1, recipe.steps, losses[step])
+            report(steps[done] + 1, recipe.all_steps, losses[done])
+    return losses
+
+
+def finish(
+    student: Student, sampler: Sampler, recipe: StudentRecipe, losses: NDArray[np.float64]
+) -> TrainedStudent:
+    """Calibrate a student that has learnt, on batches after those it learnt from."""
     student.eval()
     calibration = calibrate(
-        student, _calibration_sampler(sampler), recipe.steps, recipe.false_cloud_fraction
+        student, _calibration_sampler(sampler), recipe.all_steps, recipe.false_cloud_fraction
     )
-    return TrainedStudent(student, recipe, calibration, losses, training_set.describe())
+    return TrainedStudent(student, recipe, calibration, losses, sampler.training_set.describe())
 
 
 def student_loss(student: Student, batch: Batch, recipe: StudentRecipe) -> Tensor:
@@ -220,13 +261,15 @@ def soft_loss(logit: Tensor, teacher: Tensor, weight: Tensor, temperature: float
 
 
 def _calibration_sampler(sampler: Sampler) -> Sampler:
-    """Draws patches a person has labelled, where there are any: they say what cloud is.
+    """Draws patches a person has labelled, without snow and ice, where there are any.
 
     Pseudo labels trust only clear cases, so that an operating point found on them would not fit
-    the edges and thin cloud a person draws.
+    the edges and thin cloud a person draws. Snow is left out because four bands leave it as
+    bright as cloud: a threshold that spared it would miss most cloud everywhere else. What is
+    called cloud over snow is told apart by the evaluation instead.
     """
     every = sampler.training_set.samples
-    human = tuple(sample for sample in every if sample.label_kind == "human")
+    human = tuple(s for s in every if s.label_kind == "human" and s.surface != SNOW_AND_ICE)
     return Sampler(
         TrainingSet(human or every),
         sampler.patch_px,
@@ -263,11 +306,11 @@ def _new_student(recipe: StudentRecipe) -> Student:
     return student.to(memory_format=torch.channels_last).train()
 
 
-def _batches(sampler: Sampler, steps: int) -> Iterator[Batch]:
-    """Batches 0 .. steps - 1 in order, the next ones being drawn while one is learnt."""
+def _batches(sampler: Sampler, steps: range) -> Iterator[Batch]:
+    """Batches of `steps` in order, the next ones being drawn while one is learnt."""
     with ThreadPoolExecutor(max_workers=1) as drawer:
-        waiting = [drawer.submit(sampler.draw, step) for step in range(min(BATCHES_AHEAD, steps))]
-        for step in range(steps):
-            if step + BATCHES_AHEAD < steps:
+        waiting = [drawer.submit(sampler.draw, step) for step in steps[:BATCHES_AHEAD]]
+        for step in steps:
+            if step + BATCHES_AHEAD in steps:
                 waiting.append(drawer.submit(sampler.draw, step + BATCHES_AHEAD))
             yield waiting.pop(0).result()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,7 @@ def recipe(**changes: object) -> StudentRecipe:
     settings = {
         "size": "8k",
         "steps": 40,
+        "further_steps": 0,
         "batch_size": 4,
         "patch_px": EDGE_PX,
         "augmentation": NO_AUGMENTATION,
@@ -109,6 +112,32 @@ def test_same_recipe_gives_the_same_student() -> None:
     np.testing.assert_array_equal(first.losses, second.losses)
 
 
+def test_a_second_cycle_goes_on_with_the_next_batches() -> None:
+    told: list[tuple[int, int]] = []
+    trained = train_student(
+        bright_is_cloud(3),
+        recipe(steps=3, further_steps=2),
+        lambda done, steps, _loss: told.append((done, steps)),
+    )
+    assert told == [(i, 5) for i in range(1, 6)]
+    assert len(trained.losses) == 5
+
+
+def test_snow_does_not_set_the_operating_point() -> None:
+    """A snow patch as bright as cloud, called clear: the threshold stays where cloud is found."""
+    ordinary = bright_is_cloud(6)
+    snow = replace(
+        ordinary.samples[0],
+        name="snow",
+        surface="snow_ice",
+        digital_number=np.full((4, EDGE_PX, EDGE_PX), 7000, np.uint16),
+        target=np.zeros((EDGE_PX, EDGE_PX), np.uint8),
+        sampling_weight=0.3,
+    )
+    trained = train_student(TrainingSet((*ordinary.samples, snow)), recipe(steps=60))
+    assert trained.calibration.jaccard > 0.85
+
+
 def test_another_seed_gives_another_student() -> None:
     first, second = (train_student(bright_is_cloud(3), recipe(steps=2, seed=s)) for s in (0, 1))
     assert first.losses[0] != second.losses[0]
@@ -129,6 +158,7 @@ def test_a_teacher_that_has_not_looked_is_refused() -> None:
     [
         ({"size": "1k"}, "size '1k' does not exist"),
         ({"steps": 0}, "steps is 0"),
+        ({"further_steps": -1}, "further_steps is -1"),
         ({"teacher_share": 1.5}, "teacher_share is 1.5"),
         ({"temperature": 0.0}, "temperature is 0.0"),
         ({"false_cloud_fraction": 0.0}, "false_cloud_fraction is 0.0"),
