@@ -367,7 +367,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
 """Event classes by file name, deterministic ones."""
 
 HOST_EVENT_TYPES: dict[str, type[Event]] = {
-    cls.kind_of_event: cls for cls in (HostInference, HostRun, HostPayload, HostPlanning)
+    cls.kind_of_event: cls for cls in (HostInference, HostRun, HostPayload, HostPlanning, HostPace)
 }
 """Event classes by file name, host ones."""
 

@@ -4,9 +4,11 @@ Run from the repository's root::
 
     python tests/evidence/hil_caps.py [--models a,b] [--edge 1024] [--step 1]
 
-A model flies under a cap if a caged payload starts and answers two different frames with a mask. The
-smallest such cap is found by bisection to `step` MiB; one step below it, the run that died is
-shown with its exit signal. Kinds of cage that this machine does not allow are named with the reason.
+A model flies under a cap if a caged payload starts and answers two different frames with a mask.
+The smallest such cap is found by bisection to `step` MiB; one step below it, the run that died is
+shown with its exit signal. Kinds of cage that this machine does not allow are named with the
+reason. Under `rlimit` a short peak while the model is loaded is sampled in one run and missed in
+another, so its figure is a bound of what was seen, not an edge.
 """
 
 from __future__ import annotations

@@ -1,0 +1,147 @@
+"""Lost clear area against upset rate, for two models: bit flips in weights and pixels.
+
+Run from the repository's root::
+
+    python tests/evidence/hil_bitflips.py --out FOLDER [--models a,b] [--seeds 12]
+
+For each model, upset rate and seed, weights lie in memory for one day since they were last loaded,
+and so do upsets; then labelled scenes are processed, pixels suffering upsets too while they wait.
+Lost clear area is the share of truth-clear pixels called cloud, or of frames the broken model could
+not process. Draws are keyed, so both models meet the same seeds. Intervals are 95 % bootstrap
+intervals of the mean over seeds. Leaves `bitflips.json` and `bitflips.html`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+
+from payload.card import load_card
+from payload.frame import Frame
+from payload.link import open_link
+from payload.link.faults import Exposure, FaultPlan
+from payload.link.faulty import FaultyLink
+from payload.link.settings import PayloadSettings
+from payload.scenes import Scene, read_collection
+
+RATES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+"""Upsets per bit and day. Orders of magnitude around what unprotected memories show in orbit
+(1e-7 to 1e-5, from memory, unverified), carried on until the models break."""
+
+WAIT_S = 10.0
+CLOUD_SHADOW = 3
+RESAMPLES = 2000
+
+
+def lost_clear_fraction(
+    model: str, rate: float, seed: int, scenes: list[Scene]
+) -> tuple[float, int, int]:
+    """Lost share of clear area, weight bits flipped and frames not processed."""
+    settings = PayloadSettings(model, "host")
+    plan = FaultPlan(seed=seed, upsets_per_bit_day=rate)
+    link = FaultyLink(open_link("inprocess", model=model, device="host"), settings, plan)
+    weight_bytes = load_card(model).bytes
+    clear = lost = bits = unprocessed = 0
+    for number, scene in enumerate(scenes):
+        frame = Frame(scene.name, scene.reflectance())
+        truth = scene.truth()
+        if truth is None:
+            raise ValueError(f"scene {scene.name} has no label")
+        exposure = Exposure(
+            quiet_s=86400.0 if number == 0 else 0.0,
+            frame_s=WAIT_S,
+            frame_bytes=frame.reflectance.nbytes,
+        )
+        faults = plan.for_frame("sat", scene.name, exposure=exposure, weight_bytes=weight_bytes)
+        bits += faults.weight_bits
+        link.suffer(faults)
+        result = link.process(frame)
+        truth_clear = (truth == 0) | (truth == CLOUD_SHADOW)
+        clear += int(truth_clear.sum())
+        if result.mask is None:
+            unprocessed += 1
+            lost += int(truth_clear.sum())
+        else:
+            lost += int((truth_clear & (result.mask != 0)).sum())
+    link.close()
+    return lost / clear, bits, unprocessed
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    samples = generator.choice(np.asarray(values), (RESAMPLES, len(values)))
+    low, high = np.percentile(samples.mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def campaign(models: list[str], seeds: int, scenes: list[Scene]) -> list[dict[str, object]]:
+    """One row per model and rate."""
+    rows: list[dict[str, object]] = []
+    for model in models:
+        for rate in RATES:
+            outcomes = [lost_clear_fraction(model, rate, seed, scenes) for seed in range(seeds)]
+            lost = [outcome[0] for outcome in outcomes]
+            low, high = interval(lost)
+            rows.append(
+                {
+                    "model": model,
+                    "upsets_per_bit_day": rate,
+                    "seeds": seeds,
+                    "frames": seeds * len(scenes),
+                    "mean_weight_bits_flipped": float(np.mean([o[1] for o in outcomes])),
+                    "frames_unprocessed": sum(outcome[2] for outcome in outcomes),
+                    "lost_clear_fraction": float(np.mean(lost)),
+                    "low": low,
+                    "high": high,
+                }
+            )
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def plot(rows: list[dict[str, object]], path: Path) -> None:
+    """Lost clear area with intervals over upset rate, logarithmic; rate 0 stands at the left."""
+    figure = go.Figure()
+    for model in dict.fromkeys(str(row["model"]) for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        mean = np.array([row["lost_clear_fraction"] for row in own], dtype=float)
+        figure.add_scatter(
+            x=[row["upsets_per_bit_day"] or RATES[1] / 10 for row in own],
+            y=mean,
+            error_y={
+                "array": np.array([row["high"] for row in own], dtype=float) - mean,
+                "arrayminus": mean - np.array([row["low"] for row in own], dtype=float),
+            },
+            name=model,
+        )
+    figure.update_layout(
+        title="Lost clear area against upset rate, weights one day in memory, 95 % intervals",
+        xaxis={"type": "log", "title": f"upsets per bit and day (0 drawn at {RATES[1] / 10:g})"},
+        yaxis={"title": "share of clear area lost", "rangemode": "tozero"},
+    )
+    figure.write_html(path, include_plotlyjs=True)
+
+
+def main() -> None:
+    """Run the campaign, leave figures and plot."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--models", default="unet-distilled,unet-distilled-int8")
+    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--scenes", type=Path, default=Path("scenarios/samples"))
+    parser.add_argument("--every", type=int, default=6, help="take every n-th labelled scene")
+    options = parser.parse_args()
+    scenes = read_collection(options.scenes).labelled
+    rows = campaign(options.models.split(","), options.seeds, list(scenes[:: options.every]))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "bitflips.json").write_text(json.dumps(rows, indent=2))
+    plot(rows, options.out / "bitflips.html")
+
+
+if __name__ == "__main__":
+    main()

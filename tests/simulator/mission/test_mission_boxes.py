@@ -1,0 +1,112 @@
+"""The payload as a box in a mission: other bodies and replays leave the same log, faults show."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from simulator.mission import run_mission
+from simulator.scenario import Scenario, ScenarioError
+from simulator.telemetry.run_folder import RunFolder
+
+HOURS = 12
+LINK = "satellites__*__payload__link"
+
+FAULTS = {
+    "kind": "payload_faults",
+    "crash_per_frame": 0.3,
+    "link_loss_per_frame": 0.3,
+    "slow_down_per_frame": 0.2,
+    "upsets_per_bit_day": 1e-5,
+    "saa_factor": 10,
+    "reboot_s": 20,
+}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "events").glob("*.parquet"))
+    }
+
+
+def statuses(folder: Path) -> Counter[str]:
+    return Counter(RunFolder.open(folder).events("inference").column("status").to_pylist())
+
+
+@pytest.fixture(scope="module")
+def at_hand(
+    small_scenario: Callable[..., Scenario], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return run_mission(small_scenario(duration_h=HOURS), tmp_path_factory.mktemp("at-hand"))
+
+
+def test_a_caged_payload_and_its_replay_leave_the_log_of_one_at_hand(
+    at_hand: Path, small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    caged = run_mission(small_scenario(duration_h=HOURS, **{LINK: "subprocess"}), tmp_path)
+    assert digests(caged) == digests(at_hand)
+    moments = RunFolder.open(caged).host_events("payload").to_pylist()
+    assert [row["moment"] for row in moments] == ["start", "end"]
+    assert "memory 512 MiB by" in moments[0]["enforced"]
+    assert moments[1]["frames"] == sum(statuses(at_hand).values())
+    trace = next((caged / "trace").iterdir())
+    replay = run_mission(small_scenario(duration_h=HOURS, **{LINK: f"replay:{trace}"}), tmp_path)
+    assert digests(replay) == digests(at_hand)
+    assert not (replay / "trace").exists()
+
+
+def test_over_its_memory_the_caged_payload_dies_and_the_mission_goes_on(
+    small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    changes = {LINK: "subprocess", "satellites__*__payload__memory_limit_mib": 40}
+    run = run_mission(small_scenario(duration_h=4, **changes), tmp_path)
+    assert set(statuses(run)) == {"out_of_memory"}
+    restarts = [
+        row["detail"]
+        for row in RunFolder.open(run).host_events("payload").to_pylist()
+        if row["moment"] == "restart"
+    ]
+    assert len(restarts) == sum(statuses(run).values())
+    assert "ended by signal SIGKILL, 1 kills for memory; restarted as pid" in restarts[0]
+    faults = RunFolder.open(run).events("fault").to_pylist()
+    assert {row["kind"] for row in faults} == {"out_of_memory"}
+
+
+def test_faults_in_the_box_show_and_repeat(
+    at_hand: Path, small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    faulty = small_scenario(duration_h=HOURS, faults=[FAULTS])
+    one = run_mission(faulty, tmp_path / "one")
+    other = run_mission(faulty, tmp_path / "other")
+    assert digests(one) == digests(other)
+    assert digests(one) != digests(at_hand)
+    found = statuses(one)
+    assert found["crashed"] > 0
+    assert found["link_lost"] > 0
+    assert found["ok"] > 0
+    assert sum(found.values()) == RunFolder.open(one).events("capture").num_rows
+
+
+def test_faults_on_a_stranger_are_refused(small_scenario: Callable[..., Scenario]) -> None:
+    with pytest.raises(ScenarioError, match="satellite"):
+        small_scenario(faults=[FAULTS | {"satellite": "nobody"}])
+
+
+def test_under_real_time_the_mission_keeps_step(
+    small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    changes = {
+        "satellites__*__payload__pace": "realtime",
+        "satellites__*__payload__realtime_factor": 3600,
+    }
+    run = RunFolder.open(run_mission(small_scenario(duration_h=2, **changes), tmp_path))
+    pace = run.host_events("pace").to_pylist()[0]
+    assert pace["factor"] == 3600
+    assert 0 <= pace["p50_s"] <= pace["p99_s"] <= pace["max_s"]
+    mission = next(r for r in run.host_events("run").to_pylist() if r["phase"] == "mission")
+    assert mission["wall_s"] >= 2.0  # two hours at 3600 simulated seconds a second
