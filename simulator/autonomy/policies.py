@@ -21,6 +21,9 @@ CLOUD_CLASSES = (1, 2)
 URGENT_WITHIN_H = 48.0
 """A deadline nearer than this raises a product's rank, up to twice at the deadline."""
 
+SATISFYING_FIRST = 1000.0
+"""Added to the rank of a product that satisfies its target: above any priority x urgency (200)."""
+
 
 @dataclass(frozen=True)
 class PolicyTraits:
@@ -170,14 +173,16 @@ def rank(
     *,
     captured_s: float,
     not_clear: float | None,
+    limit: float,
     priority: float,
     deadline_s: float | None,
 ) -> float:
     """Place in the downlink queue: the highest rank is sent first.
 
-    Oldest first for policies without a detector in the loop of the radio; else clear fraction
-    x priority x urgency. A frame without a mask is ranked as if half clear, so that neither
-    certain cloud goes before it nor certain clarity after it.
+    Oldest first for policies without a detector in the loop of the radio. Else products that
+    satisfy their target (`not_clear` under its `limit`) go before all others, and within each
+    group clear fraction x priority x urgency decides. A frame without a mask is ranked as if half
+    clear, so that neither certain cloud goes before it nor certain clarity after it.
     """
     if not traits.ranks_downlink:
         return -captured_s
@@ -186,4 +191,5 @@ def rank(
     if deadline_s is not None:
         left_h = max(deadline_s - captured_s, 0.0) / 3600.0
         urgency += max(0.0, 1.0 - left_h / URGENT_WITHIN_H)
-    return clear * priority * urgency
+    satisfying = not_clear is not None and satisfies(not_clear, limit)
+    return clear * priority * urgency + (SATISFYING_FIRST if satisfying else 0.0)

@@ -395,10 +395,12 @@ class FramePath:
         self._to_radio(product)
 
     def _rank(self, taken: Taken, not_clear: float | None) -> float:
+        limits, own = self._policy.limits, taken.target.max_cloud_fraction
         return rank(
             self._policy.traits,
             captured_s=taken.captured_s,
             not_clear=not_clear,
+            limit=limits.target_cloud_fraction if own is None else own,
             priority=taken.target.priority,
             deadline_s=taken.deadline_s,
         )

@@ -87,12 +87,13 @@ def test_truth_counts_thin_cloud_as_cloud_and_shadow_as_clear():
 
 
 def test_rank_is_oldest_first_unless_the_policy_ranks():
-    def place(policy, captured_s, not_clear, deadline_s=None):
+    def place(policy, captured_s, not_clear, deadline_s=None, priority=1.0):
         return rank(
             POLICIES[policy],
             captured_s=captured_s,
             not_clear=not_clear,
-            priority=1.0,
+            limit=0.2,
+            priority=priority,
             deadline_s=deadline_s,
         )
 
@@ -104,6 +105,8 @@ def test_rank_is_oldest_first_unless_the_policy_ranks():
         > place("prioritise", 0.0, None)
         > place("prioritise", 0.0, 0.9)
     )
+
+    assert place("prioritise", 0.0, 0.19) > place("prioritise", 0.0, 0.21, priority=100.0)
 
 
 def test_dropped_blocks_are_not_shown_clear():
