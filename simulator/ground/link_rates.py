@@ -71,6 +71,8 @@ class RateProfile:
 
     def send(self, size_bytes: int, start_s: float, end_s: float) -> tuple[float, int]:
         """Send from `start_s` on: when it ends and how much went, at the latest at `end_s`."""
+        if size_bytes == 0:
+            return start_s, 0
         edges = np.clip(self.edge_s, start_s, end_s)
         cumulative = np.concatenate([[0.0], np.cumsum(np.diff(edges) * self.rate_bps)])
         needed_bits = 8.0 * size_bytes

@@ -1,0 +1,60 @@
+"""The README's commands work as they stand, and what it shows is not out of date."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scenarios import __file__ as scenarios_file
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the commands find what a clone has."""
+    folder = tmp_path_factory.mktemp("clone")
+    (folder / "scenarios").symlink_to(Path(scenarios_file).parent)
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_works(clone, command):
+    words = shlex.split(command.split(">")[0])
+    assert words[0] == "nephoscope"
+    done = subprocess.run(
+        [sys.executable, "-m", "simulator.cli", *words[1:]],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_there_are_commands_to_try():
+    assert len(COMMANDS) >= 6
+
+
+def test_the_readme_names_every_bundled_scenario():
+    bundled = {path.stem for path in Path(scenarios_file).parent.glob("*.yaml")}
+    assert not {name for name in bundled if f"`{name}`" not in README}
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_links_lead_to_files(target):
+    assert (ROOT / target).exists()
