@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
-RECEIVE_BYTES = 1 << 18
+RECEIVE_BYTES = 1 << 17
 SEND_TIMEOUT_S = 30.0
 
 

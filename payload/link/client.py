@@ -103,8 +103,8 @@ class WireLink:
         Opens a fresh channel, or raises `LinkDownError`.
     key : bytes or None
         Key of the line, if it is authenticated.
-    model_sha256 : str
-        Model the payload must have; empty for any.
+    model_sha256, device, timing : str
+        Model, device profile and timing the payload must have; empty for any.
     part_bytes : int
         Data per part of a frame.
     compact : bool
@@ -129,6 +129,8 @@ class WireLink:
         *,
         key: bytes | None = None,
         model_sha256: str = "",
+        device: str = "",
+        timing: str = "",
         part_bytes: int,
         compact: bool = False,
         timeouts: Timeouts | None = None,
@@ -140,6 +142,8 @@ class WireLink:
         self._open_channel = connect
         self._key = key
         self._model_sha256 = model_sha256
+        self._device = device
+        self._timing = timing
         self._part_bytes = part_bytes
         self._compact = compact
         self._timeouts = timeouts or Timeouts()
@@ -297,12 +301,22 @@ class WireLink:
             self._drop_line()
             raise LinkError(f"payload link {self._name!r}: {refusal}") from refusal
         payload_nonce, boot, pid, capabilities = _read_capabilities(answer, self._name)
+        self._check("device", self._device, capabilities.device)
+        self._check("timing", self._timing, str(answer.get("timing")))
         conversation.line.security.start_session(nonce, payload_nonce, at_once=True)
         if self._boot is not None and boot != self._boot:
             self._restarts += 1
         self._boot = boot
         self._pid = pid
         return capabilities
+
+    def _check(self, name: str, asked: str, found: str) -> None:
+        if asked and asked != found:
+            self._drop_line()
+            raise LinkError(
+                f"payload link {self._name!r}: the payload has {name} {found!r}, the scenario asks "
+                f"for {asked!r}; start the server with --{name} {asked}, or change the scenario"
+            )
 
     def _recover(self, reason: str) -> Death | None:
         """After the line was cut: why the payload died; None if it lives and is reached.

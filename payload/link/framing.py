@@ -60,7 +60,7 @@ class Deframer:
     def __init__(self, security: Security) -> None:
         self.security = security
         self.counts = FrameCounts()
-        self._buffer = bytearray(2 * MAX_LINE_FRAME_BYTES)
+        self._buffer = bytearray(4 * MAX_LINE_FRAME_BYTES)
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0

@@ -105,7 +105,8 @@ def decode_frame(data: bytes | bytearray, max_bytes: int = MAX_BODY_BYTES) -> Fr
 
 
 def _exact_counts(pixels: NDArray[np.float32]) -> NDArray[np.uint16] | None:
-    scaled = pixels * COUNTS_PER_UNIT
+    with np.errstate(over="ignore"):  # What overflows is no count, and is found out below.
+        scaled = pixels * COUNTS_PER_UNIT
     if not (np.isfinite(scaled).all() and scaled.min() >= 0 and scaled.max() <= 65535):
         return None
     counts: NDArray[np.uint16] = np.rint(scaled).astype("<u2")

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from payload.card import load_card
+from payload.device import load_device
 from payload.link.channel import RECEIVE_BYTES, Channel, LinkDownError
 from payload.link.client import WireLink
 from payload.link.conversation import Timeouts
@@ -128,6 +129,8 @@ def open_serial(
         lambda: open_port(port),
         key=key_for("localhost", key_file),
         model_sha256=load_card(settings.model).sha256,
+        device=load_device(settings.device).name,
+        timing=settings.timing,
         part_bytes=SERIAL_PART_BYTES,
         compact=True,
         timeouts=timeouts,

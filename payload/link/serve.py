@@ -92,28 +92,34 @@ def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if options.descriptor is not None:
         channel = SocketChannel(socket.socket(fileno=options.descriptor))
-        board = Board(Box(settings), part_bytes=TCP_PART_BYTES, allow_faults=options.allow_faults)
-        serve_channel(channel, board, None)
+        serve_channel(channel, _board(options, settings, TCP_PART_BYTES), None)
         return 0
     if options.listen.startswith("serial:"):
         port = split_serial(options.listen)
         key = key_for("localhost", options.key_file)
-        board = Board(
-            Box(settings),
-            part_bytes=SERIAL_PART_BYTES,
-            compact=True,
-            allow_faults=options.allow_faults,
-        )
+        board = _board(options, settings, SERIAL_PART_BYTES, compact=True)
         print(f"serving {options.model} on {port.device} at {port.baud} baud", flush=True)
         serve_channel(open_port(port), board, key)
         return 0
     return _serve_tcp(options, settings)
 
 
+def _board(
+    options: argparse.Namespace, settings: PayloadSettings, part_bytes: int, compact: bool = False
+) -> Board:
+    return Board(
+        Box(settings),
+        part_bytes=part_bytes,
+        compact=compact,
+        allow_faults=options.allow_faults,
+        timing=settings.timing,
+    )
+
+
 def _serve_tcp(options: argparse.Namespace, settings: PayloadSettings) -> int:
     host, port = split_tcp(options.listen)
     key = key_for(host, options.key_file)
-    board = Board(Box(settings), part_bytes=TCP_PART_BYTES, allow_faults=options.allow_faults)
+    board = _board(options, settings, TCP_PART_BYTES)
     try:
         listener = socket.create_server((host, port))
     except OSError as error:

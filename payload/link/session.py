@@ -125,6 +125,8 @@ class Board:
         Deflate results.
     allow_faults : bool
         Whether a peer may inject faults.
+    timing : str
+        Where the payload's time comes from, ``declared`` or ``measured``; told in the handshake.
     """
 
     def __init__(
@@ -134,12 +136,14 @@ class Board:
         part_bytes: int,
         compact: bool = False,
         allow_faults: bool = False,
+        timing: str = "declared",
         limits: Limits | None = None,
     ) -> None:
         self.payload = payload
         self.part_bytes = part_bytes
         self.compact = compact
         self.allow_faults = allow_faults
+        self.timing = timing
         self.limits = limits or Limits()
         self.boot = secrets.randbits(63)
         self.started_s = time.monotonic()
@@ -287,6 +291,7 @@ class Session:
             "pid": os.getpid(),
             "protocol": PROTOCOL_VERSION,
             "schema_sha256": SCHEMA_SHA256,
+            "timing": self._board.timing,
         }
         text_bytes = json.dumps(answer, sort_keys=True, separators=(",", ":")).encode()
         self.connected = True

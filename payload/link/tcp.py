@@ -110,6 +110,8 @@ def open_tcp(
         lambda: connect_tcp(host, port),
         key=key_for(host, key_file),
         model_sha256=load_card(settings.model).sha256,
+        device=load_device(settings.device).name,
+        timing=settings.timing,
         part_bytes=TCP_PART_BYTES,
         timeouts=timeouts,
         cost=failure_cost(settings),

@@ -132,6 +132,13 @@ def test_a_tcp_server_answers_as_one_at_hand(
     check_body(tcp_address, expected, tmp_path)
 
 
+def test_another_device_or_timing_is_refused(tcp_address: str) -> None:
+    for changes, field in (({"device": "host"}, "device"), ({"timing": "measured"}, "timing")):
+        asked = {"model": "threshold", "device": "myriad2", **changes}
+        with pytest.raises(LinkError, match=f"the payload has {field}"):
+            open_link(tcp_address, **asked)
+
+
 def test_a_serial_line_answers_as_one_at_hand(
     expected: list[FrameResult], tmp_path: Path, serial_devices: tuple[str, str]
 ) -> None:

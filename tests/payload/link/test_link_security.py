@@ -124,6 +124,16 @@ def test_a_key_file_must_be_private_and_whole(tmp_path: Path) -> None:
         load_key(tmp_path / "none")
 
 
+def test_a_refused_peer_is_logged(
+    open_bench: Callable[..., tuple[WireLink, BenchPayload]], caplog: pytest.LogCaptureFixture
+) -> None:
+    fast = Timeouts(answer_s=0.2, reconnect_s=0.1, attempts=1)
+    with caplog.at_level("INFO"), pytest.raises(LinkError):
+        open_bench(key=OTHER_KEY, payload_key=KEY, timeouts=fast)
+    assert "1 frames refused" in caplog.text
+    assert "without valid authentication" in caplog.text
+
+
 def test_an_authenticated_link_works_and_another_key_does_not(
     open_bench: Callable[..., tuple[WireLink, BenchPayload]],
 ) -> None:
