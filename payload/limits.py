@@ -20,6 +20,7 @@ Over the limit the process dies. Whoever started it sees that in `oom_kills`, an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -323,9 +324,20 @@ def _open_cgroup(kind: CageKind, limits: CageLimits, proc: Path) -> Cage:
 
 def _make_v1(proc: Path, controller: str, name: str) -> Path:
     """A fresh folder under this process's own group: inside every limit it is itself under."""
-    folder = _own_group(proc, controller) / name
+    parent = _own_group(proc, controller)
+    _sweep(parent)
+    folder = parent / name
     folder.mkdir()
     return folder
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the empty cages of processes that were killed before they could."""
+    for folder in parent.glob("nephoscope-*-*"):
+        owner = folder.name.split("-")[1]
+        if not Path(f"/proc/{owner}").exists():
+            with contextlib.suppress(OSError):  # Not empty: its process is about to end.
+                folder.rmdir()
 
 
 def _make_v2(proc: Path, limits: CageLimits, name: str) -> Path:
@@ -338,6 +350,7 @@ def _make_v2(proc: Path, limits: CageLimits, name: str) -> Path:
     needed |= {"cpu.max"} if limits.cpu_cores is not None else set()
     reasons = []
     for parent in parents:
+        _sweep(parent)
         folder = parent / name
         try:
             folder.mkdir()

@@ -122,6 +122,17 @@ def test_what_is_not_handed_on_is_not_a_cage(
     assert fallback.enforced() == "memory 10 MiB by rlimit"
 
 
+def test_cages_left_behind_by_the_dead_are_swept(fake_kernel: Path) -> None:
+    own = fake_kernel / "mount/own.scope"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (own / f"nephoscope-{gone.pid}-1").mkdir()
+    (own / f"nephoscope-{os.getpid()}-1").mkdir()
+    with pytest.raises(CageError):
+        open_cage(CageLimits(memory_mib=10), "cgroup-v2", proc=fake_kernel)
+    assert [path.name for path in own.iterdir()] == [f"nephoscope-{os.getpid()}-1"]
+
+
 def test_sampling_kills_what_it_finds_over_the_limit() -> None:
     process = subprocess.Popen([sys.executable, "-c", MODEST], stdin=subprocess.PIPE)
     samples = iter([5.0, 9.0, 11.0])
