@@ -7,7 +7,9 @@ Run from the repository's root::
 For each model, upset rate and seed, weights lie in memory for one day since they were last loaded,
 and so do upsets; then labelled scenes are processed, pixels suffering upsets too while they wait.
 Lost clear area is the share of truth-clear pixels called cloud, or of frames the broken model could
-not process. Draws are keyed, so both models meet the same seeds. Intervals are 95 % bootstrap
+not process. Leaked cloud is the share of truth-cloud pixels called clear: a model whose weights
+have become infinite answers NaN, which is no cloud, and so loses no clear area while it lets all
+cloud through. Draws are keyed, so both models meet the same seeds. Intervals are 95 % bootstrap
 intervals of the mean over seeds. Leaves `bitflips.json` and `bitflips.html`.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,19 +36,28 @@ RATES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 (1e-7 to 1e-5, from memory, unverified), carried on until the models break."""
 
 WAIT_S = 10.0
+FRACTIONS = ("lost_clear_fraction", "leaked_cloud_fraction")
 CLOUD_SHADOW = 3
 RESAMPLES = 2000
 
 
-def lost_clear_fraction(
-    model: str, rate: float, seed: int, scenes: list[Scene]
-) -> tuple[float, int, int]:
-    """Lost share of clear area, weight bits flipped and frames not processed."""
+@dataclass(frozen=True)
+class Outcome:
+    """Of one model, rate and seed."""
+
+    lost_clear_fraction: float
+    leaked_cloud_fraction: float
+    weight_bits: int
+    unprocessed: int
+
+
+def suffer(model: str, rate: float, seed: int, scenes: list[Scene]) -> Outcome:
+    """A day of upsets, then the scenes."""
     settings = PayloadSettings(model, "host")
     plan = FaultPlan(seed=seed, upsets_per_bit_day=rate)
     link = FaultyLink(open_link("inprocess", model=model, device="host"), settings, plan)
     weight_bytes = load_card(model).bytes
-    clear = lost = bits = unprocessed = 0
+    clear = lost = cloud = leaked = bits = unprocessed = 0
     for number, scene in enumerate(scenes):
         frame = Frame(scene.name, scene.reflectance())
         truth = scene.truth()
@@ -61,14 +73,17 @@ def lost_clear_fraction(
         link.suffer(faults)
         result = link.process(frame)
         truth_clear = (truth == 0) | (truth == CLOUD_SHADOW)
+        truth_cloud = (truth == 1) | (truth == 2)
         clear += int(truth_clear.sum())
+        cloud += int(truth_cloud.sum())
         if result.mask is None:
             unprocessed += 1
             lost += int(truth_clear.sum())
         else:
             lost += int((truth_clear & (result.mask != 0)).sum())
+            leaked += int((truth_cloud & (result.mask == 0)).sum())
     link.close()
-    return lost / clear, bits, unprocessed
+    return Outcome(lost / clear, leaked / cloud, bits, unprocessed)
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -84,22 +99,20 @@ def campaign(models: list[str], seeds: int, scenes: list[Scene]) -> list[dict[st
     rows: list[dict[str, object]] = []
     for model in models:
         for rate in RATES:
-            outcomes = [lost_clear_fraction(model, rate, seed, scenes) for seed in range(seeds)]
-            lost = [outcome[0] for outcome in outcomes]
-            low, high = interval(lost)
-            rows.append(
-                {
-                    "model": model,
-                    "upsets_per_bit_day": rate,
-                    "seeds": seeds,
-                    "frames": seeds * len(scenes),
-                    "mean_weight_bits_flipped": float(np.mean([o[1] for o in outcomes])),
-                    "frames_unprocessed": sum(outcome[2] for outcome in outcomes),
-                    "lost_clear_fraction": float(np.mean(lost)),
-                    "low": low,
-                    "high": high,
-                }
-            )
+            outcomes = [suffer(model, rate, seed, scenes) for seed in range(seeds)]
+            row: dict[str, object] = {
+                "model": model,
+                "upsets_per_bit_day": rate,
+                "seeds": seeds,
+                "frames": seeds * len(scenes),
+                "mean_weight_bits_flipped": float(np.mean([o.weight_bits for o in outcomes])),
+                "frames_unprocessed": sum(outcome.unprocessed for outcome in outcomes),
+            }
+            for name in FRACTIONS:
+                values = [getattr(outcome, name) for outcome in outcomes]
+                row[name] = float(np.mean(values))
+                row[f"{name}_low"], row[f"{name}_high"] = interval(values)
+            rows.append(row)
             print(json.dumps(rows[-1]), flush=True)
     return rows
 
@@ -109,20 +122,22 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     figure = go.Figure()
     for model in dict.fromkeys(str(row["model"]) for row in rows):
         own = [row for row in rows if row["model"] == model]
-        mean = np.array([row["lost_clear_fraction"] for row in own], dtype=float)
-        figure.add_scatter(
-            x=[row["upsets_per_bit_day"] or RATES[1] / 10 for row in own],
-            y=mean,
-            error_y={
-                "array": np.array([row["high"] for row in own], dtype=float) - mean,
-                "arrayminus": mean - np.array([row["low"] for row in own], dtype=float),
-            },
-            name=model,
-        )
+        for name, dash in zip(FRACTIONS, ("solid", "dot"), strict=True):
+            mean, low, high = (
+                np.array([row[name + end] for row in own], dtype=float)
+                for end in ("", "_low", "_high")
+            )
+            figure.add_scatter(
+                x=[row["upsets_per_bit_day"] or RATES[1] / 10 for row in own],
+                y=mean,
+                error_y={"array": high - mean, "arrayminus": mean - low},
+                line={"dash": dash},
+                name=f"{model}, {name.split('_')[0]} {name.split('_')[1]}",
+            )
     figure.update_layout(
-        title="Lost clear area against upset rate, weights one day in memory, 95 % intervals",
+        title="Lost clear area and leaked cloud against upset rate; weights one day in memory",
         xaxis={"type": "log", "title": f"upsets per bit and day (0 drawn at {RATES[1] / 10:g})"},
-        yaxis={"title": "share of clear area lost", "rangemode": "tozero"},
+        yaxis={"title": "share of area, 95 % interval over seeds", "rangemode": "tozero"},
     )
     figure.write_html(path, include_plotlyjs=True)
 

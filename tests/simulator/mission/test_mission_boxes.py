@@ -60,6 +60,21 @@ def test_a_caged_payload_and_its_replay_leave_the_log_of_one_at_hand(
     assert not (replay / "trace").exists()
 
 
+def test_measured_time_decides_once_and_is_replayed_to_the_bit(
+    small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    timing = {"satellites__*__payload__timing": "measured"}
+    live = run_mission(small_scenario(duration_h=6, **timing, **{LINK: "subprocess"}), tmp_path)
+    trace = next((live / "trace").iterdir())
+    replay = run_mission(
+        small_scenario(duration_h=6, **timing, **{LINK: f"replay:{trace}"}), tmp_path
+    )
+    assert digests(replay) == digests(live)
+    inferences = RunFolder.open(replay).events("inference").to_pylist()
+    assert {row["provenance"] for row in inferences} == {"measured"}
+    assert len({row["latency_s"] for row in inferences}) > 1
+
+
 def test_over_its_memory_the_caged_payload_dies_and_the_mission_goes_on(
     small_scenario: Callable[..., Scenario], tmp_path: Path
 ) -> None:
