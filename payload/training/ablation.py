@@ -34,13 +34,17 @@ NO_PASTING = Augmentation(paste_probability=0.0)
 SEEDS = 3
 STEPS = 1800
 
+PLAIN = StudentRecipe(label_kinds=LABELS_ONLY, further=())
+ALL_LABELS = StudentRecipe(further=())
+
 ARMS: dict[str, StudentRecipe] = {
-    "labels": StudentRecipe(label_kinds=LABELS_ONLY),
-    "labels, no pasting": StudentRecipe(label_kinds=LABELS_ONLY, augmentation=NO_PASTING),
-    "labels + peers": StudentRecipe(),
-    "labels + peers, no pasting": StudentRecipe(augmentation=NO_PASTING),
-    "labels + teacher": StudentRecipe(label_kinds=LABELS_ONLY, teacher_share=TEACHER_SHARE),
-    "labels + peers + teacher": StudentRecipe(teacher_share=TEACHER_SHARE),
+    "labels": PLAIN,
+    "labels, no pasting": replace(PLAIN, augmentation=NO_PASTING),
+    "labels + peers": ALL_LABELS,
+    "labels + peers, no pasting": replace(ALL_LABELS, augmentation=NO_PASTING),
+    "labels + peers as teacher": replace(ALL_LABELS, teacher_share=TEACHER_SHARE),
+    "labels + teacher": replace(PLAIN, teacher="nnunet", teacher_share=TEACHER_SHARE),
+    "labels + peers + teacher": replace(ALL_LABELS, teacher="nnunet", teacher_share=TEACHER_SHARE),
 }
 """What is compared; size, steps and seed are filled in."""
 
@@ -173,7 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     planned = list(runs(given.size, given.steps, given.seeds))
     for run in [] if given.report_only else planned:
         wanted = run.key not in results and (not given.arm or run.arm in given.arm)
-        if not wanted or (run.recipe.teacher_share > 0 and not teacher_is_there()):
+        needs_teacher = run.recipe.is_taught and run.recipe.teacher == "nnunet"
+        if not wanted or (needs_teacher and not teacher_is_there()):
             continue
         results[run.key] = run_one(run, given.scenes, given.folder)
         (given.folder / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

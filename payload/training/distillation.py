@@ -46,6 +46,18 @@ Report = Callable[[int, int, float], None]
 """Called after each step with (steps done, steps in all, loss)."""
 
 
+TEACHERS = ("peers", "nnunet")
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One cycle of the learning rate: steps, peak rate, share of the loss for soft targets."""
+
+    steps: int
+    peak_rate: float
+    teacher_share: float
+
+
 @dataclass(frozen=True)
 class StudentRecipe:
     """Everything that decides a student, beside the training set.
@@ -55,16 +67,20 @@ class StudentRecipe:
     size : str
         One of `payload.training.students.FAMILY`.
     steps, batch_size, patch_px : int
-        How long, on how much.
-    further_steps : int
-        Steps of a second cycle of the learning rate, at half its peak, after the first: a warm
-        restart (Loshchilov, Hutter 2017).
+        How long the first cycle is, on how much every step looks.
+    further : tuple of Cycle
+        What follows the first cycle, each with the optimiser and the learning rate begun anew: a
+        warm restart (Loshchilov, Hutter 2017). By default a second look at the labels, then soft
+        targets.
     seed : int
         Of the initial weights and of every draw.
     label_kinds : tuple of str
         Of `payload.training.datasets.LABEL_KINDS`.
+    teacher : {"peers", "nnunet"}
+        Whose soft targets: the joint opinion of the peers (`payload.training.weak_labels`), or
+        the committed soft labels of the nnU-Net teacher.
     teacher_share : float
-        Share of the loss given to the teacher's soft targets; 0 trains from labels alone.
+        Share of the loss given to soft targets in the first cycle; 0 learns from labels alone.
     temperature : float
         Softening of teacher and student in the soft loss.
     learning_rate, weight_decay : float
@@ -77,11 +93,12 @@ class StudentRecipe:
 
     size: str = "120k"
     steps: int = 1800
-    further_steps: int = 900
+    further: tuple[Cycle, ...] = (Cycle(900, 2e-3, 0.0), Cycle(900, 2e-3, 0.7))
     batch_size: int = 6
     patch_px: int = 192
     seed: int = 0
     label_kinds: tuple[str, ...] = LABEL_KINDS
+    teacher: str = "peers"
     teacher_share: float = 0.0
     temperature: float = 2.0
     learning_rate: float = 4e-3
@@ -91,12 +108,15 @@ class StudentRecipe:
 
     def __post_init__(self) -> None:
         student_shape(self.size)
-        if self.steps < 1:
-            raise StudentError(f"steps is {self.steps}, expected at least 1")
-        if self.further_steps < 0:
-            raise StudentError(f"further_steps is {self.further_steps}, expected at least 0")
-        if not 0 <= self.teacher_share <= 1:
-            raise StudentError(f"teacher_share is {self.teacher_share}, expected 0 to 1")
+        for cycle in self.cycles:
+            if cycle.steps < 1:
+                raise StudentError(f"steps is {cycle.steps}, expected at least 1")
+            if not 0 <= cycle.teacher_share <= 1:
+                raise StudentError(f"teacher_share is {cycle.teacher_share}, expected 0 to 1")
+        if self.teacher not in TEACHERS:
+            raise StudentError(
+                f"teacher is {self.teacher!r}, which is not known; use {' or '.join(TEACHERS)}"
+            )
         if self.temperature <= 0:
             raise StudentError(f"temperature is {self.temperature}, expected more than 0")
         if not 0 < self.false_cloud_fraction < 1:
@@ -105,9 +125,19 @@ class StudentRecipe:
             )
 
     @property
+    def cycles(self) -> tuple[Cycle, ...]:
+        """All cycles in order."""
+        return (Cycle(self.steps, self.learning_rate, self.teacher_share), *self.further)
+
+    @property
     def all_steps(self) -> int:
-        """Steps of both cycles."""
-        return self.steps + self.further_steps
+        """Steps of all cycles."""
+        return sum(cycle.steps for cycle in self.cycles)
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether any cycle learns soft targets."""
+        return any(cycle.teacher_share > 0 for cycle in self.cycles)
 
 
 @dataclass(frozen=True)
@@ -120,7 +150,7 @@ class TrainedStudent:
         In evaluation mode.
     recipe : StudentRecipe
     calibration : Calibration
-    losses : ndarray of float64, shape (steps + further_steps,)
+    losses : ndarray of float64, shape (all steps,)
     images : dict
         Number of training images per ``collection (label kind)``.
     """
@@ -163,43 +193,42 @@ def _train(
     sampler = Sampler(
         training_set, recipe.patch_px, recipe.batch_size, recipe.seed, recipe.augmentation
     )
-    losses = [learn(student, sampler, recipe, range(recipe.steps), recipe.learning_rate, report)]
-    if recipe.further_steps:
-        further = range(recipe.steps, recipe.all_steps)
-        losses.append(learn(student, sampler, recipe, further, recipe.learning_rate / 2, report))
-    return finish(student, sampler, recipe, np.concatenate(losses))
+    losses: list[float] = []
+    for cycle in recipe.cycles:
+        losses += learn(student, sampler, recipe, cycle, len(losses), report)
+    return finish(student, sampler, recipe, np.array(losses))
 
 
 def learn(
     student: Student,
     sampler: Sampler,
     recipe: StudentRecipe,
-    steps: range,
-    peak_rate: float,
+    cycle: Cycle,
+    first_step: int,
     report: Report | None = None,
-) -> NDArray[np.float64]:
-    """One cycle of the learning rate over the batches `steps`; the losses, one per step.
+) -> list[float]:
+    """One cycle of the learning rate over the batches from `first_step` on; the losses.
 
     The student is changed. The optimiser starts anew.
     """
     student.train()
     optimiser = torch.optim.AdamW(
-        student.parameters(), lr=peak_rate, weight_decay=recipe.weight_decay
+        student.parameters(), lr=cycle.peak_rate, weight_decay=recipe.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, peak_rate, len(steps), pct_start=WARM_UP_SHARE
+        optimiser, cycle.peak_rate, cycle.steps, pct_start=WARM_UP_SHARE
     )
-    losses = np.zeros(len(steps))
-    for done, batch in enumerate(_batches(sampler, steps)):
-        loss = student_loss(student, batch, recipe)
+    losses: list[float] = []
+    for batch in _batches(sampler, range(first_step, first_step + cycle.steps)):
+        loss = student_loss(student, batch, cycle.teacher_share, recipe.temperature)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_LIMIT)
         optimiser.step()
         schedule.step()
-        losses[done] = loss.item()
+        losses.append(loss.item())
         if report is not None:
-            report(steps[done] + 1, recipe.all_steps, losses[done])
+            report(first_step + len(losses), recipe.all_steps, losses[-1])
     return losses
 
 
@@ -214,18 +243,20 @@ def finish(
     return TrainedStudent(student, recipe, calibration, losses, sampler.training_set.describe())
 
 
-def student_loss(student: Student, batch: Batch, recipe: StudentRecipe) -> Tensor:
+def student_loss(
+    student: Student, batch: Batch, teacher_share: float, temperature: float
+) -> Tensor:
     """Loss of one batch: cross-entropy + Dice on labels, softened cross-entropy on the teacher."""
     reflectance = torch.from_numpy(batch.reflectance).contiguous(memory_format=torch.channels_last)
     target, weight = torch.from_numpy(batch.target), torch.from_numpy(batch.weight)
     logit = student.logit(reflectance)
     label_loss = cross_entropy(logit, target, weight) + dice_loss(logit, target, weight)
-    if recipe.teacher_share == 0:
+    if teacher_share == 0:
         return label_loss
     seen = (reflectance != 0).any(dim=1, keepdim=True).float()
     teacher = torch.from_numpy(batch.teacher)
-    soft = soft_loss(logit, teacher, seen, recipe.temperature)
-    return (1 - recipe.teacher_share) * label_loss + recipe.teacher_share * soft
+    soft = soft_loss(logit, teacher, seen, temperature)
+    return (1 - teacher_share) * label_loss + teacher_share * soft
 
 
 def cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -291,11 +322,11 @@ def _one_torch_thread() -> Iterator[None]:
 
 def _check_teacher(training_set: TrainingSet, recipe: StudentRecipe) -> None:
     seen = sum(sample.teacher is not None for sample in training_set.samples)
-    if recipe.teacher_share > 0 and seen == 0:
+    if recipe.is_taught and seen == 0:
         raise StudentError(
-            f"teacher_share is {recipe.teacher_share}, but the teacher has looked at none of the "
-            f"{len(training_set.samples)} training images; make its soft labels with "
-            "`nephoscope train teacher`, or set teacher_share to 0"
+            f"the recipe learns soft targets, but the teacher has looked at none of the "
+            f"{len(training_set.samples)} training images; give load_training_set its labels, or "
+            "set teacher_share to 0 in every cycle"
         )
 
 

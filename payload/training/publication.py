@@ -38,6 +38,12 @@ KNOWN_WEAKNESSES = (
 )
 
 
+_TAUGHT_BY = {
+    "peers": "taught by labels and by the joint opinion of ukis-csmask and s2cloudless",
+    "nnunet": "taught by labels and distilled from the nnU-Net teacher",
+}
+
+
 def student_name(size: str) -> str:
     """Name of the student of a size: the default has no size in it."""
     return DEFAULT_NAME if size == DEFAULT_SIZE else f"{DEFAULT_NAME}-{size}"
@@ -89,12 +95,15 @@ def gather(
     say: Callable[[str], None] = lambda _: None,
 ) -> TrainingSet:
     """The training set a recipe asks for: labels, peers' pseudo labels, teacher's labels."""
+    peers_teach = recipe.is_taught and recipe.teacher == "peers"
     pseudo = (
         pseudo_labels(scenes_root, pseudo_label_cache, say)
-        if "pseudo" in recipe.label_kinds
+        if peers_teach or "pseudo" in recipe.label_kinds
         else None
     )
-    teacher = read_soft_labels(TEACHER_LABELS) if recipe.teacher_share > 0 else None
+    teacher = pseudo if peers_teach else None
+    if recipe.is_taught and recipe.teacher == "nnunet":
+        teacher = read_soft_labels(TEACHER_LABELS)
     return load_training_set(scenes_root, recipe.label_kinds, pseudo=pseudo, teacher=teacher)
 
 
@@ -122,7 +131,7 @@ def student_card(trained: TrainedStudent, path: Path, int8_of: str | None) -> Mo
         name=path.stem,
         description=(
             f"Compact U-Net of {shape.parameters} weights for four bands, {precision}, "
-            f"{'distilled from the nnU-Net teacher' if recipe.teacher_share else 'from labels'}."
+            f"{_TAUGHT_BY[recipe.teacher] if recipe.is_taught else 'taught by labels alone'}."
         ),
         onnx=path.name,
         sha256=file_sha256(path),
@@ -141,8 +150,9 @@ def student_card(trained: TrainedStudent, path: Path, int8_of: str | None) -> Mo
 
 def _training_data(trained: TrainedStudent) -> str:
     images = ", ".join(f"{count} {kind}" for kind, count in trained.images.items())
-    teacher = "; teacher's soft labels on them" if trained.recipe.teacher_share else ""
-    return f"Splits train and unlabelled only: {images}{teacher}."
+    recipe = trained.recipe
+    taught = f"; {_TAUGHT_BY[recipe.teacher]}" if recipe.is_taught else ""
+    return f"Splits train and unlabelled only: {images}{taught}."
 
 
 def _provenance(trained: TrainedStudent, int8_of: str | None) -> str:
