@@ -7,7 +7,6 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard.navigation import pages_of_app
-from dashboard.shell import sentences
 
 ICON = Path(__file__).with_name("icon.png")
 LESS_SPACE_ABOVE = """
@@ -21,5 +20,4 @@ LESS_SPACE_ABOVE = """
 page = pages_of_app()
 st.set_page_config(page_title=f"{page.title} - Nephoscope", page_icon=str(ICON), layout="wide")
 st.html(LESS_SPACE_ABOVE)
-with sentences():
-    page.run()
+page.run()

@@ -93,7 +93,13 @@ class EventStore:
 
     def _table(self, name: str) -> pa.Table:
         if name == "target":
-            return _targets(self.run)
+            try:
+                return _targets(self.run)
+            except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+                raise RunFolderError(
+                    f"{self.run.path / 'targets.geojson'} holds no targets as this version writes "
+                    f"them ({error}). Restore it from a copy or run the scenario again."
+                ) from None
         if name == "track":
             self._refuse_link("track.parquet")
             return self.run.track()

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from dashboard.shell import sentences
+
 _known: list[bool] = []
 """Holds something as soon as the pages were made known to this server."""
 
@@ -36,8 +38,9 @@ def pages_of_app() -> StreamlitPage:
 
 
 def draw(show: Callable[[], None]) -> None:
-    """Draw a page, inside the application."""
+    """Draw a page, inside the application; an error of ours is shown as its sentence."""
     if not _known:
         pages_of_app()
         st.rerun()
-    show()
+    with sentences():
+        show()

@@ -27,6 +27,7 @@ from simulator.scenario import (
 from simulator.scenario.source import Source, read_source
 
 MOST_ALIASES = 50
+DEEPEST = 30
 MOST_CHARACTERS = 400_000
 TEXT_NAME = "scenario text"
 
@@ -70,17 +71,26 @@ def _refuse_bombs(text: str) -> None:
         reason = f"it has {len(text)} characters, too many for a scenario"
     else:
         try:
-            aliases = sum(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text))
+            reason = _explosive(text)
         except yaml.YAMLError:
             return  # the reader says where and why
-        except RecursionError:
-            reason = "it is nested too deeply"
-        else:
-            if aliases > MOST_ALIASES:
-                reason = f"it has {aliases} aliases, too many to expand"
     if reason:
         remedy = "write the values out, or start from a bundled scenario"
         raise ScenarioError([Problem(reason=reason, remedy=remedy, file=TEXT_NAME)])
+
+
+def _explosive(text: str) -> str:
+    """Why a text would cost too much to build; empty when it would not. Reads no further then."""
+    aliases = depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        aliases += isinstance(event, yaml.AliasEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if aliases > MOST_ALIASES:
+            return f"it has more than {MOST_ALIASES} aliases, too many to expand"
+        if depth > DEEPEST:
+            return f"it is nested more than {DEEPEST} deep"
+    return ""
 
 
 def to_fly(text: str, folder: Path) -> str:

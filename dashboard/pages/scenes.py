@@ -85,7 +85,8 @@ def show() -> None:
         **parameters,
     )
     st.caption(f"{found:,} captures")
-    gallery, detail = st.columns([3, 2], gap="medium")
+    # The detail comes first, so that on a narrow screen it stands above the gallery.
+    detail, gallery = st.columns([2, 3], gap="medium")
     asked = st.query_params.get("capture")
     with detail, sentences():
         _detail(run, asked, shown)
