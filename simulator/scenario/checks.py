@@ -190,10 +190,17 @@ def _budget_notes(satellite: Satellite, card: ModelCard, device: DeviceProfile) 
     latency_s = device.latency_s(card, tiles)
     memory_mib = card.peak_memory_mib or 0.0
     notes = []
-    if device.active_power_w > payload.power_limit_w:
+    duty = device.duty_fraction(payload.power_limit_w)
+    if duty == 0.0:
         notes.append(
-            f"{device.name} draws {device.active_power_w:g} W, over power_limit_w "
+            f"{device.name} draws {device.idle_power_w:g} W idle, over power_limit_w "
             f"{payload.power_limit_w:g}: no frame will be processed"
+        )
+    elif duty < 1.0:
+        latency_s /= duty
+        notes.append(
+            f"{device.name} draws {device.active_power_w:g} W at work, over power_limit_w "
+            f"{payload.power_limit_w:g}: it works {duty:.0%} of the time, {latency_s:.3g} s a frame"
         )
     if memory_mib > min(payload.memory_limit_mib, device.memory_mib):
         notes.append(

@@ -1,0 +1,101 @@
+"""In each scenario of the library the limit it is named for really binds, by the run's metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from simulator.mission import run_mission
+from simulator.scenario import load_scenario
+from simulator.telemetry.audit import audit
+from simulator.telemetry.run_folder import RunFolder
+
+DEVICE = "satellites.*.payload.device"
+MODEL = "satellites.*.payload.model"
+POLICY = "autonomy.policy"
+
+
+@pytest.fixture(scope="module")
+def flown(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunFolder]:
+    """Flies two days of a bundled scenario, audited; equal asks are flown once."""
+    runs: dict[str, RunFolder] = {}
+
+    def fly(name: str, changes: dict[str, object], hours: float = 48) -> RunFolder:
+        key = f"{name} {hours} {sorted(changes.items())}"
+        if key not in runs:
+            scenario = load_scenario(name, {"duration_h": hours, MODEL: "threshold"} | changes)
+            runs[key] = RunFolder.open(run_mission(scenario, tmp_path_factory.mktemp("library")))
+            assert audit(runs[key]).passed
+        return runs[key]
+
+    return fly
+
+
+def test_power_limited_sheds_with_a_hungry_payload_and_not_without(flown):
+    hungry = flown("power_limited", {}).metrics()
+    frugal = flown("power_limited", {DEVICE: "myriad2"}).metrics()
+    none = flown("power_limited", {POLICY: "bent_pipe"}).metrics()
+    assert hungry["low_power_h"] > 0.0
+    assert hungry["battery_min_fraction"] < 0.3
+    assert none["low_power_h"] == frugal["low_power_h"] == 0.0
+    assert hungry["captures"] < min(none["captures"], frugal["captures"])
+    assert hungry["clear_km2_delivered"] < frugal["clear_km2_delivered"]
+
+
+def test_storage_limited_holds_captures_back_or_overflows_by_policy(flown):
+    whole = flown("storage_limited", {POLICY: "bent_pipe"}).metrics()
+    pruned = flown("storage_limited", {}).metrics()
+    ranked = flown("storage_limited", {POLICY: "prioritise"}).metrics()
+    roomy = flown("storage_limited", {"satellites.*.storage_gib": 2}).metrics()
+    assert whole["storage_peak_fraction"] > 0.9
+    assert pruned["storage_peak_fraction"] > 0.9
+    assert whole["captures"] < pruned["captures"] < roomy["captures"]
+    assert whole["storage_overflow_mib"] == pruned["storage_overflow_mib"] == 0.0
+    assert ranked["storage_overflow_mib"] > 0.0
+    assert ranked["clear_km2_delivered"] > pruned["clear_km2_delivered"]
+
+
+def test_compute_limited_misses_deadlines_in_fp32_and_none_in_int8(flown):
+    fp32 = flown("compute_limited", {MODEL: "unet-distilled"}).metrics()
+    int8 = flown("compute_limited", {MODEL: "unet-distilled-int8"}).metrics()
+    assert fp32["deadline_misses"] > fp32["captures"] / 4
+    assert int8["deadline_misses"] == 0
+    assert int8["captures"] == fp32["captures"]
+    assert int8["clear_fraction_delivered"] > fp32["clear_fraction_delivered"]
+
+
+def test_agile_constellation_images_more_than_a_slow_one_and_shares_an_antenna(flown):
+    agile = flown("agile_constellation", {}, hours=24)
+    slow = flown("agile_constellation", {"satellites.*.agility.slew_rate_deg_s": 0.2}, hours=24)
+    assert agile.metrics()["captures"] > 1.2 * slow.metrics()["captures"]
+    rows = agile.events("pass").to_pylist()
+    assert {row["satellite"] for row in agile.events("capture").to_pylist()} == {
+        f"neph-{n}" for n in range(1, 5)
+    }
+    overlapping = [
+        (a, b)
+        for a in rows
+        for b in rows
+        if a["satellite"] < b["satellite"] and a["aos_s"] < b["los_s"] and b["aos_s"] < a["los_s"]
+    ]
+    assert overlapping
+    one = sorted(agile.events("downlink").to_pylist(), key=lambda row: row["start_s"])
+    assert all(a["end_s"] <= b["start_s"] + 1e-6 for a, b in pairwise(one))
+
+
+@pytest.mark.skipif(
+    "NEPHOSCOPE_SCENES" not in os.environ or not os.environ["NEPHOSCOPE_SCENES"],
+    reason="snow comes from L8 Biome: NEPHOSCOPE_SCENES does not name a folder of scenes",
+)
+def test_snow_season_punishes_a_detector_that_knows_brightness_only(flown):
+    whole = flown("snow_season", {POLICY: "bent_pipe"}, hours=72).metrics()
+    bright = flown("snow_season", {}, hours=72).metrics()
+    learned = flown("snow_season", {MODEL: "unet-distilled"}, hours=72).metrics()
+    assert bright["false_discard_fraction_by_surface"]["snow_ice"] > 0.3
+    assert learned["false_discard_fraction"] < 0.1 < bright["false_discard_fraction"]
+    assert bright["clear_km2_delivered"] < whole["clear_km2_delivered"]
+    assert bright["clear_km2_delivered"] < learned["clear_km2_delivered"]
+    assert learned["clear_fraction_delivered"] > whole["clear_fraction_delivered"]
