@@ -1,0 +1,66 @@
+"""From scenes to flying files: both precisions, cards that load, and a record of the recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from payload.model import CloudModel, read_card
+from payload.training import calibration, publication, quantisation
+from payload.training.distillation import StudentRecipe
+from payload.training.soft_labels import SoftLabelError
+
+
+@pytest.fixture(autouse=True)
+def _little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "CALIBRATION_BATCHES", 2)
+    monkeypatch.setattr(quantisation, "CALIBRATION_TILES", 2)
+
+
+def small_recipe(**changes: object) -> StudentRecipe:
+    settings = {
+        "size": "8k",
+        "steps": 3,
+        "further": (),
+        "batch_size": 2,
+        "patch_px": 64,
+        "label_kinds": ("human",),
+    }
+    return StudentRecipe(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def test_built_student_flies_by_its_card(make_collection, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    scenes = make_collection(tmp_path / "scenes", [("a", "human", "train"), ("b", "human", "val")])
+    folder = tmp_path / "models"
+    folder.mkdir()
+    cards = publication.build_student(scenes, small_recipe(), folder, tmp_path / "cache.npz")
+    assert [card.precision for card in cards] == ["fp32", "int8"]
+    for card in cards:
+        kept = read_card(folder / f"{card.name}.yaml")
+        assert kept.training_data.startswith("Splits train and unlabelled only: 1 scenes (human)")
+        assert "--params 8k --steps 3" in kept.provenance
+        assert "--label-kind human" in kept.provenance
+        assert kept.measurements["training"]["recipe"]["seed"] == 0
+        found = CloudModel(kept).probability(np.full((1, 4, 96, 80), 0.4, np.float32))
+        assert found.shape == (1, 96, 80)
+
+
+def test_default_student_has_no_size_in_its_name() -> None:
+    assert publication.student_name("120k") == "unet-distilled"
+    assert publication.student_name("8k") == "unet-distilled-8k"
+
+
+def test_a_teacher_without_labels_is_refused(
+    make_collection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+) -> None:
+    monkeypatch.setattr(publication, "TEACHER_LABELS", tmp_path / "nothing")
+    scenes = make_collection(tmp_path / "scenes", [("a", "human", "train")])
+    recipe = small_recipe(teacher="nnunet", teacher_share=0.5)
+    with pytest.raises(SoftLabelError, match="there are no soft labels there"):
+        publication.gather(scenes, recipe, tmp_path / "cache.npz")
