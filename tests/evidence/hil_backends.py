@@ -7,8 +7,8 @@ Run from the repository's root::
 Flies the scenario with the payload in-process, in a caged child, over TCP and over a serial line
 (two pseudo-terminals joined end to end), then replays each recorded trace under a card whose ONNX
 file is gone and with no server running. In the subprocess run the child is also killed in
-mid-mission once, with ``kill -9``, to show what that leaves in the log; and once more it flies
-under a memory limit that its model does not fit in.
+mid-mission once, with ``kill -9``, to show what that leaves in the log. Last, it flies under a
+memory limit that its model does not fit in, and a smaller model flies under the same limit.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=12)
     parser.add_argument("--model", default="unet-distilled")
     parser.add_argument("--device", default="myriad2")
-    parser.add_argument("--small-limit-mib", type=float, default=60)
+    parser.add_argument("--small-model", default="unet-distilled-int8")
+    parser.add_argument("--small-limit-mib", type=float, default=98)
     parser.add_argument("--kill-after-s", type=float, default=15)
     options = parser.parse_args()
     out = Path(tempfile.mkdtemp(prefix="hil-backends-"))
@@ -165,6 +166,14 @@ def main() -> None:
     report["killed"] = {"frames": statuses(killed), "log": box_log(killed)}
     capped = fly(options, out, link="subprocess", memory_limit_mib=options.small_limit_mib)
     report["capped"] = {"frames": statuses(capped), "log": box_log(capped)[:4]}
+    small = fly(
+        options,
+        out,
+        link="subprocess",
+        model=options.small_model,
+        memory_limit_mib=options.small_limit_mib,
+    )
+    report["capped_small_model"] = {"frames": statuses(small), "log": box_log(small)[:2]}
     print(json.dumps(report, indent=2))
 
 
