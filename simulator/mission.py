@@ -182,7 +182,7 @@ def simulate(
         writer.write,
     )
     antennas = {
-        station.name: simpy.Resource(env, capacity=station.antennas)
+        station.name: simpy.PriorityResource(env, capacity=station.antennas)
         for station in scenario.ground.stations
     }
     assigned = assign_targets(world)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,10 +84,11 @@ class RateProfile:
         finish_s = float(edges[step - 1] + missing / self.rate_bps[step - 1])
         return min(finish_s, end_s), size_bytes
 
-    def modcod_at(self, t_s: float) -> str:
-        """What sets the rate at `t_s`."""
-        step = int(np.clip(np.searchsorted(self.edge_s, t_s, "right") - 1, 0, len(self.modcod) - 1))
-        return self.modcod[step]
+    def modcods_between(self, start_s: float, end_s: float) -> tuple[str, ...]:
+        """What sets the rate from `start_s` to `end_s`, in order; empty for a fixed rate."""
+        steps = zip(self.edge_s[:-1], self.edge_s[1:], self.modcod, strict=True)
+        used = [name for low, high, name in steps if low < end_s and high > start_s and name]
+        return tuple(name for name, _ in groupby(used))
 
 
 def rate_profile(radio: Radio, contact: Pass) -> RateProfile:

@@ -1,13 +1,15 @@
 """The radio: what goes down in a pass, and in which order.
 
 Passes are served one after the other (one transmitter). In each, the antenna of the station is
-asked for - another satellite may have it - and then products are sent, best rank first; the order
-is looked at anew after each product, so that what was seen a moment ago counts. A pass that ends
-in mid-product keeps the rest for the next one.
+asked for - another satellite may have it, and of those who wait the one with the best product
+goes first - and then products are sent, best rank first; the order is looked at anew after each
+product, so that what was seen a moment ago counts. A pass that ends in mid-product keeps the rest
+for the next one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
@@ -105,7 +107,7 @@ class Radio:
         env: simpy.Environment,
         satellite: str,
         passes: tuple[PlannedPass, ...],
-        antennas: dict[str, simpy.Resource],
+        antennas: dict[str, simpy.PriorityResource],
         power: PowerSubsystem,
         storage: Storage,
         queue: DownlinkQueue,
@@ -158,7 +160,8 @@ class Radio:
         transmit_s, sent_bytes, waited = 0.0, 0, False
         for start_s, end_s in planned.windows_s:
             yield self._env.timeout(max(start_s - self._env.now, 0.0))
-            with self._antennas[planned.contact.station].request() as antenna:
+            antennas = self._antennas[planned.contact.station]
+            with antennas.request(priority=self._precedence()) as antenna:
                 yield antenna | self._env.timeout(max(end_s - self._env.now, 0.0))
                 if not antenna.triggered or self._env.now >= end_s:
                     waited = sent_bytes == 0
@@ -168,6 +171,11 @@ class Radio:
                 on_air_s, sent = yield from self._transmit(planned, end_s)
                 transmit_s, sent_bytes = transmit_s + on_air_s, sent_bytes + sent
         return transmit_s, sent_bytes, waited
+
+    def _precedence(self) -> float:
+        """Who waits for an antenna with the best product gets it first; low goes before high."""
+        best = self._queue.first()
+        return math.inf if best is None else -best.rank
 
     def _transmit(
         self, planned: PlannedPass, end_s: float
@@ -185,11 +193,11 @@ class Radio:
             yield self._env.timeout(stop_s - start_s)
             product.on_air = False
             on_air_s += self._env.now - start_s
-            sent_bytes += self._book(product, planned.contact.station, start_s, sent)
+            sent_bytes += self._book(product, planned, start_s, sent)
         self._power.switch("radio", 0.0, "transmission ends")
         return on_air_s, sent_bytes
 
-    def _book(self, product: QueuedProduct, station: str, start_s: float, sent: int) -> int:
+    def _book(self, product: QueuedProduct, planned: PlannedPass, start_s: float, sent: int) -> int:
         """Book what was sent, and write it down."""
         product.remaining_bytes -= sent
         if sent == 0:
@@ -204,12 +212,13 @@ class Radio:
                 product=product.product,
                 capture=product.capture,
                 target=product.target,
-                station=station,
+                station=planned.contact.station,
                 start_s=start_s,
                 end_s=self._env.now,
                 bytes=sent,
                 remaining_bytes=product.remaining_bytes,
                 complete=product.remaining_bytes == 0,
+                modcod=planned.rates.modcods_between(start_s, self._env.now),
             )
         )
         if product.remaining_bytes == 0:

@@ -74,7 +74,7 @@ class Satellite:
     ground : GroundOperations
     link : PayloadLink or None
         None for policies without a model on board.
-    antennas : dict of str to simpy.Resource
+    antennas : dict of str to simpy.PriorityResource
         Antennas by station, shared by all satellites.
     outages : tuple of Outage
         Spans in which the payload is off.
@@ -91,7 +91,7 @@ class Satellite:
         planner: OnboardPlanner,
         ground: GroundOperations,
         link: PayloadLink | None,
-        antennas: dict[str, simpy.Resource],
+        antennas: dict[str, simpy.PriorityResource],
         outages: tuple[Outage, ...],
         *,
         pixels: PixelSource,

@@ -152,7 +152,10 @@ class Product(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downlink(Event):
-    """Bytes of one product sent in one pass. `t_s` is the end of the transfer."""
+    """Bytes of one product sent in one pass. `t_s` is the end of the transfer.
+
+    `modcod` are the MODCODs in use meanwhile, in their order; empty for a fixed rate.
+    """
 
     kind_of_event: ClassVar[str] = "downlink"
     product: str
@@ -164,6 +167,7 @@ class Downlink(Event):
     bytes: int
     remaining_bytes: int
     complete: bool
+    modcod: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,8 @@ def test_a_table_uses_the_lower_end_of_each_step():
     profile = rate_profile(radio, contact([5, 15, 35, 40, 20], [2000, 1500, 900, 800, 1300]))
     assert profile.rate_bps.tolist() == [0.0, 1e6, 4e6, 1e6]
     assert profile.bytes_between(0.0, 40.0) == 60e6 // 8
-    assert profile.modcod_at(25.0) == ">= 30 deg"
+    assert profile.modcods_between(12.0, 38.0) == (">= 10 deg", ">= 30 deg", ">= 10 deg")
+    assert profile.modcods_between(20.0, 30.0) == (">= 30 deg",)
 
 
 @given(

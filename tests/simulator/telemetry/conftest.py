@@ -445,6 +445,7 @@ def _pass(
                 bytes=size,
                 remaining_bytes=(blocks - blocks_sent) * BLOCK_BYTES,
                 complete=blocks == blocks_sent,
+                modcod=(),
             )
         )
         if blocks == blocks_sent:
