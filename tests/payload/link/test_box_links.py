@@ -28,6 +28,7 @@ from payload.link.selftest import known_tile
 from payload.link.serve import main
 from payload.link.settings import LinkError, PayloadSettings
 from payload.link.subprocess import SubprocessLink
+from payload.link.tcp import open_tcp
 from payload.link.trace import TraceError
 
 SETTINGS = PayloadSettings("threshold", "myriad2")
@@ -265,6 +266,31 @@ def test_the_program_answers_user_errors_without_traceback(
     assert main(["new-key", str(key)]) == 0
     assert key.stat().st_mode & 0o077 == 0
     assert main(["new-key", str(key)]) == 2
+
+
+def test_a_server_with_a_key_file_answers_only_who_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, other = tmp_path / "key", tmp_path / "other"
+    for path in (key, other):
+        assert main(["new-key", str(path)]) == 0
+    process, line = serve("--listen=tcp://127.0.0.1:0", f"--key-file={key}")
+    address = line.split(" on ")[1].split(",")[0]
+    try:
+        assert "authenticated" in line
+        asked = {"model": "threshold", "device": "myriad2"}
+        monkeypatch.setenv("NEPHOSCOPE_KEY_FILE", str(key))
+        link = open_link(address, **asked)
+        assert link.process(known_tile()).status == "ok"
+        link.close()
+        quick = Timeouts(answer_s=0.3, reconnect_s=0.2, attempts=1)
+        for key_file in (other, None):
+            monkeypatch.delenv("NEPHOSCOPE_KEY_FILE", raising=False)
+            with pytest.raises(LinkError, match="same key file"):
+                open_tcp(address, SETTINGS, key_file=key_file, timeouts=quick)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_the_selftest_passes_a_sound_board(capsys: pytest.CaptureFixture[str]) -> None:
