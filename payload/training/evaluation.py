@@ -77,7 +77,10 @@ class PatchScore:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % bootstrap interval over patches; NaN where it is not defined."""
+    """A figure with its 95 % bootstrap interval over patches; NaN where it is not defined.
+
+    One patch has no interval.
+    """
 
     value: float
     low: float
@@ -267,6 +270,8 @@ def _estimate(
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     draws = generator.multinomial(patches, np.full(patches, 1 / patches), BOOTSTRAP_DRAWS)
     value = float(figure(np.ones((1, patches)), counts, bins)[0])
+    if patches == 1:  # one patch redrawn is always itself: that is no certainty
+        return Estimate(value, float("nan"), float("nan"))
     redrawn = figure(draws.astype(np.float64), counts, bins)
     redrawn = redrawn[np.isfinite(redrawn)]
     if not redrawn.size:

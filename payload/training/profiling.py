@@ -36,6 +36,8 @@ PEAK_EDGE_PX = 128
 """A 3x3 convolution of 128 to 128 channels on 128x128 px: 2.4 GMAC, large and regular."""
 
 FLOPS_PER_MAC = 2
+PEAK_FLOP = FLOPS_PER_MAC * PEAK_CHANNELS**2 * 9 * PEAK_EDGE_PX**2
+CONVOLUTION = "large plain convolution"
 
 
 Work = Callable[[], object]
@@ -78,8 +80,9 @@ class Profile:
     latency : mapping of int to Latency
         By number of threads.
     megapixels_per_s, gflop_per_s, share_of_peak : mapping of int to float
-        By number of threads, from the least latency. FLOP are counted as 2 per MAC of the fp32
-        convolutions, whatever the precision.
+        By number of threads, the first two from the least latency. FLOP are counted as 2 per MAC
+        of the fp32 convolutions, whatever the precision. The share of the convolution peak
+        compares FLOP per second of processor time, so that a busy machine does not distort it.
     peak_memory_mib : float
         Peak resident memory of a fresh process.
     """
@@ -129,20 +132,18 @@ def profile_beside(
     latency = {}
     for threads in THREADS:
         contenders = {card.name: _tile_work(card, threads) for card in cards}
+        contenders[CONVOLUTION] = _convolution_work(threads)
         latency[threads] = race(
             {**contenders, **(peers if threads == max(THREADS) else {})}, rounds
         )
-    peak = {threads: convolution_peak_gflop_per_s(threads, rounds) for threads in THREADS}
+    peak = {n: PEAK_FLOP / latency[n][CONVOLUTION].processor_s for n in THREADS}
     profiles = [_profile(card, {n: latency[n][card.name] for n in THREADS}, peak) for card in cards]
     return profiles, {name: latency[max(THREADS)][name] for name in peers}
 
 
 def _profile(card: ModelCard, latency: Mapping[int, Latency], peak: Mapping[int, float]) -> Profile:
     pixels = TILE_PX**2
-    speed = {
-        threads: FLOPS_PER_MAC * card.macs_per_px * pixels / measured.least_s / 1e9
-        for threads, measured in latency.items()
-    }
+    flop = FLOPS_PER_MAC * card.macs_per_px * pixels
     return Profile(
         model=card.name,
         host=host_name(),
@@ -152,8 +153,8 @@ def _profile(card: ModelCard, latency: Mapping[int, Latency], peak: Mapping[int,
         bytes=card.bytes,
         latency=latency,
         megapixels_per_s={n: pixels / measured.least_s / 1e6 for n, measured in latency.items()},
-        gflop_per_s=speed,
-        share_of_peak={threads: speed[threads] / peak[threads] for threads in speed},
+        gflop_per_s={n: flop / measured.least_s / 1e9 for n, measured in latency.items()},
+        share_of_peak={n: flop / latency[n].processor_s / peak[n] for n in latency},
         peak_memory_mib=measure_peak_memory(card.folder / f"{card.name}.yaml"),
     )
 
@@ -205,17 +206,16 @@ def s2cloudless_work() -> Work:
     return partial(S2PixelCloudDetector().get_cloud_masks, bands.astype(np.float32))
 
 
-def convolution_peak_gflop_per_s(threads: int, rounds: int = ROUNDS) -> float:
-    """The fastest this machine's ONNX Runtime does a large plain fp32 convolution."""
-    session_options = ort.SessionOptions()
-    session_options.intra_op_num_threads = threads
+def _convolution_work(threads: int) -> Work:
+    """A large plain fp32 convolution: the fastest this machine's ONNX Runtime can be."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(
-        _peak_graph().SerializeToString(), session_options, providers=["CPUExecutionProvider"]
+        _peak_graph().SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     image = np.ones((1, PEAK_CHANNELS, PEAK_EDGE_PX, PEAK_EDGE_PX), np.float32)
-    least_s = min(timed(lambda: session.run(None, {"x": image}))[0] for _ in range(rounds + 1))
-    macs = PEAK_CHANNELS**2 * 9 * PEAK_EDGE_PX**2
-    return FLOPS_PER_MAC * macs / least_s / 1e9
+    return partial(session.run, None, {"x": image})
 
 
 def _peak_graph() -> onnx.ModelProto:

@@ -220,6 +220,8 @@ def _print_evaluation(result: Evaluation, split: str) -> None:
 def _estimate(estimate: Estimate) -> str:
     if estimate.value != estimate.value:
         return "-"
+    if estimate.low != estimate.low:
+        return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f}\n[{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
