@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from simulator.telemetry.metrics import METRICS, MetricInfo
 
@@ -132,16 +131,3 @@ def definition(name: str) -> str:
     about = info(name)
     better = ARROWS[about.better]
     return f"{about.meaning}{'; ' + better if better else ''} (`{name}`)"
-
-
-def flat(metrics: Mapping[str, object]) -> dict[str, float | None]:
-    """Metrics as one level of numbers: ``false_cloud_fraction_by_surface.snow``."""
-    numbers: dict[str, float | None] = {}
-    for name, value in metrics.items():
-        if isinstance(value, Mapping):
-            numbers |= {f"{name}.{key}": flat({key: v})[key] for key, v in value.items()}
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            numbers[name] = float(value)
-        else:
-            numbers[name] = None
-    return numbers

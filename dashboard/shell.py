@@ -70,7 +70,7 @@ def sentences() -> Iterator[None]:
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the events")
-def _store(path: str, _fingerprint: str) -> EventStore:
+def _store(path: str, fingerprint: str) -> EventStore:  # noqa: ARG001 - part of the cache's key
     return EventStore(Path(path))
 
 

@@ -54,8 +54,6 @@ LANES = (
 
 MARKS_PER_LANE = 700
 
-DECISION_COLOURS = {"drop": DROPPED}
-
 
 def lane_query(lane: Lane) -> str:
     """SQL of a lane's marks inside a window, at most one per pixel or so.

@@ -125,12 +125,9 @@ def show() -> None:
 
 
 @st.cache_data(max_entries=16, show_spinner="Computing the metrics")
-def _computed(_path: str, _fingerprint: str, _run: FoundRun) -> dict[str, object]:
-    """Metrics of a run that is not complete, over the time it covers."""
+def _computed(path: str, fingerprint: str, _run: FoundRun) -> dict[str, object]:  # noqa: ARG001
+    """Metrics of a run that is not complete, over the time it covers; kept by its hash."""
     return compute_metrics(open_store(_run).run).to_dict()
-
-
-_computed.__doc__ = "Metrics of a run that is not complete, over the time that it covers."
 
 
 def _metric_cards(metrics: dict[str, object]) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -122,3 +123,19 @@ def test_broken_scenario_is_shown_with_its_line(open_page: Open, text_of: Said, 
     assert not app.exception
     assert "wrong with this scenario" in text_of(app)
     assert app.button[-1].disabled
+
+
+def test_run_that_was_written_to_is_read_again(open_page: Open, runs: Path) -> None:
+    """What is remembered belongs to one state of the run folder."""
+
+    def counted(app: AppTest) -> list[str]:
+        return [caption.value for caption in app.caption if caption.value.endswith("captures")]
+
+    app = open_page(runs, "scenes")
+    path = only_run(runs) / "events" / "capture.parquet"
+    table = pq.read_table(path)
+    assert counted(app) == [f"{table.num_rows} captures"]
+    pq.write_table(table.slice(0, 5), path)
+    manifest = only_run(runs) / "manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    assert counted(app.run()) == ["5 captures"]
