@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dashboard.colours import WAITING, rgb
 from dashboard.metric_text import HEADLINES, number
 from payload.card import list_cards
 
@@ -42,7 +43,7 @@ PAGES = {
     "models": "Models",
     "scenario": "Scenario",
 }
-CAPTURE_LANE = 2
+CAPTURE_FILL = "fill: rgb({}, {}, {})".format(*rgb(WAITING))
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +100,8 @@ def test_click_on_an_event_shows_its_record_and_reason(
 ) -> None:
     page.goto(f"{address}/flight?run={flown.name}")
     chromium.settle(page)
-    lane = page.locator(".js-plotly-plot").nth(1).locator(".barlayer .trace").nth(CAPTURE_LANE)
-    mark = lane.locator("path").last
+    marks = page.locator(".js-plotly-plot").nth(1).locator(".barlayer path")
+    mark = marks.and_(page.locator(f'[style*="{CAPTURE_FILL}"]')).last
     mark.wait_for(state="attached")
     mark.scroll_into_view_if_needed()
     box = mark.bounding_box()
@@ -157,7 +158,7 @@ def test_two_models_are_compared(page: Page, address: str, flown: Path, folder: 
     _choose(page, "Mission", f"run: {flown.name}")
     _choose(page, "Models", "threshold")
     _choose(page, "Models", other)
-    page.get_by_label("Seeds").fill("1")
+    page.get_by_label("Seeds", exact=True).fill("1")
     page.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
     page.get_by_text("See the comparison").click(timeout=2 * PATIENCE_MS)
     page.get_by_text("Paired comparison").wait_for()

@@ -17,9 +17,11 @@ from playwright.sync_api import Browser, Page
 
 PAGES = ("missions", "flight", "scenes", "budgets", "downlink", "models", "scenario")
 SCREENS = {"wide": (1440, 900), "narrow": (390, 844)}
-README_PAGES = {"flight": "flight.png", "downlink": "downlink.png"}
-README_WIDTH_PX = 1200
-README_COLOURS = 96
+README_PAGES = {"flight": "Flight", "downlink": "Where the bytes went"}
+"""Page, and the heading from which on it is shown."""
+README_SIZE_PX = (1440, 1240)
+README_WIDTH_PX = 1100
+README_COLOURS = 256
 SCREENSHOTS = Path(__file__).parents[2] / "dashboard" / "screenshots"
 
 
@@ -56,22 +58,23 @@ def all_pictures(chromium: Browser, address: str, run: str, out: Path) -> list[s
 
 
 def readme_pictures(chromium: Browser, address: str, run: str) -> None:
-    """The top of two pages, small enough to be committed."""
+    """A part of two pages, small enough to be committed."""
     SCREENSHOTS.mkdir(exist_ok=True)
-    for name, file in README_PAGES.items():
+    for name, heading in README_PAGES.items():
         page = chromium.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
-        whole = SCREENSHOTS / f"{name}.tmp.png"
+        small, whole = SCREENSHOTS / f"{name}.png", SCREENSHOTS / f"{name}.tmp.png"
         picture(page, address, name, run, whole)
+        top = page.get_by_role("heading", name=heading, exact=True).bounding_box()["y"] - 24
         page.close()
         with Image.open(whole) as image:
-            top = image.convert("RGB").crop((0, 0, image.width, min(image.height, 1560)))
-            small = top.resize(
-                (README_WIDTH_PX, round(top.height * README_WIDTH_PX / top.width)),
-                Image.Resampling.LANCZOS,
+            shown = image.convert("RGB").crop((0, top, README_SIZE_PX[0], top + README_SIZE_PX[1]))
+            height_px = round(shown.height * README_WIDTH_PX / shown.width)
+            shown = shown.resize((README_WIDTH_PX, height_px), Image.Resampling.LANCZOS)
+            shown.quantize(README_COLOURS, method=Image.Quantize.FASTOCTREE).save(
+                small, optimize=True
             )
-            small.quantize(README_COLOURS).save(SCREENSHOTS / file, optimize=True)
         whole.unlink()
-        print(f"{SCREENSHOTS / file}: {(SCREENSHOTS / file).stat().st_size} bytes")
+        print(f"{small}: {small.stat().st_size} bytes")
 
 
 def main() -> None:
