@@ -30,7 +30,8 @@ from simulator.autonomy.policies import POLICIES, Thresholds
 from simulator.autonomy.tasking import Task
 from simulator.environment.pixels import CapturedPixels, SceneLibrary
 from simulator.environment.weather import Weather
-from simulator.ground.operations import GroundOperations
+from simulator.ground.handover import soonest
+from simulator.ground.operations import GroundOperations, same_satellite
 from simulator.pace import RealtimeEnvironment, make_environment
 from simulator.scenario import PayloadOutage, Scenario, resolved_yaml
 from simulator.scenario import Satellite as SatelliteSection
@@ -180,6 +181,7 @@ def simulate(
         scenario.ground.processing_delay_h * 3600.0,
         scenario.autonomy.max_attempts,
         writer.write,
+        same_satellite if policy.traits.onboard_tasking else soonest(world.flights),
     )
     antennas = {
         station.name: simpy.PriorityResource(env, capacity=station.antennas)
@@ -263,7 +265,9 @@ def assign_targets(world: World) -> dict[str, tuple[Target, ...]]:
 def _planner(
     scenario: Scenario, section: SatelliteSection, world: World, targets: Sequence[Target]
 ) -> OnboardPlanner:
-    latitude_deg = {target.name: target.latitude_deg for target in targets}
+    """The on-board planner: it knows every target, and those assigned to it are open."""
+    latitude_deg = {target.name: target.latitude_deg for target in world.targets}
+    own = {target.name for target in targets}
 
     def forecast(asked: Sequence[tuple[str, float]], issued_s: float) -> Sequence[float]:
         covers = world.weather.forecast_many(
@@ -277,9 +281,11 @@ def _planner(
     return OnboardPlanner(
         {
             target.name: Task(
-                target, None if target.deadline_h is None else target.deadline_h * 3600.0
+                target,
+                None if target.deadline_h is None else target.deadline_h * 3600.0,
+                open=target.name in own,
             )
-            for target in targets
+            for target in world.targets
         },
         world.flights[section.name].accesses,
         PLANNERS[scenario.autonomy.planner](),

@@ -42,6 +42,10 @@ class Task:
         """After a cloudy result."""
         return replace(self, open=True, reacquisition=True)
 
+    def handed_over(self, attempts: int) -> Task:
+        """The ground asks for another look after so many by any satellite."""
+        return replace(self, attempts=attempts, open=True, reacquisition=True)
+
     def may_reopen(self, max_attempts: int, now_s: float) -> bool:
         """Whether another capture may still be asked for."""
         in_time = self.deadline_s is None or now_s < self.deadline_s

@@ -4,7 +4,9 @@ At the end of each pass the ground knows the products that came down completely 
 then judged with the truth: the ground's own cloud screening is taken as perfect, which favours
 the policies that lean on it) and, for policies that report by telemetry, what the payload saw in
 frames decided since the last pass. A target that is not satisfied is asked for again: the tasking
-is ready after the processing delay and goes up at the next pass.
+is ready after the processing delay and goes up at the next pass - to the satellite that can image
+the target first after its next uplink, where several fly; those that look again on board on their
+own keep their targets.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ class Report:
     """News of one capture: from its pixels (``downlink``) or from telemetry.
 
     `cover` is the part of the target's frame that its product does not show clear: dropped blocks,
-    and cloud in the others - true cloud for a downlink, detected cloud for telemetry. `limit` is the cover under
-    which the target is satisfied.
+    and cloud in the others - true cloud for a downlink, detected cloud for telemetry. `limit` is
+    the cover under which the target is satisfied.
     """
 
     satellite: str
@@ -43,6 +45,12 @@ class Tasking:
     ready_s: float
 
 
+def same_satellite(report: Report, ready_s: float) -> str:
+    """Ask the satellite that took the capture, whenever the tasking is ready."""
+    del ready_s
+    return report.satellite
+
+
 class GroundOperations:
     """Collects reports during passes and turns them into tasking.
 
@@ -53,6 +61,8 @@ class GroundOperations:
     max_attempts : int
     log : callable
         Receives `Ground` and `Uplink` events.
+    assign : callable
+        ``assign(report, ready_s) -> satellite``: whom to ask again.
     """
 
     def __init__(
@@ -61,8 +71,9 @@ class GroundOperations:
         processing_delay_s: float,
         max_attempts: int,
         log: Callable[[Event], None],
+        assign: Callable[[Report, float], str] = same_satellite,
     ) -> None:
-        self._traits = traits
+        self._traits, self._assign = traits, assign
         self._delay_s, self._max_attempts, self._log = processing_delay_s, max_attempts, log
         self._waiting: dict[str, list[Report]] = {}
         self._tasking: dict[str, list[Tasking]] = {}
@@ -106,7 +117,8 @@ class GroundOperations:
         if ask:
             self._asked.add((report.target, report.attempt))
             tasking = Tasking(report.target, report.attempt, ready_s)
-            self._tasking.setdefault(report.satellite, []).append(tasking)
+            satellite = self._assign(report, ready_s)
+            self._tasking.setdefault(satellite, []).append(tasking)
         self._log(
             Ground(
                 t_s=now_s,

@@ -227,10 +227,10 @@ class Satellite:
         self.planner.new_forecast(self._env.now)
         for request in tasking:
             task = self.planner.tasks[request.target]
-            if task.attempts == request.attempt and task.may_reopen(
+            if task.attempts <= request.attempt and task.may_reopen(
                 self._rules.max_attempts, self._env.now
             ):
-                self.planner.tasks[request.target] = task.reopened()
+                self.planner.tasks[request.target] = task.handed_over(request.attempt)
         self.imaging.replan("uplink")
 
     def _on_movement(self, movement: Movement) -> None:

@@ -85,11 +85,12 @@ def _deliveries_are_learned(log: RunLog) -> Iterator[Finding]:
 
 
 def _tasking(log: RunLog) -> Iterator[Finding]:
-    asked: dict[tuple[str, str], list[float]] = defaultdict(list)
+    """Who is asked may be another satellite than the one that took the last capture."""
+    asked: dict[str, list[float]] = defaultdict(list)
     for row in log.grounds:
         if row.tasking_ready_s >= 0.0:
-            asked[row.satellite, row.target].append(row.tasking_ready_s)
-    sent_s: dict[tuple[str, str], list[float]] = defaultdict(list)
+            asked[row.target].append(row.tasking_ready_s)
+    sent_s: dict[str, list[float]] = defaultdict(list)
     contacts = [(c.satellite, c.station, c.aos_s, c.los_s) for c in log.passes]
     for uplink in log.uplinks:
         if not any(
@@ -99,18 +100,17 @@ def _tasking(log: RunLog) -> Iterator[Finding]:
         ):
             yield Finding(at(uplink), f"there is no pass over {uplink.station} then")
         for target in uplink.targets:
-            ready = asked[uplink.satellite, target]
-            if not any(t_s <= uplink.t_s for t_s in ready):
+            if not any(t_s <= uplink.t_s for t_s in asked[target]):
                 yield Finding(at(uplink), f"no tasking for {target} was ready")
-            sent_s[uplink.satellite, target].append(uplink.t_s)
-    for key, times in sent_s.items():
-        if len(times) > len(asked[key]):
+            sent_s[target].append(uplink.t_s)
+    for target, times in sent_s.items():
+        if len(times) > len(asked[target]):
             yield Finding(
-                f"uplink of {key[1]}", f"sent {len(times)} times, asked {len(asked[key])}"
+                f"uplink of {target}", f"sent {len(times)} times, asked {len(asked[target])}"
             )
     if log.scenario["autonomy"]["policy"] in GROUND_TASKED_POLICIES:
         for capture in log.captures:
-            asked_by_s = [t for t in sent_s[capture.satellite, capture.target] if t <= capture.t_s]
+            asked_by_s = [t for t in sent_s[capture.target] if t <= capture.t_s]
             if capture.reacquisition and len(asked_by_s) < capture.attempt - 1:
                 yield Finding(at(capture), "it repeats a capture, and the ground had not asked")
 
@@ -120,15 +120,14 @@ def _plan(log: RunLog) -> Iterator[Finding]:
     for name, rows in by_satellite(log.plans).items():
         starts_s = sorted(capture.slew_start_s for capture in taken.get(name, []))
         yield from _plan_size(rows, starts_s)
-    for name, captures in taken.items():
-        planned: dict[str, list[float]] = defaultdict(list)
-        for row in log.plans:
-            if row.satellite == name and row.change == "add":
-                planned[row.target].append(row.t_s)
-        for capture in captures:
-            added = bisect_right(planned[capture.target], capture.slew_start_s + TIME_TOLERANCE_S)
-            if added < capture.attempt:
-                yield Finding(at(capture), f"planned {added} times by attempt {capture.attempt}")
+    planned: dict[str, list[float]] = defaultdict(list)
+    for row in log.plans:
+        if row.change == "add":
+            planned[row.target].append(row.t_s)
+    for capture in log.captures:
+        added = bisect_right(planned[capture.target], capture.slew_start_s + TIME_TOLERANCE_S)
+        if added < capture.attempt:
+            yield Finding(at(capture), f"planned {added} times by attempt {capture.attempt}")
 
 
 def _plan_size(rows: Sequence[Plan], starts_s: Sequence[float]) -> Iterator[Finding]:

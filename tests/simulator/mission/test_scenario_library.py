@@ -86,6 +86,14 @@ def test_agile_constellation_images_more_than_a_slow_one_and_shares_an_antenna(f
     assert all(a["end_s"] <= b["start_s"] + 1e-6 for a, b in pairwise(one))
 
 
+def test_the_ground_asks_whichever_satellite_gets_there_first(flown):
+    run = flown("agile_constellation", {POLICY: "bent_pipe"}, hours=40)
+    by_target: dict[str, list[str]] = {}
+    for row in run.events("capture").to_pylist():
+        by_target.setdefault(row["target"], []).append(row["satellite"])
+    assert any(len(set(satellites)) > 1 for satellites in by_target.values())
+
+
 @pytest.mark.skipif(
     "NEPHOSCOPE_SCENES" not in os.environ or not os.environ["NEPHOSCOPE_SCENES"],
     reason="snow comes from L8 Biome: NEPHOSCOPE_SCENES does not name a folder of scenes",
