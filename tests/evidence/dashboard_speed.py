@@ -75,9 +75,7 @@ def write_run(root: Path, total: int) -> Path:
             truth_sha256=truth_sha256,
             mask_sha256=truth_sha256,
         )
-        captures = total // EVENTS_PER_CAPTURE // SATELLITES
-        for name in names:
-            _write_satellite(writer, name, captures, frame_sha256, truth_sha256)
+        _write_mission(writer, names, total, frame_sha256, truth_sha256)
         writer.seal()
         writer.complete(compute_metrics(RunFolder.open(folder)).to_dict())
     return folder
@@ -129,31 +127,40 @@ def _track(names: list[str]) -> dict[str, np.ndarray]:
     return {key: np.concatenate(parts) for key, parts in columns.items()}
 
 
-def _write_satellite(
-    writer: RunWriter, name: str, captures: int, frame_sha256: str, truth_sha256: str
+def _write_mission(
+    writer: RunWriter, names: list[str], total: int, frame_sha256: str, truth_sha256: str
 ) -> None:
-    ledger = {"captured": 0, "sent": 0, "dropped_policy": 0}
+    """All satellites side by side, in the order of time, as a mission writes them."""
+    captures = total // EVENTS_PER_CAPTURE // len(names)
     step_s = DAYS * 86400.0 / captures
-    for orbit in range(int(DAYS * 86400 / ORBIT_S)):
-        start_s = orbit * ORBIT_S
+    ledgers = {name: {"captured": 0, "sent": 0, "dropped_policy": 0} for name in names}
+    orbit = 0
+    for index in range(captures):
+        t_s = index * step_s + 1.0
+        if t_s >= orbit * ORBIT_S:
+            _write_orbit(writer, names, orbit)
+            orbit += 1
+        for name in names:
+            capture, target = f"{name}-{index:06d}", f"t{(index * 7) % 1000:04d}"
+            cloud_px = (index * 37) % PX
+            _write_frame(writer, name, t_s, capture, target, cloud_px, frame_sha256, truth_sha256)
+            for change in ("captured", "sent" if index % 2 else "dropped_policy"):
+                ledgers[name][change] += BYTES
+                _write_storage(writer, name, t_s + 3, capture, change, ledgers[name])
+            for part in range(5):
+                _write_power(writer, name, t_s + part, index, part)
+
+
+def _write_orbit(writer: RunWriter, names: list[str], orbit: int) -> None:
+    start_s = orbit * ORBIT_S
+    for name in names:
         writer.write(
             events.Eclipse(
                 t_s=start_s, satellite=name, start_s=start_s, end_s=start_s + 2000, kind="umbra"
             )
-        )
+        )  # fmt: skip
         if orbit % 4 == 0:
             _write_pass(writer, name, start_s + 3000)
-    for index in range(captures):
-        t_s = index * step_s + 1.0
-        capture, target = f"{name}-{index:06d}", f"t{(index * 7) % 1000:04d}"
-        cloud_px = (index * 37) % PX
-        _write_frame(writer, name, t_s, capture, target, cloud_px, frame_sha256, truth_sha256)
-        for change in ledger:
-            ledger[change] += BYTES
-            if change == "captured" or (change == "sent") == (index % 2 == 0):
-                _write_storage(writer, name, t_s + 3, capture, change, ledger)
-        for part in range(5):
-            _write_power(writer, name, t_s + part, index, part)
 
 
 def _write_pass(writer: RunWriter, name: str, aos_s: float) -> None:
