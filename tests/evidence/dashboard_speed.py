@@ -289,7 +289,7 @@ INTERACTIONS: dict[str, tuple[str, Callable[[Page], object]]] = {
         "next targets",
         lambda page: page.get_by_test_id("stNumberInputStepUp").last.click(),
     ),
-    "missions": ("search", lambda page: page.get_by_label("Search").press("Enter")),
+    "missions": ("search", lambda page: page.get_by_role("textbox").first.press("Enter")),
 }
 
 
