@@ -152,7 +152,7 @@ class Payload:
             raise ModelError(
                 f"model {card.name!r}: memory_limit_mib is {memory_limit_mib:g}, but the card "
                 f"has no peak_memory_mib to hold against it; measure it with: "
-                f"nephoscope models profile {card.name}"
+                f"nephoscope models profile {card.name} --record"
             )
         self.card = card
         self.device = device

@@ -174,7 +174,7 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
         findings.add(
             (*path, "model"),
             f"the card of {card.name} has no peak_memory_mib to hold against memory_limit_mib; "
-            f"measure it with `nephoscope models profile {card.name}`",
+            f"measure it with `nephoscope models profile {payload.model} --record`",
         )
     with findings.at(*path, "link"):
         kind, _, recording = scenario.link_address(payload.link).partition(":")
