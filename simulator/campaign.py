@@ -218,9 +218,7 @@ def compare(
         raise
     if executor is None:
         pool.shutdown()
-    campaign = Campaign(
-        scenario.name, variants, seed_values, tuple(records[job] for job in jobs)
-    )
+    campaign = Campaign(scenario.name, variants, seed_values, tuple(records[job] for job in jobs))
     write_campaign(campaign, out_dir)
     return campaign
 
@@ -285,4 +283,6 @@ def read_campaign(folder: Path) -> Campaign:
             f"{folder}: no {CAMPAIGN_NAME}; give a folder that `nephoscope compare --out` wrote"
         ) from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise CampaignError(f"{path}: not a campaign file ({error}); run the comparison again") from None
+        raise CampaignError(
+            f"{path}: not a campaign file ({error}); run the comparison again"
+        ) from None
