@@ -67,7 +67,7 @@ def test_an_orbit_without_energy_left_makes_frames_wait(fly):
 def test_a_full_memory_drops_by_policy_and_says_so(fly, policy):
     run = fly(
         autonomy__policy=policy,
-        **{satellite("storage_gib"): 0.03, satellite("radio__rate_mbps"): 0.05},
+        **{satellite("storage_gib"): 0.013, satellite("radio__rate_mbps"): 0.02},
     )
     ledger = rows(run, "storage")
     settled = {row["t_s"]: row["stored_bytes"] for row in ledger}  # the last row of each instant
