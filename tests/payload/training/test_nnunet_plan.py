@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="training needs the extra `train`")
+
 import torch
 from torch import nn
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="training needs the extra `train`")
+
 from payload.scenes import REFLECTANCE_SCALE
 from payload.training.augmentation import NO_AUGMENTATION
 from payload.training.datasets import TrainingSet, load_training_set

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="training needs the extra `train`")
+
 import torch
 from torch import nn
 
