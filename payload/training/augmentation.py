@@ -6,7 +6,8 @@ per cent; some products are not corrected for sun elevation; older sensors satur
 cloud. Each of these is drawn at random here, so that a network cannot lean on any of them. Clear
 water may glint. Real cloud of one patch is also laid over the clear ground of another, thick or
 thinned: the only way to see the same cloud over water, desert and forest with so few labelled
-patches.
+patches. Snow and bright soil, the two grounds most often taken for cloud and the two that are
+scarcest among the scenes, are laid over clear ground likewise.
 
 All functions take and return arrays and draw from the generator they are given; the same
 generator state gives the same result.
@@ -37,6 +38,26 @@ WATER_NIR_MAX = 0.12
 GLINT_MAX = 0.15
 """Strongest glint added, reflectance; moderate, as most of the sea within a glint pattern has."""
 
+SNOW_SPECTRUM = np.array([1.0, 0.99, 0.97, 0.85], dtype=np.float32)
+"""Albedo of snow relative to blue: nearly white, lower in the near infrared, where grains of a
+millimetre absorb (Warren 1982, Optical properties of snow, his figures for 0.1 to 1 mm)."""
+
+SNOW_ALBEDO_RANGE = (0.45, 0.95)
+"""Old and dirty to fresh."""
+
+SOIL_SPECTRUM = np.array([0.62, 0.85, 1.05, 1.2], dtype=np.float32)
+"""Brightening of soil per band: sand reflects ever more towards the near infrared."""
+
+SOIL_GAIN_RANGE = (1.4, 2.6)
+BRIGHTEST_SOIL = 0.65
+"""Reflectance no sand exceeds."""
+
+RELIEF_SIGMA_PX = 10.0
+"""Brightness relative to its surroundings of this size is taken for relief: slopes and shade."""
+
+DENSE_NDVI = 0.55
+"""Vegetation index of a closed canopy, which hides the snow under it."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -57,6 +78,8 @@ class Augmentation:
     saturation_probability, paste_probability, no_data_probability, glint_probability : float
         Clipping of bright pixels; clouds of another patch; a corner without data; sun glint on
         what water there is.
+    snow_probability, bright_soil_probability : float
+        Snow, or bright soil, in place of the clear ground.
     """
 
     flip: bool = True
@@ -69,6 +92,8 @@ class Augmentation:
     paste_probability: float = 0.25
     no_data_probability: float = 0.04
     glint_probability: float = 0.25
+    snow_probability: float = 0.08
+    bright_soil_probability: float = 0.08
 
 
 NO_AUGMENTATION = Augmentation(
@@ -82,6 +107,8 @@ NO_AUGMENTATION = Augmentation(
     paste_probability=0.0,
     no_data_probability=0.0,
     glint_probability=0.0,
+    snow_probability=0.0,
+    bright_soil_probability=0.0,
 )
 
 
@@ -120,6 +147,16 @@ def augment(batch: Batch, rng: np.random.Generator, strength: Augmentation | Non
         New arrays; pixels without data stay 0 with weight 0.
     """
     strength = strength or Augmentation()
+    batch = replace(
+        batch,
+        reflectance=change_ground(
+            batch.reflectance,
+            batch.target,
+            rng,
+            strength.snow_probability,
+            strength.bright_soil_probability,
+        ),
+    )
     batch = paste_clouds(batch, rng, strength.paste_probability)
     if strength.flip:
         batch = flip_and_turn(batch, rng)
@@ -204,6 +241,53 @@ def add_glint(
     return np.asarray(reflectance + glint, dtype=np.float32)
 
 
+def change_ground(
+    reflectance: FloatArray,
+    target: FloatArray,
+    rng: np.random.Generator,
+    snow_probability: float,
+    bright_soil_probability: float,
+) -> FloatArray:
+    """Lay snow or bright soil where a patch is clear; its clouds stay as they are.
+
+    Parameters
+    ----------
+    reflectance : ndarray of float32, shape (N, 4, P, P)
+    target : ndarray of float32, shape (N, 1, P, P)
+        Cloud probability: how much of a pixel is left alone.
+    snow_probability, bright_soil_probability : float
+        Per patch; a patch gets at most one of them.
+    """
+    drawn = rng.random(len(reflectance))
+    changed = reflectance.copy()
+    for i in np.flatnonzero(drawn < snow_probability + bright_soil_probability):
+        patch = reflectance[i]
+        ground = snowed(patch, rng) if drawn[i] < snow_probability else brightened(patch, rng)
+        changed[i] = target[i] * patch + (1 - target[i]) * ground
+    return np.where(np.any(reflectance != 0, axis=1, keepdims=True), changed, 0)
+
+
+def snowed(patch: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """A patch (4, P, P) under snow: relief shows through, canopies stand out, cover is uneven."""
+    nir, red = patch[3], patch[2]
+    relief = (nir + 0.05) / (gaussian_filter(nir, RELIEF_SIGMA_PX) + 0.05)
+    canopy = np.clip((nir - red) / np.maximum(nir + red, 1e-3) / DENSE_NDVI, 0, 1)
+    field = gaussian_filter(rng.standard_normal(nir.shape), rng.uniform(4, 20))
+    field /= field.std() + 1e-6
+    lying = 1 / (1 + np.exp(-6 * (field + rng.uniform(-0.5, 2.5))))
+    cover = lying * (1 - rng.uniform(0.2, 0.9) * canopy)
+    albedo = rng.uniform(*SNOW_ALBEDO_RANGE) * SNOW_SPECTRUM[:, None, None]
+    contrast = rng.uniform(0.2, 1.0)
+    snow = albedo * np.clip(relief, 0.3, 1.3) ** contrast
+    return np.asarray((1 - cover) * patch + cover * snow, dtype=np.float32)
+
+
+def brightened(patch: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """A patch (4, P, P) as if its soil were brighter and yellower: sand, salt, dry fields."""
+    gain = rng.uniform(*SOIL_GAIN_RANGE) * SOIL_SPECTRUM[:, None, None]
+    return np.minimum(patch * gain, np.maximum(patch, BRIGHTEST_SOIL)).astype(np.float32)
+
+
 def no_data_corners(
     shape: tuple[int, ...], rng: np.random.Generator, probability: float
 ) -> NDArray[np.bool_]:
@@ -220,10 +304,11 @@ def no_data_corners(
 def paste_clouds(batch: Batch, rng: np.random.Generator, probability: float) -> Batch:
     """Lay the clouds of one patch over another's ground.
 
-    A pixel becomes ``(1 - a) ground + a cloud`` with opacity ``a``: the donor's cloud
-    probability, smoothed by a pixel, times a thickness drawn between thin and opaque. The target
-    becomes cloud where what was laid over it shows; where it hardly shows, the weight falls, as
-    nobody could label it.
+    The cloud comes without the donor's ground: its opacity ``a`` is read off its brightness, and
+    ``donor + (1 - a) (ground - donor's median ground)`` is what the donor would show over the
+    other ground. This replaces the ground as far as the donor's cloud probability, smoothed by a
+    pixel, and a thickness drawn between thin and opaque say. The target becomes cloud where what
+    was laid over it shows; where it hardly shows, the weight falls, as nobody could label it.
     """
     n = len(batch.reflectance)
     donors = rng.integers(0, n, size=n)
@@ -250,7 +335,8 @@ def _pasted(
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     opacity = thickness * gaussian_filter(batch.target[donor, 0], 1.0)[None]
     opacity = np.where(np.any(batch.reflectance[donor] != 0, axis=0), opacity, 0)
-    reflectance = (1 - opacity) * batch.reflectance[ground] + opacity * batch.reflectance[donor]
+    moved = cloud_over(batch.reflectance[ground], batch.reflectance[donor], batch.target[donor])
+    reflectance = (1 - opacity) * batch.reflectance[ground] + opacity * moved
     reflectance = np.where(np.any(batch.reflectance[ground] != 0, axis=0), reflectance, 0)
     laid = np.clip((opacity - 0.15) / 0.3, 0, 1)
     doubt = 1 - 4 * laid * (1 - laid) * 0.8
@@ -264,3 +350,19 @@ def _pasted(
         weight.astype(np.float32),
         np.maximum(batch.teacher[ground], laid).astype(np.float32),
     )
+
+
+def cloud_over(ground: FloatArray, donor: FloatArray, donor_target: FloatArray) -> FloatArray:
+    """What `donor` (4, P, P) would show if its clouds hung over `ground` (4, P, P).
+
+    Opacity is how far a pixel's blue lies between the donor's median clear ground and its bright
+    cloud (90th percentile); where the donor has no clear ground, its pixels are taken as they are.
+    """
+    cloudy, valid = donor_target[0] > 0.5, np.any(donor != 0, axis=0)
+    clear = valid & (donor_target[0] < 0.2)
+    if not clear.any() or not cloudy.any():
+        return donor
+    donor_ground = np.median(donor[:, clear], axis=1)[:, None, None]
+    dark, bright = float(donor_ground[0, 0, 0]), float(np.percentile(donor[0, cloudy], 90))
+    opacity = np.clip((donor[0] - dark) / max(bright - dark, 0.05), 0, 1)
+    return np.asarray(donor + (1 - opacity) * (ground - donor_ground), dtype=np.float32)

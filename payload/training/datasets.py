@@ -51,6 +51,10 @@ COLLECTION_SHARE: Mapping[str, float] = {
 }
 """Share of the patches drawn from each collection; renormalised over those present."""
 
+SURFACE_SHARE: Mapping[str, float] = {"snow_ice": 2.5, "desert": 2.0, "barren": 1.5}
+"""How much more often than others a person's patch of a surface is drawn that is often taken for
+cloud; among the pseudo labels those grounds are doubtful, and are drawn as all others."""
+
 DEFAULT_SHARE = 0.10
 """Share of a collection not named in `COLLECTION_SHARE`."""
 
@@ -318,7 +322,11 @@ def _sampling_weights(scenes: list[Scene]) -> list[float]:
     """
     places = [(scene.collection, place_of(scene)) for scene in scenes]
     images_of_place = Counter(places)
-    raw = [images_of_place[place] ** -0.5 for place in places]
+    raw = [
+        images_of_place[place] ** -0.5
+        * (SURFACE_SHARE.get(scene.surface, 1.0) if scene.label == "human" else 1.0)
+        for scene, place in zip(scenes, places, strict=True)
+    ]
     total_of_collection: defaultdict[str, float] = defaultdict(float)
     for (collection, _), weight in zip(places, raw, strict=True):
         total_of_collection[collection] += weight

@@ -33,14 +33,14 @@ from payload.training.training_loop import (
     TrainingRecord,
     cloud_logit,
 )
-from payload.training.weak_labels import pseudo_labels
+from payload.training.weak_labels import LABEL_VERSION, pseudo_labels
 
 ARCHITECTURES: tuple[str, ...] = ("nnunet", "unet-resnet34")
 MODEL_NAMES: dict[str, str] = {"nnunet": "nnunet-teacher", "unet-resnet34": "unet-resnet34"}
 """Name of the card of each architecture."""
 
 PLAN = "plan.json"
-PSEUDO_LABELS = "pseudo_labels.npz"
+PSEUDO_LABELS = f"pseudo_labels-v{LABEL_VERSION}.npz"
 
 
 def training_folder() -> Path:

@@ -14,6 +14,7 @@ moving average of the weights, which is what is evaluated and exported.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -41,6 +42,7 @@ DICE_SMOOTHING = 0.01
 """As shares of a batch's pixels."""
 
 CHECKPOINT = "checkpoint.pt"
+PRECISIONS: tuple[str, ...] = ("auto", "bf16", "fp32")
 
 
 class TrainingError(ValueError):
@@ -73,12 +75,16 @@ class TrainingPlan:
         Of the moving average of the weights; reached gradually.
     gradient_clip : float
         Largest norm of the gradient.
-    freeze_statistics_at : int
-        Step from which batch normalisation keeps the averaged statistics it has by then. Four
-        patches are a poor sample: normalised by themselves, four of snow look like four of cloud.
+    freeze_statistics_share : float
+        Share of the steps after which batch normalisation keeps the averaged statistics it has by
+        then. Four patches are a poor sample: normalised by themselves, four of snow look like
+        four of cloud.
     checkpoint_steps : int
         Steps between checkpoints.
     threads : int
+    precision : {"auto", "bf16", "fp32"}
+        Of the convolutions. bf16 with channels last is three times faster than fp32 on a processor
+        with AMX tiles and many times slower on one without, hence ``auto``.
     """
 
     budget_minutes: float
@@ -86,11 +92,12 @@ class TrainingPlan:
     peak_learning_rate: float = 3e-4
     weight_decay: float = 1e-2
     warmup_steps: int = 40
-    ema_decay: float = 0.99
+    ema_decay: float = 0.995
     gradient_clip: float = 1.0
-    freeze_statistics_at: int = 150
+    freeze_statistics_share: float = 0.6
     checkpoint_steps: int = 50
     threads: int = 2
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         if not self.budget_minutes > 0:
@@ -98,6 +105,18 @@ class TrainingPlan:
                 f"budget_minutes is {self.budget_minutes}, but a training needs time; give a "
                 "number above 0"
             )
+        if self.precision not in PRECISIONS:
+            raise TrainingError(
+                f"precision is {self.precision!r}, which is not known; use "
+                f"{' or '.join(PRECISIONS)}"
+            )
+
+    @property
+    def computes_bf16(self) -> bool:
+        """Whether convolutions are computed in bf16 on this machine."""
+        if self.precision == "auto":
+            return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+        return self.precision == "bf16"
 
 
 @dataclass(frozen=True)
@@ -201,6 +220,9 @@ class Trainer:
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         torch.set_num_threads(plan.threads)
+        self.bf16 = plan.computes_bf16
+        if self.bf16:
+            network = network.to(memory_format=torch.channels_last)
         self.network = network
         self.average = copy.deepcopy(network)
         self.batches, self.plan, self.folder = batches, plan, folder
@@ -248,14 +270,13 @@ class Trainer:
         return self.record()
 
     def _take_step(self) -> None:
-        if self.step >= self.plan.freeze_statistics_at:
+        if self.step >= self._freeze_at:
             self._freeze_statistics()
         rate = learning_rate(self.step, self.total_steps, self.plan)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = self.batches.draw(self.step)
-        outputs = self.network(torch.from_numpy(batch.reflectance))
-        loss = self.loss([outputs] if isinstance(outputs, Tensor) else outputs, batch)
+        loss = self.loss(self._outputs(batch), batch)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.gradient_clip)
@@ -264,12 +285,29 @@ class Trainer:
         self.step += 1
         self.rows.append((self.step, float(loss.detach()), rate, self.training_minutes))
 
+    def _outputs(self, batch: Batch) -> list[Tensor]:
+        reflectance = torch.from_numpy(batch.reflectance)
+        if self.bf16:
+            reflectance = reflectance.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
+            outputs = self.network(reflectance)
+        return [
+            output.float() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)
+        ]
+
+    @property
+    def _freeze_at(self) -> float:
+        """Step at which the statistics are frozen; never while the number of steps is not fixed."""
+        if self.total_steps is None:
+            return math.inf
+        return round(self.total_steps * self.plan.freeze_statistics_share)
+
     def _freeze_statistics(self) -> None:
         averaged = dict(self.average.named_modules())
         for name, module in self.network.named_modules():
             if isinstance(module, nn.BatchNorm2d) and module.training:
                 module.eval()
-                if self.step == self.plan.freeze_statistics_at:
+                if self.step == self._freeze_at:
                     module.running_mean.copy_(averaged[name].running_mean)
                     module.running_var.copy_(averaged[name].running_var)
 

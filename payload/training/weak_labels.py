@@ -7,6 +7,10 @@ spread and with indecision, because each errs in its own way: s2cloudless marks 
 bands cannot show; ukis-csmask marks snow, the top-of-atmosphere model more than the other; a
 scene classification at 120 m is wrong at edges. Where all of them say the same, it mostly is so.
 
+People draw generously: On Cloud N's outlines run beyond the bright cloud, over its thin edge. Each
+opinion is therefore grown by `OUTLINE_M` before it is heard, as s2cloudless's makers grow theirs
+by default; at 30 m cells and coarser that is one pixel or nothing.
+
 Making these labels needs the extra ``peers``; training from a cache of them does not.
 """
 
@@ -24,7 +28,7 @@ import onnxruntime
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 from payload.frame import NO_DATA
 from payload.scenes import CLOUD, REFLECTANCE_SCALE, THIN_CLOUD
@@ -57,12 +61,32 @@ OPINION_WEIGHT: Mapping[str, float] = {
 }
 """Say of each opinion in the mean; an interpolated class map has less."""
 
-LEAST_CONFIDENCE = 0.04
+LEAST_CONFIDENCE = 0.3
+"""Even where opinions differ their mean is the best guess; as a soft target it claims no more."""
+
+OUTLINE_M = 30.0
+"""How far outlines are grown. On the one On Cloud N chip of the split ``train``, the mean of both
+ukis-csmask models cut at one half has a Jaccard of 0.71 as it is, 0.81 grown by 3 pixels of 10 m,
+0.85 by 6; on Landsat patches of 30 m, 0.945 as it is and 0.936 grown by a pixel."""
+
+LABEL_VERSION = 2
+"""Raised when the rules above change, so that no cache of older labels is used."""
+
 SAVE_EVERY = 40
 
 
 class WeakLabelError(ValueError):
     """Pseudo labels cannot be made; the message says what is missing."""
+
+
+def grown(probability: FloatArray, gsd_m: float) -> FloatArray:
+    """An opinion with its outlines `OUTLINE_M` further out: the highest probability that near."""
+    radius_px = round(OUTLINE_M / gsd_m)
+    if radius_px < 1:
+        return probability
+    y, x = np.ogrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]
+    disk = x * x + y * y <= radius_px * radius_px
+    return np.asarray(maximum_filter(probability, footprint=disk), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -233,7 +257,8 @@ def pseudo_label(image: TrainingImage, ukis: UkisDetector) -> SoftLabel:
     for further in (s2cloudless_opinion(image), _product_opinion(image, reflectance.shape[1:])):
         if further is not None:
             opinions.append(further)
-    return agree(opinions)
+    gsd_m = image.scene.gsd_m
+    return agree([Opinion(heard.detector, grown(heard.probability, gsd_m)) for heard in opinions])
 
 
 def pseudo_labels(

@@ -31,7 +31,7 @@ PLAN = TrainingPlan(
     budget_minutes=1.0,
     total_steps=14,
     warmup_steps=3,
-    freeze_statistics_at=8,
+    freeze_statistics_share=8 / 14,
     checkpoint_steps=5,
     threads=1,
 )
@@ -114,7 +114,7 @@ def test_statistics_are_frozen_at_their_average_and_weights_go_on(tmp_path: Path
 
     trainer = Trainer(fresh_network(), Watching(), PLAN, tmp_path)
     trainer.run()
-    mean, weight, last = "inner.1.running_mean", "inner.0.weight", PLAN.freeze_statistics_at
+    mean, weight, last = "inner.1.running_mean", "inner.0.weight", 8
     assert not torch.equal(states[last - 1][mean], states[last - 2][mean])
     torch.testing.assert_close(states[last + 5][mean], states[last][mean], rtol=0, atol=0)
     assert not torch.equal(states[last + 5][weight], states[last][weight])
