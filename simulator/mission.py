@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +27,10 @@ from payload.scenes import read_collection
 from simulator.autonomy.onboard import OnboardPlanner, Prospects
 from simulator.autonomy.planners import PLANNERS
 from simulator.autonomy.policies import POLICIES, Thresholds
-from simulator.autonomy.tasking import Task
+from simulator.autonomy.tasking import Task, TaskKey, chances, tasks_of
 from simulator.environment.pixels import CapturedPixels, SceneLibrary
 from simulator.environment.weather import Weather
+from simulator.ground.coverage import AreaCoverage
 from simulator.ground.handover import soonest
 from simulator.ground.operations import GroundOperations, same_satellite
 from simulator.pace import RealtimeEnvironment, make_environment
@@ -182,12 +183,13 @@ def simulate(
         scenario.autonomy.max_attempts,
         writer.write,
         same_satellite if policy.traits.onboard_tasking else soonest(world.flights),
+        AreaCoverage(world.targets),
     )
     antennas = {
         station.name: simpy.PriorityResource(env, capacity=station.antennas)
         for station in scenario.ground.stations
     }
-    assigned = assign_targets(world)
+    assigned = assign_tasks(world, scenario.duration_s)
     satellites = [
         Satellite(
             env,
@@ -248,26 +250,33 @@ def _policy(scenario: Scenario) -> FramePolicy:
     )
 
 
-def assign_targets(world: World) -> dict[str, tuple[Target, ...]]:
-    """Give each target to the satellite that sees it first; ties go to the one with fewer."""
-    assigned: dict[str, list[Target]] = {name: [] for name in world.flights}
-    first_s: dict[str, dict[str, float]] = {}
+def assign_tasks(world: World, duration_s: float) -> dict[str, dict[TaskKey, Task]]:
+    """Tasks of each satellite: every one knows all, and each is open on one of them.
+
+    That is the satellite that sees the target first in the task's time; ties go to the one with
+    fewer tasks.
+    """
+    every = {task.key: task for target in world.targets for task in tasks_of(target, duration_s)}
+    first_s: dict[TaskKey, dict[str, float]] = {}
     for name, flight in world.flights.items():
-        for access in reversed(flight.accesses):
-            first_s.setdefault(access.target, {})[name] = access.start_s
-    for target in world.targets:
-        seen = first_s.get(target.name, {})
-        name = min(world.flights, key=lambda n: (seen.get(n, float("inf")), len(assigned[n]), n))
-        assigned[name].append(target)
-    return {name: tuple(targets) for name, targets in assigned.items()}
+        for access, task in reversed(chances(every, flight.accesses)):
+            first_s.setdefault(task.key, {})[name] = max(access.start_s, task.opens_s)
+    assigned: dict[str, dict[TaskKey, Task]] = {name: {} for name in world.flights}
+    opened = dict.fromkeys(world.flights, 0)
+    for key, task in every.items():
+        seen = first_s.get(key, {})
+        chosen = min(opened, key=lambda n: (seen.get(n, float("inf")), opened[n], n))
+        opened[chosen] += 1
+        for name, tasks in assigned.items():
+            tasks[key] = dataclasses.replace(task, open=name == chosen)
+    return assigned
 
 
 def _planner(
-    scenario: Scenario, section: SatelliteSection, world: World, targets: Sequence[Target]
+    scenario: Scenario, section: SatelliteSection, world: World, tasks: Mapping[TaskKey, Task]
 ) -> OnboardPlanner:
-    """The on-board planner: it knows every target, and those assigned to it are open."""
+    """The on-board planner of one satellite."""
     latitude_deg = {target.name: target.latitude_deg for target in world.targets}
-    own = {target.name for target in targets}
 
     def forecast(asked: Sequence[tuple[str, float]], issued_s: float) -> Sequence[float]:
         covers = world.weather.forecast_many(
@@ -279,14 +288,7 @@ def _planner(
         return [float(cover) for cover in covers]
 
     return OnboardPlanner(
-        {
-            target.name: Task(
-                target,
-                None if target.deadline_h is None else target.deadline_h * 3600.0,
-                open=target.name in own,
-            )
-            for target in world.targets
-        },
+        tasks,
         world.flights[section.name].accesses,
         PLANNERS[scenario.autonomy.planner](),
         forecast,
@@ -363,6 +365,9 @@ def _target_feature(target: Target) -> dict[str, object]:
         deadline_h=target.deadline_h,
         surface=target.surface,
         max_cloud_fraction=target.max_cloud_fraction,
+        repeat_days=target.repeat_days,
+        area=target.area,
+        area_share=target.area_share,
     )
 
 

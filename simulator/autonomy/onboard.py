@@ -21,7 +21,7 @@ from simulator.autonomy.planner import (
     PlanningProblem,
     Solution,
 )
-from simulator.autonomy.tasking import Task
+from simulator.autonomy.tasking import Task, TaskKey, chances
 from simulator.geometry import Access
 from simulator.spacecraft.attitude import Agility, Attitude
 
@@ -90,8 +90,8 @@ class OnboardPlanner:
 
     Parameters
     ----------
-    tasks : mapping of str to Task
-        By target name.
+    tasks : mapping of TaskKey to Task
+        By target and period.
     accesses : sequence of Access
         Of these targets, by start.
     planner : Planner
@@ -105,7 +105,7 @@ class OnboardPlanner:
 
     def __init__(
         self,
-        tasks: Mapping[str, Task],
+        tasks: Mapping[TaskKey, Task],
         accesses: Sequence[Access],
         planner: Planner,
         forecast: Forecast,
@@ -119,11 +119,11 @@ class OnboardPlanner:
         self.plan: tuple[PlannedCapture, ...] = ()
         self._planner, self._forecast, self._prospects = planner, forecast, prospects
         self._agility, self._exposure_s = agility, exposure_s
-        self._accesses = [a for a in accesses if a.target in tasks]
-        self._starts = [a.start_s for a in self._accesses]
-        longest_s = max((a.end_s - a.start_s for a in self._accesses), default=0.0)
+        self._chances = [(access, task.key) for access, task in chances(self.tasks, accesses)]
+        self._starts = [access.start_s for access, _ in self._chances]
+        longest_s = max((a.end_s - a.start_s for a, _ in self._chances), default=0.0)
         self._longest_access_s = longest_s
-        self._last_start_s = {a.target: a.start_s for a in self._accesses}
+        self._last_start_s = {key: access.start_s for access, key in self._chances}
         self._issued_s = 0.0
         self._cover: dict[tuple[str, float], float] = {}
 
@@ -168,24 +168,27 @@ class OnboardPlanner:
     def commit(self, capture: PlannedCapture) -> None:
         """The satellite turns to this capture now: it leaves the plan, its task closes."""
         self.plan = tuple(c for c in self.plan if c is not capture)
-        self.tasks[capture.target] = replace(self.tasks[capture.target], open=False)
+        self.tasks[capture.key] = replace(self.tasks[capture.key], open=False)
 
     def give_up(self, capture: PlannedCapture) -> None:
         """A committed capture could not be taken: its task is open again."""
-        self.tasks[capture.target] = replace(self.tasks[capture.target], open=True)
+        self.tasks[capture.key] = replace(self.tasks[capture.key], open=True)
 
     def opportunities(self, free_s: float) -> list[Opportunity]:
         """Accesses of open tasks within the horizon that are worth a capture."""
         candidates = []
         first = bisect_left(self._starts, free_s - self._longest_access_s)
         last = bisect_left(self._starts, free_s + HORIZON_S)
-        for access in self._accesses[first:last]:
-            task = self.tasks[access.target]
+        for access, key in self._chances[first:last]:
+            task = self.tasks[key]
+            if not task.open:
+                continue
             latest_s = access.end_s
             if task.deadline_s is not None:
                 latest_s = min(latest_s, task.deadline_s)
-            if task.open and latest_s > free_s and latest_s >= access.start_s:
-                candidates.append((access, task, max(access.start_s, free_s), latest_s))
+            opens_s = max(access.start_s, task.opens_s)
+            if latest_s > free_s and latest_s >= opens_s:
+                candidates.append((access, task, max(opens_s, free_s), latest_s))
         covers = self._covers([access for access, *_ in candidates])
         offered = []
         for (access, task, earliest_s, latest_s), cover in zip(candidates, covers, strict=True):
@@ -193,7 +196,9 @@ class OnboardPlanner:
             if self._worth_a_look(task, access, cover, lead_s):
                 value = self._prospects.value(task, cover, lead_s, earliest_s - free_s)
                 offered.append(
-                    Opportunity(access.target, access, earliest_s, latest_s, value, cover)
+                    Opportunity(
+                        access.target, access, earliest_s, latest_s, value, cover, task.period
+                    )
                 )
         return offered
 
@@ -205,7 +210,7 @@ class OnboardPlanner:
 
     def _last_chance_s(self, task: Task) -> float:
         """Start of the last access of the task's target before its deadline."""
-        last_s = self._last_start_s[task.target.name]
+        last_s = self._last_start_s[task.key]
         if task.deadline_s is None or last_s <= task.deadline_s:
             return last_s
         return task.deadline_s - HORIZON_S
@@ -222,16 +227,16 @@ class OnboardPlanner:
     def _differences(
         self, before: Sequence[PlannedCapture], trigger: str, offered: Sequence[Opportunity]
     ) -> list[PlanChange]:
-        old = {(c.target, c.access_start_s): c for c in before}
-        new = {(c.target, c.access_start_s): c for c in self.plan}
-        targets = {c.target for c in self.plan}
-        possible = {(o.target, o.access.start_s) for o in offered}
+        old = {(c.key, c.access_start_s): c for c in before}
+        new = {(c.key, c.access_start_s): c for c in self.plan}
+        planned = {c.key for c in self.plan}
+        possible = {(o.key, o.access.start_s) for o in offered}
         changes = []
         for key, capture in old.items():
             if key not in new:
-                if not self.tasks[capture.target].open:
+                if not self.tasks[capture.key].open:
                     reason = "no longer wanted"
-                elif capture.target in targets:
+                elif capture.key in planned:
                     reason = "moved to a better access"
                 elif key not in possible:
                     reason = "the access is over, or forecast too cloudy"
@@ -240,7 +245,7 @@ class OnboardPlanner:
                 changes.append(PlanChange("remove", trigger, capture, len(new), reason))
         for key, capture in new.items():
             if key not in old:
-                task = self.tasks[capture.target]
+                task = self.tasks[capture.key]
                 wanted = "reacquisition" if task.reacquisition else "first image"
                 reason = f"{wanted}; forecast cover {capture.forecast_cover:.2f}"
                 changes.append(PlanChange("add", trigger, capture, len(new), reason))

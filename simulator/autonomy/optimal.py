@@ -3,10 +3,11 @@
 Each opportunity offers a few capture times (`TIMES_PER_ACCESS` spread over it, its best view, and
 the times that the other planners chose); a Boolean says whether a capture is taken then. Two
 captures between which the satellite cannot turn exclude each other, a target is imaged at most
-once, and every `CaptureLimit` bounds a sum. What is found is never worth less than the greedy or
-the first-come plan of the same problem, because both are among its candidates. The search ends
-after a fixed amount of work, not of time, so that a run repeats on any machine; how far the plan
-may lie below the optimum over these times is its gap.
+once in a period, and every `CaptureLimit` bounds a sum. What is found is never worth less than the
+greedy or the first-come plan of the same problem, because both are among its candidates. The search
+ends after a fixed amount of work, so that a run repeats on any machine; a limit of wall time stands
+behind it, and what it cuts short is said. How far the plan may lie below the optimum over these
+times is its gap.
 """
 
 from __future__ import annotations
@@ -63,14 +64,14 @@ class OptimalPlanner:
             return Solution(known.captures, known.value)
         model = cp_model.CpModel()
         chosen = [model.new_bool_var("") for _ in candidates]
-        _once_per_target(model, chosen, candidates)
+        _once_per_task(model, chosen, candidates)
         _within_limits(model, chosen, candidates, problem)
         _time_to_turn(model, chosen, candidates, problem)
         steps = [round(capture.value * VALUE_STEPS) for capture in candidates]
         model.maximize(cp_model.LinearExpr.weighted_sum(chosen, steps))
-        taken = {(c.target, c.capture_s) for c in known.captures}
+        taken = {(c.key, c.capture_s) for c in known.captures}
         for variable, capture in zip(chosen, candidates, strict=True):
-            model.add_hint(variable, (capture.target, capture.capture_s) in taken)
+            model.add_hint(variable, (capture.key, capture.capture_s) in taken)
         solver = _solver(self.work_limit_s)
         status = solver.solve(model)
         bound = (solver.best_objective_bound + 0.5 * len(candidates)) / VALUE_STEPS
@@ -93,15 +94,15 @@ def _candidates(
     problem: PlanningProblem, known: Sequence[PlannedCapture]
 ) -> tuple[PlannedCapture, ...]:
     """Every capture that may be taken, in time order; first those that can be reached at all."""
-    known_s = defaultdict[tuple[str, float], set[float]](set)
+    known_s = defaultdict[tuple[tuple[str, int], float], set[float]](set)
     for capture in known:
-        known_s[capture.target, capture.access_start_s].add(capture.capture_s)
+        known_s[capture.key, capture.access_start_s].add(capture.capture_s)
     found = []
     for opportunity in problem.opportunities:
         times_s = _times_s(opportunity)
         times_s |= {
             t
-            for t in known_s[opportunity.target, opportunity.access.start_s]
+            for t in known_s[opportunity.key, opportunity.access.start_s]
             if opportunity.earliest_s <= t <= opportunity.latest_s
         }
         found += [planned(opportunity, t) for t in sorted(times_s)]
@@ -111,7 +112,7 @@ def _candidates(
         if capture.value > 0.0
         and reaches(problem.agility, problem.free_s, problem.attitude, capture)
     ]
-    return tuple(sorted(reachable, key=lambda c: (c.capture_s, c.target)))
+    return tuple(sorted(reachable, key=lambda c: (c.capture_s, c.target, c.period)))
 
 
 def _times_s(opportunity: Opportunity) -> set[float]:
@@ -121,15 +122,15 @@ def _times_s(opportunity: Opportunity) -> set[float]:
     return spread | {min(max(opportunity.access.closest_s, low), high)}
 
 
-def _once_per_target(
+def _once_per_task(
     model: cp_model.CpModel,
     chosen: Sequence[cp_model.IntVar],
     candidates: Sequence[PlannedCapture],
 ) -> None:
-    by_target = defaultdict[str, list[cp_model.IntVar]](list)
+    by_task = defaultdict[tuple[str, int], list[cp_model.IntVar]](list)
     for variable, capture in zip(chosen, candidates, strict=True):
-        by_target[capture.target].append(variable)
-    for variables in by_target.values():
+        by_task[capture.key].append(variable)
+    for variables in by_task.values():
         model.add_at_most_one(variables)
 
 
@@ -167,7 +168,7 @@ def _time_to_turn(
             second = candidates[j]
             if second.capture_s - first.capture_s > longest_s:
                 break
-            if second.target != first.target and not reaches(
+            if second.key != first.key and not reaches(
                 problem.agility, ready_s, first.attitude, second
             ):
                 model.add_at_most_one([chosen[i], chosen[j]])

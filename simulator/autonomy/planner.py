@@ -26,7 +26,10 @@ POINTINGS_KEPT = 32_768
 
 @dataclass(frozen=True)
 class Opportunity:
-    """A way to image one target: an access, and what it is expected to bring."""
+    """A way to image one target: an access, and what it is expected to bring.
+
+    `period` says for which of the target's periods; a capture is planned for each at most once.
+    """
 
     target: str
     access: Access
@@ -34,6 +37,12 @@ class Opportunity:
     latest_s: float
     value: float
     forecast_cover: float
+    period: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What is imaged once: target and period."""
+        return self.target, self.period
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,12 @@ class PlannedCapture:
     value: float
     forecast_cover: float
     access_start_s: float
+    period: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What is imaged once: target and period."""
+        return self.target, self.period
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ class PlanningProblem:
     Attributes
     ----------
     opportunities : sequence of Opportunity
-        At most one capture per target is planned.
+        At most one capture per target and period is planned.
     free_s : float
         The satellite is committed before this time.
     attitude : Attitude
@@ -237,6 +252,7 @@ def planned(opportunity: Opportunity, capture_s: float) -> PlannedCapture:
         value=opportunity.value,
         forecast_cover=opportunity.forecast_cover,
         access_start_s=opportunity.access.start_s,
+        period=opportunity.period,
     )
 
 
@@ -247,10 +263,10 @@ def _pointing(access: Access, capture_s: float) -> Pointing:
 
 
 def _place(problem: PlanningProblem, ordered: Iterable[Opportunity]) -> Solution:
-    schedule, placed = Schedule(problem), set[str]()
+    schedule, placed = Schedule(problem), set[tuple[str, int]]()
     for opportunity in ordered:
-        if opportunity.target not in placed and schedule.insert(opportunity):
-            placed.add(opportunity.target)
+        if opportunity.key not in placed and schedule.insert(opportunity):
+            placed.add(opportunity.key)
     return Solution(schedule.captures)
 
 

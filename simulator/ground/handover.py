@@ -3,7 +3,7 @@
 Tasking goes up in a pass, so a satellite can act on it only after its first pass from the moment
 the tasking is ready. The one whose first access to the target after that comes soonest is asked;
 ties go to the one that took the last capture, then by name. Where none can see the target any
-more, the last one keeps it.
+more before its deadline or the end of its period, the last one keeps it.
 """
 
 from __future__ import annotations
@@ -33,19 +33,20 @@ def soonest(flights: Mapping[str, Flight]) -> Callable[[Report, float], str]:
         for access in sorted(flight.accesses, key=lambda access: access.end_s):
             ends_s.setdefault((name, access.target), []).append(access.end_s)
 
-    def first_image_s(name: str, target: str, ready_s: float) -> float:
+    def first_image_s(name: str, report: Report, ready_s: float) -> float:
         uplink = bisect_left(uplinks_s[name], ready_s)
         if uplink == len(uplinks_s[name]):
             return math.inf
-        ends = ends_s.get((name, target), [])
+        ends = ends_s.get((name, report.target), [])
         access = bisect_left(ends, uplinks_s[name][uplink])
-        return ends[access] if access < len(ends) else math.inf
+        latest_s = math.inf if report.deadline_s is None else report.deadline_s
+        return ends[access] if access < len(ends) and ends[access] <= latest_s else math.inf
 
     def assign(report: Report, ready_s: float) -> str:
         return min(
             flights,
             key=lambda name: (
-                first_image_s(name, report.target, ready_s),
+                first_image_s(name, report, ready_s),
                 name != report.satellite,
                 name,
             ),

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulator.autonomy.policies import PolicyTraits, satisfies
+from simulator.ground.coverage import AreaCoverage
 from simulator.telemetry.events import Event, Ground, Uplink
 
 
@@ -24,7 +25,8 @@ class Report:
 
     `cover` is the part of the target's frame that its product does not show clear: dropped blocks,
     and cloud in the others - true cloud for a downlink, detected cloud for telemetry. `limit` is
-    the cover under which the target is satisfied.
+    the cover under which the target is satisfied, `period` the one the capture is for, and
+    `deadline_s` the time after which another is no longer wanted.
     """
 
     satellite: str
@@ -34,6 +36,13 @@ class Report:
     source: str
     cover: float
     limit: float
+    period: int = 0
+    deadline_s: float | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Target and period."""
+        return self.target, self.period
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,12 @@ class Tasking:
     target: str
     attempt: int
     ready_s: float
+    period: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Target and period."""
+        return self.target, self.period
 
 
 def same_satellite(report: Report, ready_s: float) -> str:
@@ -63,6 +78,8 @@ class GroundOperations:
         Receives `Ground` and `Uplink` events.
     assign : callable
         ``assign(report, ready_s) -> satellite``: whom to ask again.
+    coverage : AreaCoverage
+        Which frames of which areas have come down clear.
     """
 
     def __init__(
@@ -72,13 +89,15 @@ class GroundOperations:
         max_attempts: int,
         log: Callable[[Event], None],
         assign: Callable[[Report, float], str] = same_satellite,
+        coverage: AreaCoverage | None = None,
     ) -> None:
         self._traits, self._assign = traits, assign
+        self._coverage = coverage or AreaCoverage(())
         self._delay_s, self._max_attempts, self._log = processing_delay_s, max_attempts, log
         self._waiting: dict[str, list[Report]] = {}
         self._tasking: dict[str, list[Tasking]] = {}
-        self._asked: set[tuple[str, int]] = set()
-        self.satisfied: set[str] = set()
+        self._asked: set[tuple[tuple[str, int], int]] = set()
+        self.satisfied: set[tuple[str, int]] = set()
 
     def report(self, report: Report) -> None:
         """Something happened on board that the ground will learn at the end of the next pass."""
@@ -94,7 +113,7 @@ class GroundOperations:
     def contact(self, satellite: str, station: str, now_s: float) -> tuple[Tasking, ...]:
         """Send up what is ready; returns it."""
         pending = self._tasking.get(satellite, [])
-        ready = tuple(t for t in pending if t.ready_s <= now_s and t.target not in self.satisfied)
+        ready = tuple(t for t in pending if t.ready_s <= now_s and t.key not in self.satisfied)
         self._tasking[satellite] = [t for t in pending if t.ready_s > now_s]
         if ready:
             self._log(
@@ -103,6 +122,7 @@ class GroundOperations:
                     satellite=satellite,
                     station=station,
                     targets=tuple(t.target for t in ready),
+                    periods=tuple(t.period for t in ready),
                     reason=f"tasking for {len(ready)} unsatisfied targets was ready",
                 )
             )
@@ -110,13 +130,15 @@ class GroundOperations:
 
     def _learn(self, report: Report, now_s: float) -> None:
         cloudy = not satisfies(report.cover, report.limit)
-        if not cloudy and report.source == "downlink":
-            self.satisfied.add(report.target)
-        ask = cloudy and self._may_ask(report)
+        covered = None
+        if not cloudy and report.source == "downlink" and report.key not in self.satisfied:
+            self.satisfied.add(report.key)
+            covered = self._coverage.satisfied(report.target, report.period, now_s)
+        ask = cloudy and self._may_ask(report, now_s)
         ready_s = now_s + self._delay_s if ask else -1.0
         if ask:
-            self._asked.add((report.target, report.attempt))
-            tasking = Tasking(report.target, report.attempt, ready_s)
+            self._asked.add((report.key, report.attempt))
+            tasking = Tasking(report.target, report.attempt, ready_s, report.period)
             satellite = self._assign(report, ready_s)
             self._tasking.setdefault(satellite, []).append(tasking)
         self._log(
@@ -125,29 +147,39 @@ class GroundOperations:
                 satellite=report.satellite,
                 capture=report.capture,
                 target=report.target,
+                period=report.period,
                 source=report.source,
                 cover=report.cover,
-                satisfied=report.target in self.satisfied,
+                satisfied=report.key in self.satisfied,
                 tasking_ready_s=ready_s,
-                reason=self._reason(report, cloudy, ask),
+                reason=self._reason(report, cloudy, ask, now_s),
             )
         )
+        if covered is not None:
+            self._log(covered)
 
-    def _may_ask(self, report: Report) -> bool:
+    def _too_late(self, report: Report, now_s: float) -> bool:
+        """Whether another image would come after the target's deadline or period."""
+        return report.deadline_s is not None and now_s + self._delay_s >= report.deadline_s
+
+    def _may_ask(self, report: Report, now_s: float) -> bool:
         return (
-            report.target not in self.satisfied
+            report.key not in self.satisfied
             and report.attempt < self._max_attempts
-            and (report.target, report.attempt) not in self._asked
+            and (report.key, report.attempt) not in self._asked
+            and not self._too_late(report, now_s)
         )
 
-    def _reason(self, report: Report, cloudy: bool, ask: bool) -> str:
+    def _reason(self, report: Report, cloudy: bool, ask: bool, now_s: float) -> str:
         seen = f"{report.source} shows {report.cover:.2f} not clear"
         if not cloudy:
             return f"{seen}, under {report.limit:g}"
         if ask:
             return f"{seen}: asked for again"
-        if report.target in self.satisfied:
+        if report.key in self.satisfied:
             return f"{seen}, but another image satisfied the target"
         if report.attempt >= self._max_attempts:
             return f"{seen}, and {self._max_attempts} attempts are used up"
+        if self._too_late(report, now_s):
+            return f"{seen}, and the time for it is over"
         return f"{seen}, already asked for"

@@ -2,18 +2,22 @@
 
 An area is cut into a grid of cells the size of a frame, edge to edge, with edges north-south and
 east-west. A frame on the ground is turned by the heading of the track, so neighbouring frames
-leave small gaps at their corners: the cut says where to look, not what each pixel covers.
+leave small gaps at their corners: the cut says where to look, not what each pixel covers. Cells
+may be larger than a frame: then the frame in the middle of each stands for its cell, as in a
+systematic sample.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.errors import GEOSException
-from shapely.geometry import box, shape
+from shapely.geometry import shape
 
 from simulator.scenario.problems import FieldPath, dotted
 
@@ -22,6 +26,18 @@ KM_PER_DEGREE = 111.195
 
 MAX_FRAMES = 20_000
 """More than this is an area cut with too small a frame."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of an area: the centre of its frame, and its share of the area's ground.
+
+    The shares of an area's cells sum up to 1.
+    """
+
+    latitude_deg: float
+    longitude_deg: float
+    share: float
 
 
 class RefusalError(ValueError):
@@ -90,39 +106,66 @@ def _positions_within(coordinates: Any, path: FieldPath) -> None:
         position_of(coordinates, path)
 
 
-def frame_centres(
-    area: Any, frame_km: tuple[float, float], path: FieldPath
-) -> list[tuple[float, float]]:
-    """Cut an area into frames: latitude and longitude of the centre of each, row by row.
+def cells_of(area: Any, cell_km: tuple[float, float], path: FieldPath) -> list[Cell]:
+    """Cut an area into cells, row by row from the north-west.
 
-    Frames lie edge to edge with the edges north-south and east-west; those that do not meet the
+    Cells lie edge to edge with the edges north-south and east-west; those that do not meet the
     area are left out.
+
+    Parameters
+    ----------
+    area : shapely geometry
+    cell_km : tuple of float
+        North-south and east-west size of a cell.
+    path : FieldPath
+        Where the area stands in its file, for what is refused.
     """
     west, south, east, north = area.bounds
-    height_deg = frame_km[0] / KM_PER_DEGREE
+    height_deg = cell_km[0] / KM_PER_DEGREE
     rows = max(1, math.ceil((north - south) / height_deg))
-    centres: list[tuple[float, float]] = []
+    boxes: list[tuple[float, float, float, float]] = []
+    if rows > MAX_FRAMES:
+        raise _too_many(cell_km, path)
+    shapely.prepare(area)
     for row in range(rows):
         latitude = (north + south) / 2 + (rows / 2 - row - 0.5) * height_deg
         latitude = min(90.0, max(-90.0, latitude))
         shrink = max(0.01, math.cos(math.radians(latitude)))
-        width_deg = frame_km[1] / (KM_PER_DEGREE * shrink)
+        width_deg = cell_km[1] / (KM_PER_DEGREE * shrink)
         columns = max(1, math.ceil((east - west) / width_deg))
-        if len(centres) + columns > MAX_FRAMES:
-            raise RefusalError(
-                path,
-                f"the area needs more than {MAX_FRAMES} frames of "
-                f"{frame_km[0]:g} x {frame_km[1]:g} km",
-                "draw a smaller area",
-            )
-        for column in range(columns):
-            longitude = (west + east) / 2 + (column + 0.5 - columns / 2) * width_deg
-            cell = box(
-                longitude - width_deg / 2,
-                latitude - height_deg / 2,
-                longitude + width_deg / 2,
-                latitude + height_deg / 2,
-            )
-            if area.intersection(cell).area > 0:
-                centres.append((latitude, (longitude + 180) % 360 - 180))
-    return centres
+        if columns > MAX_FRAMES:
+            raise _too_many(cell_km, path)
+        longitude = (west + east) / 2 + (np.arange(columns) + 0.5 - columns / 2) * width_deg
+        bottom, top = latitude - height_deg / 2, latitude + height_deg / 2
+        cells = shapely.box(longitude - width_deg / 2, bottom, longitude + width_deg / 2, top)
+        boxes += [cell.bounds for cell in cells[shapely.intersects(area, cells)]]
+        if len(boxes) > MAX_FRAMES:
+            raise _too_many(cell_km, path)
+    whole = shapely.contains(area, shapely.box(*np.array(boxes).T))
+    return _shared(area, boxes, whole)
+
+
+def _shared(
+    area: Any, boxes: list[tuple[float, float, float, float]], whole: np.ndarray[Any, Any]
+) -> list[Cell]:
+    """Cells with their shares; those that only touch the area are left out."""
+    found = []
+    for (west, south, east, north), inside in zip(boxes, whole, strict=True):
+        latitude, longitude = (south + north) / 2, (west + east) / 2
+        box_deg2 = (east - west) * (north - south)
+        part_deg2 = box_deg2
+        if not inside:
+            part_deg2 = shapely.clip_by_rect(area, west, south, east, north).area
+        if part_deg2 > 0.0:
+            ground = part_deg2 * max(0.01, math.cos(math.radians(latitude)))
+            found.append((latitude, (longitude + 180) % 360 - 180, ground))
+    total = math.fsum(ground for _, _, ground in found)
+    return [Cell(latitude, longitude, ground / total) for latitude, longitude, ground in found]
+
+
+def _too_many(cell_km: tuple[float, float], path: FieldPath) -> RefusalError:
+    return RefusalError(
+        path,
+        f"the area needs more than {MAX_FRAMES} frames of {cell_km[0]:g} x {cell_km[1]:g} km",
+        "draw a smaller area, or set spacing_km: frames then lie that far apart",
+    )

@@ -2,7 +2,9 @@
 
 A Point is one target. A Polygon or MultiPolygon is an area that one frame seldom covers: it is
 split into targets the size of a frame, named ``name#01``, ``name#02``, ... from north-west to
-south-east. Coordinates are WGS84 degrees, longitude first.
+south-east. With ``spacing_km`` the frames lie that far apart and each stands for its cell, which is
+how land too large to image whole is mapped. ``repeat_days`` asks for an image in every such period
+from the epoch on. Coordinates are WGS84 degrees, longitude first.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from payload.surfaces import SURFACES
-from simulator.scenario.areas import RefusalError, area_of, frame_centres, position_of
+from simulator.scenario.areas import RefusalError, area_of, cells_of, position_of
 from simulator.scenario.models import Scenario
 from simulator.scenario.problems import (
     FieldPath,
@@ -29,7 +31,13 @@ from simulator.scenario.source import Source, read_source, undefined_variable
 
 MAX_PRIORITY = 100.0
 
-PROPERTIES = ("name", "priority", "deadline", "deadline_h", "surface", "max_cloud_fraction")
+MAX_REPEAT_DAYS = 366.0
+MAX_SPACING_KM = 5000.0
+
+PROPERTIES = (
+    "name", "priority", "deadline", "deadline_h", "surface", "max_cloud_fraction", "repeat_days",
+    "spacing_km",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,13 @@ class Target:
     max_cloud_fraction : float or None
         Cover below which this target is satisfied; the scenario's `target_cloud_fraction`
         when None.
+    repeat_days : float or None
+        One image is wanted in each period of so many days, counted from the epoch; one in all
+        when None.
+    area : str or None
+        Name of the area of which this is a frame.
+    area_share : float
+        Share of that area's ground for which this frame stands; 1 without an area.
     """
 
     name: str
@@ -60,6 +75,9 @@ class Target:
     deadline_h: float | None = None
     surface: str | None = None
     max_cloud_fraction: float | None = None
+    repeat_days: float | None = None
+    area: str | None = None
+    area_share: float = 1.0
 
 
 def load_targets(scenario: Scenario) -> tuple[Target, ...]:
@@ -192,11 +210,17 @@ def _targets_of(
         yield Target(latitude_deg=latitude, longitude_deg=longitude, **wanted)
     elif kind in ("Polygon", "MultiPolygon"):
         area = area_of(geometry, here)
-        centres = frame_centres(area, frame_km, here)
-        digits = max(2, len(str(len(centres))))
-        for number, (latitude, longitude) in enumerate(centres, start=1):
-            name = f"{wanted['name']}#{number:0{digits}d}"
-            yield Target(latitude_deg=latitude, longitude_deg=longitude, **{**wanted, "name": name})
+        spacing_km = _optional(properties, "spacing_km", path, MAX_SPACING_KM)
+        cells = cells_of(area, (spacing_km, spacing_km) if spacing_km else frame_km, here)
+        digits = max(2, len(str(len(cells))))
+        for number, cell in enumerate(cells, start=1):
+            yield Target(
+                latitude_deg=cell.latitude_deg,
+                longitude_deg=cell.longitude_deg,
+                area=wanted["name"],
+                area_share=cell.share,
+                **{**wanted, "name": f"{wanted['name']}#{number:0{digits}d}"},
+            )
     else:
         raise RefusalError(
             here,
@@ -233,10 +257,17 @@ def _wanted(
         "priority": _number(properties.get("priority", 1.0), (*path, "priority"), MAX_PRIORITY),
         "deadline_h": _deadline_h(properties, path, epoch),
         "surface": surface,
-        "max_cloud_fraction": None
-        if properties.get("max_cloud_fraction") is None
-        else _number(properties["max_cloud_fraction"], (*path, "max_cloud_fraction"), 1.0),
+        "max_cloud_fraction": _optional(properties, "max_cloud_fraction", path[:-1], 1.0),
+        "repeat_days": _optional(properties, "repeat_days", path[:-1], MAX_REPEAT_DAYS),
     }
+
+
+def _optional(
+    properties: Mapping[str, Any], name: str, feature: FieldPath, highest: float
+) -> float | None:
+    """Read a number that may be left out."""
+    value = properties.get(name)
+    return None if value is None else _number(value, (*feature, "properties", name), highest)
 
 
 def _deadline_h(properties: Mapping[str, Any], path: FieldPath, epoch: datetime) -> float | None:

@@ -84,6 +84,7 @@ class Taken:
     capture: str
     target: Target
     deadline_s: float | None
+    period: int
     attempt: int
     captured_s: float
     cover: float
@@ -155,13 +156,21 @@ class FramePath:
         reacquisition: bool,
     ) -> None:
         """A frame is on the sensor: give it pixels, write it down, admit it to storage."""
-        planned = exposure.planned
+        planned, period = exposure.planned, exposure.planned.period
         cover, pixels = self._pixels(target, planned.capture_s)
         counts, truth = self._truth_of(pixels)
         self._exposures += 1
         capture = f"{self._satellite}-{self._exposures:05d}"
         taken = Taken(
-            capture, target, deadline_s, attempt, planned.capture_s, pixels.cover, counts, truth
+            capture,
+            target,
+            deadline_s,
+            period,
+            attempt,
+            planned.capture_s,
+            pixels.cover,
+            counts,
+            truth,
         )
         self._taken[capture] = taken
         fits = self._make_room(taken)
@@ -171,6 +180,7 @@ class FramePath:
                 satellite=self._satellite,
                 capture=capture,
                 target=target.name,
+                period=period,
                 attempt=attempt,
                 reacquisition=reacquisition,
                 latitude_deg=target.latitude_deg,

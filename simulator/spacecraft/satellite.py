@@ -171,29 +171,42 @@ class Satellite:
             return
         cloudy = not satisfies(not_clear, self._limit_of(taken))
         if cloudy and self._rules.policy.traits.onboard_tasking:
-            self._look_again(taken.target.name, taken.attempt, "result")
+            self._look_again(taken, "result")
         self._report(taken, "telemetry", not_clear)
 
     def lost(self, taken: Taken) -> None:
         """A frame was lost for lack of storage: it has to be taken again."""
         if self._rules.policy.traits.onboard_tasking:
-            self._look_again(taken.target.name, taken.attempt, "overflow")
+            self._look_again(taken, "overflow")
         self._report(taken, "overflow", 1.0)
 
     def delivered(self, taken: Taken, not_clear: float) -> None:
         """The ground has all of a product and can judge it at the end of the pass."""
         self._report(taken, "downlink", not_clear)
 
-    def _look_again(self, target: str, attempt: int, trigger: str) -> None:
-        task = self.planner.tasks[target]
-        if task.attempts == attempt and task.may_reopen(self._rules.max_attempts, self._env.now):
-            self.planner.tasks[target] = task.reopened()
+    def _look_again(self, taken: Taken, trigger: str) -> None:
+        key = taken.target.name, taken.period
+        task = self.planner.tasks[key]
+        if task.attempts == taken.attempt and task.may_reopen(
+            self._rules.max_attempts, self._env.now
+        ):
+            self.planner.tasks[key] = task.reopened()
             self.imaging.replan(trigger)
 
     def _report(self, taken: Taken, source: str, cover: float) -> None:
         limit = self._limit_of(taken)
         self._ground.report(
-            Report(self.name, taken.capture, taken.target.name, taken.attempt, source, cover, limit)
+            Report(
+                self.name,
+                taken.capture,
+                taken.target.name,
+                taken.attempt,
+                source,
+                cover,
+                limit,
+                taken.period,
+                taken.deadline_s,
+            )
         )
 
     def _limit_of(self, taken: Taken) -> float:
@@ -203,9 +216,9 @@ class Satellite:
     # Callbacks of the parts -----------------------------------------------------------------
 
     def _on_exposure(self, exposure: Exposure) -> None:
-        target = exposure.planned.target
-        task = self.planner.tasks[target]
-        self.planner.tasks[target] = task.imaged()
+        key = exposure.planned.key
+        task = self.planner.tasks[key]
+        self.planner.tasks[key] = task.imaged()
         self.frames.expose(
             exposure,
             task.target,
@@ -226,11 +239,12 @@ class Satellite:
         tasking: tuple[Tasking, ...] = self._ground.contact(self.name, station, self._env.now)
         self.planner.new_forecast(self._env.now)
         for request in tasking:
-            task = self.planner.tasks[request.target]
+            key = request.target, request.period
+            task = self.planner.tasks[key]
             if task.attempts <= request.attempt and task.may_reopen(
                 self._rules.max_attempts, self._env.now
             ):
-                self.planner.tasks[request.target] = task.handed_over(request.attempt)
+                self.planner.tasks[key] = task.handed_over(request.attempt)
         self.imaging.replan("uplink")
 
     def _on_movement(self, movement: Movement) -> None:
@@ -262,6 +276,7 @@ class Satellite:
                 change=change.change,
                 trigger=change.trigger,
                 target=change.capture.target,
+                period=change.capture.period,
                 capture_s=change.capture.capture_s,
                 expected_value=change.capture.value,
                 forecast_cover=change.capture.forecast_cover,

@@ -44,7 +44,11 @@ class HostEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture(Event):
-    """One imaging of one target. `t_s` is the moment of exposure."""
+    """One imaging of one target. `t_s` is the moment of exposure.
+
+    `period` is the number of the target's repeat period that it is for, 0 for a target wanted once;
+    `attempt` counts within it.
+    """
 
     kind_of_event: ClassVar[str] = "capture"
     capture: str
@@ -73,6 +77,7 @@ class Capture(Event):
     gsd_m: float
     bytes: int
     stored: bool
+    period: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,16 +260,21 @@ class Plan(Event):
     forecast_cover: float
     planned_captures: int
     reason: str
+    period: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uplink(Event):
-    """New tasking (and forecast) received from the ground during a pass."""
+    """New tasking (and forecast) received from the ground during a pass.
+
+    `periods` are those of the `targets`, one for each.
+    """
 
     kind_of_event: ClassVar[str] = "uplink"
     station: str
     targets: tuple[str, ...]
     reason: str
+    periods: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +289,23 @@ class Ground(Event):
     satisfied: bool
     tasking_ready_s: float
     reason: str
+    period: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage(Event):
+    """A frame of an area came down clear for the first time in its period.
+
+    `frames_covered` and `covered_fraction` (of the area's ground) are those of this period so far.
+    """
+
+    kind_of_event: ClassVar[str] = "coverage"
+    area: str
+    target: str
+    period: int
+    frames: int
+    frames_covered: int
+    covered_fraction: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,7 +392,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind_of_event: cls
     for cls in (
         Capture, Inference, Decision, Product, Downlink, Pass, Eclipse, Power, Storage, Plan,
-        Uplink, Ground, Fault,
+        Uplink, Ground, Coverage, Fault,
     )
 }  # fmt: skip
 """Event classes by file name, deterministic ones."""

@@ -23,6 +23,7 @@ from scipy import stats
 
 from simulator.telemetry.coverage import Delivery, covered_km2
 from simulator.telemetry.events import EVENT_TYPES, HOST_EVENT_TYPES
+from simulator.telemetry.revisits import revisits
 from simulator.telemetry.run_folder import RunFolder
 
 Better = Literal["higher", "lower", "neither"]
@@ -120,6 +121,14 @@ class Metrics:
     passes: int = _metric("", "station passes")
     targets: int = _metric("", "targets of the mission")
     targets_satisfied: int = _metric("", "targets satisfied by the end")
+    periods_due: int = _metric("", "repeat periods that lie whole within the mission")
+    periods_satisfied_fraction: float | None = _metric(
+        "", "of these, those with a clear image captured in them and delivered", "higher"
+    )
+    area_coverage_fraction: float | None = _metric(
+        "", "share of the areas' ground delivered clear, mean over areas and periods", "higher"
+    )
+    area_coverage_fraction_by_area: Mapping[str, float] = _metric("", "the same by area", "higher")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``metrics.json``."""
@@ -133,7 +142,7 @@ _VIEWS = """
 CREATE VIEW delivered AS
     SELECT p.product, p.capture, p.target, p.bytes, p.clear_px, p.cloud_px,
            l.end_s AS delivered_s, c.t_s AS captured_s, c.gsd_m, c.truth_sha256,
-           d.kept_blocks, c.clear_px + c.cloud_px AS frame_px
+           d.kept_blocks, c.period, c.clear_px + c.cloud_px AS frame_px
     FROM product p
     JOIN downlink l ON l.product = p.product AND l.complete
     JOIN capture c ON c.capture = p.capture
@@ -239,6 +248,10 @@ _SATISFIED = """
     SELECT d.target, min(d.delivered_s) FROM delivered d JOIN targets t ON t.name = d.target
     WHERE d.frame_px > 0 AND 1 - d.clear_px / d.frame_px < t.cloud_limit GROUP BY d.target"""
 
+_PERIODS_SATISFIED = """
+    SELECT DISTINCT d.target, d.period FROM delivered d JOIN targets t ON t.name = d.target
+    WHERE d.frame_px > 0 AND 1 - d.clear_px / d.frame_px < t.cloud_limit"""
+
 
 def compute_metrics(run: RunFolder) -> Metrics:
     """Compute every metric of a run, complete or not (then over the time it covers).
@@ -265,11 +278,14 @@ def compute_metrics(run: RunFolder) -> Metrics:
         for name, sql in _BY_SURFACE.items():
             values[name] = dict(_query(database, sql, parameters))
         satisfied_s = dict(_query(database, _SATISFIED, parameters))
+        periods = set(_query(database, _PERIODS_SATISFIED, parameters))
         values["clear_km2_delivered"] = _clear_km2_delivered(run, database)
         values["real_time_factor"] = _real_time_factor(run, database)
     targets = len(limits)
     wait = time_to_clear(list(satisfied_s.values()), targets, run.horizon_s)
     energy_wh = values["payload_energy_wh"]
+    properties = {f["properties"]["name"]: f["properties"] for f in run.targets()["features"]}
+    values |= dataclasses.asdict(revisits(properties, periods, run.horizon_s))
     return Metrics(
         targets=targets,
         targets_satisfied=len(satisfied_s),

@@ -61,7 +61,7 @@ def week() -> OnboardPlanner:
         duration_s=WEEK_S,
     )
     tasks = {
-        name: Task(Target(name, latitude, longitude, float(weight)), None)
+        (name, 0): Task(Target(name, latitude, longitude, float(weight)), None)
         for name, latitude, longitude, weight in zip(
             names, latitude_deg, longitude_deg, priority, strict=True
         )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from payload.frame import BLOCK_PX
 from simulator.telemetry import events as ev
+from simulator.telemetry.audit.areas import recount
 from simulator.telemetry.audit.findings import Finding, RunLog, by_satellite
 
 RELATIVE_TOLERANCE = 1e-9
@@ -179,18 +180,21 @@ def _targets(
         for name, properties in log.targets.items()
     }
     first_s: dict[str, float] = {}
+    periods: set[tuple[str, int]] = set()
     for product in delivered:
         capture = log.capture_by_name[product.capture]
         labelled_px = capture.clear_px + capture.cloud_px
         if labelled_px and 1.0 - product.clear_px / labelled_px < limits[product.target]:
             end_s = ends_s[product.product]
             first_s[product.target] = min(end_s, first_s.get(product.target, end_s))
+            periods.add((product.target, capture.period))
     again = [c for c in log.captures if c.reacquisition and c.clear_px + c.cloud_px]
     clear_again = [
         c for c in again if 1.0 - c.clear_px / (c.clear_px + c.cloud_px) < limits[c.target]
     ]
     median_h, mean_h = _kaplan_meier(sorted(first_s.values()), len(limits), log.run.horizon_s)
     return {
+        **recount(log, periods),
         "targets": len(limits),
         "targets_satisfied": len(first_s),
         "targets_satisfied_fraction": _ratio(len(first_s), len(limits)),

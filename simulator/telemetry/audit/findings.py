@@ -146,6 +146,10 @@ class RunLog:
         return self._rows(ev.Ground)
 
     @cached_property
+    def coverages(self) -> tuple[ev.Coverage, ...]:
+        return self._rows(ev.Coverage)
+
+    @cached_property
     def faults(self) -> tuple[ev.Fault, ...]:
         return self._rows(ev.Fault)
 

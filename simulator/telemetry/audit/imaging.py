@@ -105,14 +105,14 @@ def _slews(
 
 
 def _attempts(log: RunLog) -> Iterator[Finding]:
-    attempts: dict[str, int] = defaultdict(int)
+    attempts: dict[tuple[str, int], int] = defaultdict(int)
     most = log.scenario["autonomy"]["max_attempts"]
     for row in log.captures:
-        attempts[row.target] += 1
-        if row.attempt != attempts[row.target] or row.attempt > most:
+        attempts[row.target, row.period] += 1
+        number = attempts[row.target, row.period]
+        if row.attempt != number or row.attempt > most:
             yield Finding(
-                at(row),
-                f"attempt is {row.attempt}; it is number {attempts[row.target]} of {most} allowed",
+                at(row), f"attempt is {row.attempt}; it is number {number} of {most} allowed"
             )
         if row.reacquisition != (row.attempt > 1):
             yield Finding(at(row), f"reacquisition is {row.reacquisition} at {row.attempt}")

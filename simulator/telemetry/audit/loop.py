@@ -48,6 +48,8 @@ def _news(log: RunLog) -> Iterator[Finding]:
         if capture is None or decision is None or capture.target != row.target:
             yield Finding(at(row), f"no capture {row.capture} of {row.target} was decided on")
             continue
+        if capture.period != row.period:
+            yield Finding(at(row), f"period is {row.period}, the capture's {capture.period}")
         if row.t_s not in ends_s[row.satellite]:
             yield Finding(at(row), "the ground learns at the end of a pass, and none ends then")
         tolerance = COVER_TOLERANCE
@@ -86,11 +88,11 @@ def _deliveries_are_learned(log: RunLog) -> Iterator[Finding]:
 
 def _tasking(log: RunLog) -> Iterator[Finding]:
     """Who is asked may be another satellite than the one that took the last capture."""
-    asked: dict[str, list[float]] = defaultdict(list)
+    asked: dict[tuple[str, int], list[float]] = defaultdict(list)
     for row in log.grounds:
         if row.tasking_ready_s >= 0.0:
-            asked[row.target].append(row.tasking_ready_s)
-    sent_s: dict[str, list[float]] = defaultdict(list)
+            asked[row.target, row.period].append(row.tasking_ready_s)
+    sent_s: dict[tuple[str, int], list[float]] = defaultdict(list)
     contacts = [(c.satellite, c.station, c.aos_s, c.los_s) for c in log.passes]
     for uplink in log.uplinks:
         if not any(
@@ -99,18 +101,20 @@ def _tasking(log: RunLog) -> Iterator[Finding]:
             for satellite, station, aos_s, los_s in contacts
         ):
             yield Finding(at(uplink), f"there is no pass over {uplink.station} then")
-        for target in uplink.targets:
-            if not any(t_s <= uplink.t_s for t_s in asked[target]):
-                yield Finding(at(uplink), f"no tasking for {target} was ready")
-            sent_s[target].append(uplink.t_s)
-    for target, times in sent_s.items():
-        if len(times) > len(asked[target]):
+        if len(uplink.periods) != len(uplink.targets):
+            yield Finding(at(uplink), "targets and periods differ in number")
+        for key in zip(uplink.targets, uplink.periods, strict=False):
+            if not any(t_s <= uplink.t_s for t_s in asked[key]):
+                yield Finding(at(uplink), f"no tasking for {key[0]} was ready")
+            sent_s[key].append(uplink.t_s)
+    for key, times in sent_s.items():
+        if len(times) > len(asked[key]):
             yield Finding(
-                f"uplink of {target}", f"sent {len(times)} times, asked {len(asked[target])}"
+                f"uplink of {key[0]}", f"sent {len(times)} times, asked {len(asked[key])}"
             )
     if log.scenario["autonomy"]["policy"] in GROUND_TASKED_POLICIES:
         for capture in log.captures:
-            asked_by_s = [t for t in sent_s[capture.target] if t <= capture.t_s]
+            asked_by_s = [t for t in sent_s[capture.target, capture.period] if t <= capture.t_s]
             if capture.reacquisition and len(asked_by_s) < capture.attempt - 1:
                 yield Finding(at(capture), "it repeats a capture, and the ground had not asked")
 
@@ -120,12 +124,13 @@ def _plan(log: RunLog) -> Iterator[Finding]:
     for name, rows in by_satellite(log.plans).items():
         starts_s = sorted(capture.slew_start_s for capture in taken.get(name, []))
         yield from _plan_size(rows, starts_s)
-    planned: dict[str, list[float]] = defaultdict(list)
+    planned: dict[tuple[str, int], list[float]] = defaultdict(list)
     for row in log.plans:
         if row.change == "add":
-            planned[row.target].append(row.t_s)
+            planned[row.target, row.period].append(row.t_s)
     for capture in log.captures:
-        added = bisect_right(planned[capture.target], capture.slew_start_s + TIME_TOLERANCE_S)
+        times = planned[capture.target, capture.period]
+        added = bisect_right(times, capture.slew_start_s + TIME_TOLERANCE_S)
         if added < capture.attempt:
             yield Finding(at(capture), f"planned {added} times by attempt {capture.attempt}")
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from simulator.telemetry.audit.accounts import check_metrics
+from simulator.telemetry.audit.areas import check_areas
 from simulator.telemetry.audit.contacts import check_contacts
 from simulator.telemetry.audit.energy import check_energy
 from simulator.telemetry.audit.findings import Finding, RunLog
@@ -37,6 +38,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "processing": ("one frame at a time, one decision each, within the limits", check_processing),
     "contacts": ("bytes sent inside passes, one product at a time", check_contacts),
     "loop": ("news, tasking, plan and faults rest on what happened", check_loop),
+    "areas": ("captures in their periods, coverage counted again", check_areas),
     "geometry": ("passes, pointing, Sun and shadow again by plain Skyfield", check_geometry),
     "metrics": ("metrics.json equals its recomputation", check_metrics),
 }

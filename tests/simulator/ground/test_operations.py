@@ -48,7 +48,7 @@ def test_a_clear_product_satisfies_and_withdraws_what_was_asked():
     operations.pass_ends("sat", 0.0)
     operations.report(report("downlink", 0.1, attempt=2))
     operations.pass_ends("sat", 10.0)
-    assert operations.satisfied == {"lake"}
+    assert operations.satisfied == {("lake", 0)}
     assert operations.contact("sat", "matera", 1e9) == ()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shapely.geometry import Point, box
 
 from simulator.scenario import ScenarioError, Target, load_scenario, load_targets
-from simulator.scenario.areas import KM_PER_DEGREE, frame_centres
+from simulator.scenario.areas import KM_PER_DEGREE, cells_of
 from simulator.scenario.targets import read_targets
 
 EPOCH = datetime(2024, 6, 1, tzinfo=UTC)
@@ -103,7 +103,9 @@ def test_every_place_of_an_area_lies_in_a_frame(
     west: float, south: float, width: float, height: float, share: tuple[float, float]
 ) -> None:
     outline = box(west, south, west + width, south + height)
-    centres = frame_centres(outline, FRAME_KM, ())
+    cells = cells_of(outline, FRAME_KM, ())
+    centres = [(cell.latitude_deg, cell.longitude_deg) for cell in cells]
+    assert sum(cell.share for cell in cells) == pytest.approx(1.0)
     place = Point(west + share[0] * width, south + share[1] * height)
     assert any(_in_frame(place, *centre) for centre in centres)
     assert len(set(centres)) == len(centres)

@@ -101,6 +101,13 @@ SCENARIO = {
     "faults": [{"kind": "payload_outage", "from_h": 5.0, "to_h": 5.5}],
 }
 
+REQUIREMENTS = {
+    "A": {"area": "field", "area_share": 0.75},
+    "B": {"area": "field", "area_share": 0.25},
+    "C": {"repeat_days": 0.125},
+}
+"""A and B are frames of one area; C is wanted every three hours and never seen."""
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -246,6 +253,7 @@ def write_mini_events(writer: RunWriter) -> None:
             satellite=SATELLITE,
             station="matera",
             targets=("A",),
+            periods=(0,),
             reason="tasking was ready",
         )
     )
@@ -482,6 +490,19 @@ def _pass(
                 reason="downlink",
             )
         )
+        if cover < 0.2:
+            writer.write(
+                ev.Coverage(
+                    t_s=los_s,
+                    satellite="",
+                    area="field",
+                    target=target,
+                    period=0,
+                    frames=2,
+                    frames_covered=1,
+                    covered_fraction=0.75,
+                )
+            )
     ledgers.power(los_s, "radio off")
 
 
@@ -508,7 +529,7 @@ def write_mini_files(writer: RunWriter) -> None:
             {
                 "type": "Feature",
                 "geometry": {"type": "Point", "coordinates": [9.0, 45.0]},
-                "properties": {"name": name},
+                "properties": {"name": name, **REQUIREMENTS.get(name, {})},
             }
             for name in "ABC"
         ],

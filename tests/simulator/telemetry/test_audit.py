@@ -24,7 +24,7 @@ from simulator.telemetry.run_folder import RunFolder, RunWriter, file_records
 WITHOUT_GEOMETRY = tuple(name for name in CHECKS if name != "geometry")
 """The mini mission is not on any orbit; `test_audit_geometry` covers that check."""
 
-PHYSICAL = ("energy", "storage", "imaging", "pixels", "processing", "contacts", "loop")
+PHYSICAL = ("energy", "storage", "imaging", "pixels", "processing", "contacts", "loop", "areas")
 MOST_DELETIONS = 4
 
 Rows = list[dict[str, Any]]
@@ -109,6 +109,7 @@ PHYSICS: dict[str, dict[str, str]] = {
     "capture": {
         "target": "imaging",
         "attempt": "imaging",
+        "period": "areas",
         "reacquisition": "imaging",
         "off_nadir_deg": "imaging",
         "roll_deg": "imaging",
@@ -181,9 +182,23 @@ PHYSICS: dict[str, dict[str, str]] = {
         "delta_bytes": "storage",
         "capture": "storage",
     },
-    "plan": {"planned_captures": "loop", "change": "loop", "target": "loop"},
-    "uplink": {"station": "loop", "targets": "loop", "satellite": "loop"},
-    "ground": {"cover": "loop", "t_s": "loop", "tasking_ready_s": "loop", "capture": "loop"},
+    "plan": {"planned_captures": "loop", "change": "loop", "target": "loop", "period": "loop"},
+    "uplink": {"station": "loop", "targets": "loop", "periods": "loop", "satellite": "loop"},
+    "coverage": {
+        "area": "areas",
+        "target": "areas",
+        "period": "areas",
+        "frames": "areas",
+        "frames_covered": "areas",
+        "covered_fraction": "areas",
+    },
+    "ground": {
+        "cover": "loop",
+        "period": "loop",
+        "t_s": "loop",
+        "tasking_ready_s": "loop",
+        "capture": "loop",
+    },
     "fault": {"end_s": "loop", "t_s": "loop", "kind": "loop"},
 }
 """Edits that the physics alone catches, with the check that does, when hashes are forged too."""

@@ -1,0 +1,126 @@
+"""Repeat requirements and areas in a mission: planned, satisfied, covered, period by period."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from simulator.telemetry.audit import audit
+from simulator.telemetry.run_folder import RunFolder
+
+DAY_S = 86_400.0
+REPEAT_DAYS = 1.5
+WIDE = {"satellites__*__imager__max_off_nadir_deg": 50}
+"""So wide a field of regard shows every target nearly every day."""
+
+
+def rows(run: RunFolder, name: str) -> list[dict]:
+    return run.events(name).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory) -> Path:
+    """A point and an area wanted every day and a half, an area wanted once, a point wanted once."""
+    path = tmp_path_factory.mktemp("tasking") / "wanted.geojson"
+
+    def feature(kind: str, coordinates: object, **properties: object) -> dict:
+        geometry = {"type": kind, "coordinates": coordinates}
+        return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+    def square(west: float, south: float, edge: float) -> list:
+        east, north = west + edge, south + edge
+        return [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
+
+    features = [
+        feature("Point", [-150.0, 64.0], name="dam", repeat_days=REPEAT_DAYS, priority=3),
+        feature("Polygon", square(24.0, 62.0, 0.3), name="city", repeat_days=REPEAT_DAYS),
+        feature("Polygon", square(-5.0, 40.0, 0.18), name="delta", max_cloud_fraction=0.5),
+        feature("Polygon", square(68.0, 24.0, 6.0), name="basin", spacing_km=200),
+        feature("Point", [10.0, 45.0], name="once"),
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def flown(fly, wanted) -> RunFolder:
+    return fly(targets=str(wanted), duration_h=84, **WIDE)
+
+
+def test_a_repeated_target_is_imaged_in_each_period_and_not_twice_when_clear(flown):
+    captures = [row for row in rows(flown, "capture") if row["target"] == "dam"]
+    assert {row["period"] for row in captures} >= {0, 1}
+    assert all(row["period"] == int(row["t_s"] // (REPEAT_DAYS * DAY_S)) for row in captures)
+    again = Counter(row["period"] for row in captures if not row["reacquisition"])
+    assert set(again.values()) == {1}
+
+
+def test_attempts_start_anew_with_each_period(flown):
+    attempts = defaultdict(list)
+    for row in rows(flown, "capture"):
+        attempts[row["target"], row["period"]].append(row["attempt"])
+    assert all(found == list(range(1, len(found) + 1)) for found in attempts.values())
+
+
+def test_coverage_grows_frame_by_frame_and_the_metrics_say_where_it_ended(flown):
+    targets = {f["properties"]["name"]: f["properties"] for f in flown.targets()["features"]}
+    share = defaultdict(float)
+    for row in rows(flown, "coverage"):
+        share[row["area"], row["period"]] += targets[row["target"]]["area_share"]
+        assert row["covered_fraction"] == pytest.approx(share[row["area"], row["period"]])
+    metrics = flown.metrics()
+    assert set(metrics["area_coverage_fraction_by_area"]) == {"city", "delta", "basin"}
+    whole = [share["city", period] for period in (0, 1)]  # the third is cut off by the end
+    assert metrics["area_coverage_fraction_by_area"]["city"] >= sum(whole) / 2 - 1e-9
+    assert 0.0 < metrics["area_coverage_fraction"] <= 1.0
+    frames = sum(name.startswith("city") for name in targets) + 1
+    assert metrics["periods_due"] == 2 * frames
+    assert 0.0 < metrics["periods_satisfied_fraction"] <= 1.0
+
+
+def test_spacing_leaves_one_frame_for_each_cell(flown):
+    frames = [f for f in flown.targets()["features"] if f["properties"]["area"] == "basin"]
+    assert len(frames) == 13  # rows of 3 or 4 as the meridians close in
+    assert sum(f["properties"]["area_share"] for f in frames) == pytest.approx(1.0)
+
+
+def test_the_auditor_accepts_it(flown):
+    report = audit(flown)
+    assert report.passed, report.text()
+
+
+@pytest.mark.parametrize("policy", ["bent_pipe", "prune"])
+def test_the_ground_asks_again_within_the_period_only(fly, wanted, policy):
+    run = fly(
+        targets=str(wanted),
+        duration_h=84,
+        autonomy__policy=policy,
+        ground__processing_delay_h=2,
+        weather__forecast_sigma_24h=1.0,
+        **WIDE,
+    )
+    asked = [row for row in rows(run, "ground") if row["tasking_ready_s"] >= 0]
+    assert asked
+    targets = {f["properties"]["name"]: f["properties"] for f in run.targets()["features"]}
+    for row in asked:
+        if targets[row["target"]]["repeat_days"]:
+            assert row["tasking_ready_s"] < (row["period"] + 1) * REPEAT_DAYS * DAY_S
+    report = audit(run)
+    assert report.passed, report.text()
+
+
+def test_two_satellites_share_the_periods_between_them(small_scenario, fly, wanted):
+    first = small_scenario().satellites[0].model_dump(mode="json", exclude_none=True)
+    other = {"sun_synchronous": {"altitude_km": 560, "ltan_h": 13.5}}
+    second = first | {"name": "neph-2", "orbit": other}
+    run = fly(satellites=[first, second], targets=str(wanted), duration_h=84, **WIDE)
+    by_period = defaultdict(set)
+    for row in rows(run, "capture"):
+        by_period[row["target"], row["period"]].add(row["satellite"])
+    assert all(len(seen) == 1 for seen in by_period.values())
+    assert len({name for seen in by_period.values() for name in seen}) == 2
+    report = audit(run)
+    assert report.passed, report.text()
