@@ -28,23 +28,24 @@ from payload.training.publication import gather, publish
 from payload.training.soft_labels import TEACHER_LABELS
 from payload.training.teacher import PSEUDO_LABELS, training_folder
 
-LABELS_ONLY = tuple(kind for kind in LABEL_KINDS if kind != "pseudo")
-TEACHER_SHARE = 0.5
+LABELS_ONLY = ("human", "s2cloudless", "scl")
+TAUGHT = (*LABELS_ONLY, "teacher")
 NO_PASTING = Augmentation(paste_probability=0.0)
 SEEDS = 3
-STEPS = 1800
+STEPS = 1500
 
-PLAIN = StudentRecipe(label_kinds=LABELS_ONLY, further=())
-ALL_LABELS = StudentRecipe(further=())
+LABELS = StudentRecipe(label_kinds=LABELS_ONLY, teacher_share=0.0)
+PEERS = replace(LABELS, label_kinds=(*LABELS_ONLY, "pseudo"))
+TEACHER = StudentRecipe(label_kinds=TAUGHT)
+TEACHER_AND_PEERS = StudentRecipe(label_kinds=LABEL_KINDS)
 
 ARMS: dict[str, StudentRecipe] = {
-    "labels": PLAIN,
-    "labels, no pasting": replace(PLAIN, augmentation=NO_PASTING),
-    "labels + peers": ALL_LABELS,
-    "labels + peers, no pasting": replace(ALL_LABELS, augmentation=NO_PASTING),
-    "labels + peers as teacher": replace(ALL_LABELS, teacher_share=TEACHER_SHARE),
-    "labels + teacher": replace(PLAIN, teacher="nnunet", teacher_share=TEACHER_SHARE),
-    "labels + peers + teacher": replace(ALL_LABELS, teacher="nnunet", teacher_share=TEACHER_SHARE),
+    "labels": LABELS,
+    "labels, no pasting": replace(LABELS, augmentation=NO_PASTING),
+    "labels + peers": PEERS,
+    "labels + teacher": TEACHER,
+    "labels + peers + teacher": TEACHER_AND_PEERS,
+    "labels + peers + teacher, no pasting": replace(TEACHER_AND_PEERS, augmentation=NO_PASTING),
 }
 """What is compared; size, steps and seed are filled in."""
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.special import expit
 
 FloatArray = NDArray[np.float32]
 
@@ -274,7 +275,7 @@ def snowed(patch: FloatArray, rng: np.random.Generator) -> FloatArray:
     canopy = np.clip((nir - red) / np.maximum(nir + red, 1e-3) / DENSE_NDVI, 0, 1)
     field = gaussian_filter(rng.standard_normal(nir.shape), rng.uniform(4, 20))
     field /= field.std() + 1e-6
-    lying = 1 / (1 + np.exp(-6 * (field + rng.uniform(-0.5, 2.5))))
+    lying = expit(6 * (field + rng.uniform(-0.5, 2.5)))
     cover = lying * (1 - rng.uniform(0.2, 0.9) * canopy)
     albedo = rng.uniform(*SNOW_ALBEDO_RANGE) * SNOW_SPECTRUM[:, None, None]
     contrast = rng.uniform(0.2, 1.0)

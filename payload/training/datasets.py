@@ -30,8 +30,9 @@ from payload.training.soft_labels import FULL_SCALE, SoftLabel
 TRAINING_SPLITS: tuple[str, ...] = ("train", "unlabelled")
 """Splits a network may see. ``val`` is for the final look only."""
 
-LABEL_KINDS: tuple[str, ...] = ("human", "s2cloudless", "scl", "pseudo")
-"""Who may have made the target: a person, a detector's mask, or several detectors together."""
+LABEL_KINDS: tuple[str, ...] = ("human", "s2cloudless", "scl", "pseudo", "teacher")
+"""Who may have made the target: a person, a detector's mask, several detectors together, or the
+teacher, who is asked last."""
 
 MASK_CONFIDENCE: Mapping[str, float] = {"human": 1.0, "s2cloudless": 0.5, "scl": 0.3}
 """Weight of a pixel of a mask, by who made it (see the caveats of the scene collections)."""
@@ -53,7 +54,7 @@ COLLECTION_SHARE: Mapping[str, float] = {
 
 SURFACE_SHARE: Mapping[str, float] = {"snow_ice": 2.5, "desert": 2.0, "barren": 1.5}
 """How much more often than others a person's patch of a surface is drawn that is often taken for
-cloud; among the pseudo labels those grounds are doubtful, and are drawn as all others."""
+cloud; among the pseudo labels those grounds are certaintyful, and are drawn as all others."""
 
 DEFAULT_SHARE = 0.10
 """Share of a collection not named in `COLLECTION_SHARE`."""
@@ -193,7 +194,8 @@ def load_training_set(
     pseudo : mapping of SHA-256 to SoftLabel, optional
         Joint opinion of other detectors; replaces machine-made masks, never a person's.
     teacher : mapping of SHA-256 to SoftLabel, optional
-        The teacher's soft labels, for distillation.
+        The teacher's soft labels, for distillation. What nobody else has labelled takes its
+        target from them too, trusted as far as the teacher is sure.
     collections : collection of str, optional
         Names to restrict to.
 
@@ -213,7 +215,7 @@ def load_training_set(
     labelled = [
         (image, *label)
         for image in training_images(scenes_root, collections)
-        if (label := _label(image, label_kinds, known_pseudo)) is not None
+        if (label := _label(image, label_kinds, known_pseudo, teacher or {})) is not None
     ]
     if not labelled:
         raise TrainingDataError(
@@ -230,7 +232,10 @@ def load_training_set(
 
 
 def _label(
-    image: TrainingImage, label_kinds: Collection[str], pseudo: Mapping[str, SoftLabel]
+    image: TrainingImage,
+    label_kinds: Collection[str],
+    pseudo: Mapping[str, SoftLabel],
+    teacher: Mapping[str, SoftLabel],
 ) -> tuple[str, SoftLabel] | None:
     scene = image.scene
     if scene.label == "human" and not image.is_clear_date:
@@ -239,7 +244,14 @@ def _label(
         return "pseudo", pseudo[image.sha256]
     if scene.mask_path is not None and scene.label in label_kinds and not image.is_clear_date:
         return scene.label, _label_of_mask(scene)
+    if "teacher" in label_kinds and image.sha256 in teacher:
+        return "teacher", _trusted_where_sure(teacher[image.sha256])
     return None
+
+
+def _trusted_where_sure(label: SoftLabel) -> SoftLabel:
+    certainty = np.abs(2 * label.probability.astype(np.int16) - FULL_SCALE)
+    return SoftLabel(label.probability, certainty.astype(np.uint8))
 
 
 def _label_of_mask(scene: Scene) -> SoftLabel:

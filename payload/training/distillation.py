@@ -50,15 +50,6 @@ TEACHERS = ("peers", "nnunet")
 
 
 @dataclass(frozen=True)
-class Cycle:
-    """One cycle of the learning rate: steps, peak rate, share of the loss for soft targets."""
-
-    steps: int
-    peak_rate: float
-    teacher_share: float
-
-
-@dataclass(frozen=True)
 class StudentRecipe:
     """Everything that decides a student, beside the training set.
 
@@ -67,11 +58,7 @@ class StudentRecipe:
     size : str
         One of `payload.training.students.FAMILY`.
     steps, batch_size, patch_px : int
-        How long the first cycle is, on how much every step looks.
-    further : tuple of Cycle
-        What follows the first cycle, each with the optimiser and the learning rate begun anew: a
-        warm restart (Loshchilov, Hutter 2017). By default a second look at the labels, then soft
-        targets.
+        How long is learnt, on how much every step looks.
     seed : int
         Of the initial weights and of every draw.
     label_kinds : tuple of str
@@ -80,7 +67,7 @@ class StudentRecipe:
         Whose soft targets: the joint opinion of the peers (`payload.training.weak_labels`), or
         the committed soft labels of the nnU-Net teacher.
     teacher_share : float
-        Share of the loss given to soft targets in the first cycle; 0 learns from labels alone.
+        Share of the loss given to soft targets; 0 learns from labels alone.
     temperature : float
         Softening of teacher and student in the soft loss.
     learning_rate, weight_decay : float
@@ -92,14 +79,13 @@ class StudentRecipe:
     """
 
     size: str = "120k"
-    steps: int = 1800
-    further: tuple[Cycle, ...] = (Cycle(900, 2e-3, 0.0), Cycle(900, 2e-3, 0.7))
+    steps: int = 5000
     batch_size: int = 6
     patch_px: int = 192
     seed: int = 0
     label_kinds: tuple[str, ...] = LABEL_KINDS
-    teacher: str = "peers"
-    teacher_share: float = 0.0
+    teacher: str = "nnunet"
+    teacher_share: float = 0.5
     temperature: float = 2.0
     learning_rate: float = 4e-3
     weight_decay: float = 1e-3
@@ -108,11 +94,10 @@ class StudentRecipe:
 
     def __post_init__(self) -> None:
         student_shape(self.size)
-        for cycle in self.cycles:
-            if cycle.steps < 1:
-                raise StudentError(f"steps is {cycle.steps}, expected at least 1")
-            if not 0 <= cycle.teacher_share <= 1:
-                raise StudentError(f"teacher_share is {cycle.teacher_share}, expected 0 to 1")
+        if self.steps < 1:
+            raise StudentError(f"steps is {self.steps}, expected at least 1")
+        if not 0 <= self.teacher_share <= 1:
+            raise StudentError(f"teacher_share is {self.teacher_share}, expected 0 to 1")
         if self.teacher not in TEACHERS:
             raise StudentError(
                 f"teacher is {self.teacher!r}, which is not known; use {' or '.join(TEACHERS)}"
@@ -125,19 +110,9 @@ class StudentRecipe:
             )
 
     @property
-    def cycles(self) -> tuple[Cycle, ...]:
-        """All cycles in order."""
-        return (Cycle(self.steps, self.learning_rate, self.teacher_share), *self.further)
-
-    @property
-    def all_steps(self) -> int:
-        """Steps of all cycles."""
-        return sum(cycle.steps for cycle in self.cycles)
-
-    @property
     def is_taught(self) -> bool:
-        """Whether any cycle learns soft targets."""
-        return any(cycle.teacher_share > 0 for cycle in self.cycles)
+        """Whether soft targets are learnt."""
+        return self.teacher_share > 0
 
 
 @dataclass(frozen=True)
@@ -150,7 +125,7 @@ class TrainedStudent:
         In evaluation mode.
     recipe : StudentRecipe
     calibration : Calibration
-    losses : ndarray of float64, shape (all steps,)
+    losses : ndarray of float64, shape (steps,)
     images : dict
         Number of training images per ``collection (label kind)``.
     """
@@ -193,34 +168,30 @@ def _train(
     sampler = Sampler(
         training_set, recipe.patch_px, recipe.batch_size, recipe.seed, recipe.augmentation
     )
-    losses: list[float] = []
-    for cycle in recipe.cycles:
-        losses += learn(student, sampler, recipe, cycle, len(losses), report)
+    losses = learn(student, sampler, recipe, report)
     return finish(student, sampler, recipe, np.array(losses))
 
 
 def learn(
-    student: Student,
-    sampler: Sampler,
-    recipe: StudentRecipe,
-    cycle: Cycle,
-    first_step: int,
-    report: Report | None = None,
+    student: Student, sampler: Sampler, recipe: StudentRecipe, report: Report | None = None
 ) -> list[float]:
-    """One cycle of the learning rate over the batches from `first_step` on; the losses.
+    """One cycle of the learning rate over the recipe's steps; the student is changed.
 
-    The student is changed. The optimiser starts anew.
+    Returns
+    -------
+    list of float
+        Loss of each step.
     """
     student.train()
     optimiser = torch.optim.AdamW(
-        student.parameters(), lr=cycle.peak_rate, weight_decay=recipe.weight_decay
+        student.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, cycle.peak_rate, cycle.steps, pct_start=WARM_UP_SHARE
+        optimiser, recipe.learning_rate, recipe.steps, pct_start=WARM_UP_SHARE
     )
     losses: list[float] = []
-    for batch in _batches(sampler, range(first_step, first_step + cycle.steps)):
-        loss = student_loss(student, batch, cycle.teacher_share, recipe.temperature)
+    for batch in _batches(sampler, range(recipe.steps)):
+        loss = student_loss(student, batch, recipe.teacher_share, recipe.temperature)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_LIMIT)
@@ -228,7 +199,7 @@ def learn(
         schedule.step()
         losses.append(loss.item())
         if report is not None:
-            report(first_step + len(losses), recipe.all_steps, losses[-1])
+            report(len(losses), recipe.steps, losses[-1])
     return losses
 
 
@@ -238,7 +209,7 @@ def finish(
     """Calibrate a student that has learnt, on batches after those it learnt from."""
     student.eval()
     calibration = calibrate(
-        student, _calibration_sampler(sampler), recipe.all_steps, recipe.false_cloud_fraction
+        student, _calibration_sampler(sampler), recipe.steps, recipe.false_cloud_fraction
     )
     return TrainedStudent(student, recipe, calibration, losses, sampler.training_set.describe())
 
@@ -326,7 +297,7 @@ def _check_teacher(training_set: TrainingSet, recipe: StudentRecipe) -> None:
         raise StudentError(
             f"the recipe learns soft targets, but the teacher has looked at none of the "
             f"{len(training_set.samples)} training images; give load_training_set its labels, or "
-            "set teacher_share to 0 in every cycle"
+            "set teacher_share to 0"
         )
 
 

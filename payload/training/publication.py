@@ -159,7 +159,7 @@ def _provenance(trained: TrainedStudent, int8_of: str | None) -> str:
     recipe = trained.recipe
     command = (
         f"nephoscope train student --params {recipe.size} --steps {recipe.steps} "
-        f"--teacher-share {recipe.teacher_share:g} --seed {recipe.seed}"
+        f"--teacher {recipe.teacher} --teacher-share {recipe.teacher_share:g} --seed {recipe.seed}"
     )
     if recipe.label_kinds != LABEL_KINDS:
         command += "".join(f" --label-kind {kind}" for kind in recipe.label_kinds)

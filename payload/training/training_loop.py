@@ -219,6 +219,9 @@ class Trainer:
         loss: Loss = segmentation_loss,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
+        # Gradients of pixels long learnt sink below the smallest normal number, where a processor
+        # computes a hundred times slower; set before the first worker thread inherits it.
+        torch.set_flush_denormal(True)
         torch.set_num_threads(plan.threads)
         self.bf16 = plan.computes_bf16
         if self.bf16:

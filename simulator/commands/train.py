@@ -26,7 +26,7 @@ ScenesOption = Annotated[
 ]
 LabelKindOption = Annotated[
     list[str] | None,
-    typer.Option(help="human, s2cloudless, scl or pseudo; repeat for more. Default: all."),
+    typer.Option(help="human, s2cloudless, scl, pseudo or teacher; repeat for more. Default: all."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Of the first weights and of every draw.")]
 PublishOption = Annotated[
@@ -78,13 +78,14 @@ def teacher(
 def student(
     scenes: ScenesOption = None,
     params: Annotated[str, typer.Option(help="Size: a member of the student family.")] = "120k",
-    steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 2000,
+    steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 5000,
+    teacher: Annotated[
+        str, typer.Option(help="Whose soft labels: nnunet, or peers (needs the extra `peers`).")
+    ] = "nnunet",
     teacher_share: Annotated[
         float,
-        typer.Option(
-            help="Share of the loss given to the teacher's soft labels, 0 to 1; they must be there."
-        ),
-    ] = 0.0,
+        typer.Option(help="Share of the loss given to soft labels, 0 to 1; 0 learns labels alone."),
+    ] = 0.5,
     label_kind: LabelKindOption = None,
     seed: SeedOption = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model; default: by size.")] = None,
@@ -103,6 +104,7 @@ def student(
             size=params,
             steps=steps,
             seed=seed,
+            teacher=teacher,
             teacher_share=teacher_share,
             label_kinds=tuple(label_kind or LABEL_KINDS),
         )

@@ -42,6 +42,6 @@ def test_what_is_done_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
     options = ["--scenes", str(tmp_path), "--folder", str(tmp_path / "out"), "--seeds", "1"]
     ablation.main(options)
     ablation.main(options)
-    without_teacher = [name for name, r in ablation.ARMS.items() if r.teacher == "peers"]
+    without_teacher = [name for name, r in ablation.ARMS.items() if not r.is_taught]
     assert [key.split(" | ")[0] for key in trained] == without_teacher
     assert "Not run" in (tmp_path / "out" / ablation.REPORT).read_text(encoding="utf-8")

@@ -16,9 +16,13 @@ from payload.training.augmentation import (
     Batch,
     add_glint,
     augment,
+    brightened,
+    change_ground,
+    cloud_over,
     flip_and_turn,
     paste_clouds,
     saturate,
+    snowed,
     symmetry,
 )
 
@@ -145,3 +149,56 @@ def test_haze_moves_blue_most_and_near_infrared_least(haze: tuple[float, float])
     changed = augment(batch, np.random.default_rng(0), replace(NO_AUGMENTATION, haze_range=haze))
     moved = np.abs(changed.reflectance - batch.reflectance).mean(axis=(0, 2, 3))
     assert np.all(np.diff(moved) < 0)
+
+
+def test_snow_is_white_lower_in_near_infrared_and_thin_under_canopy() -> None:
+    soil = np.array([0.08, 0.10, 0.14, 0.20], dtype=np.float32)
+    forest = np.array([0.03, 0.05, 0.04, 0.35], dtype=np.float32)
+    patch = np.stack(
+        [np.where(np.arange(32) < 16, s, f) for s, f in zip(soil, forest, strict=True)]
+    )
+    patch = np.repeat(patch[:, None, :], 32, axis=1)
+    fields_, woods = [], []
+    for seed in range(30):
+        snow = snowed(patch, np.random.default_rng(seed))
+        fields_.append(snow[:, :, 2:10].mean(axis=(1, 2)))
+        woods.append(snow[:, :, 22:30].mean(axis=(1, 2)))
+    open_ground, under_trees = np.mean(fields_, axis=0), np.mean(woods, axis=0)
+    assert open_ground[0] > 3 * soil[0]
+    assert open_ground[3] / open_ground[0] < 0.5 * soil[3] / soil[0], "the colour of soil is gone"
+    assert under_trees[0] < 0.8 * open_ground[0]
+
+
+def test_bright_soil_gains_most_in_near_infrared_and_stays_below_cloud() -> None:
+    soil = np.full((4, 4, 4), 0.2, dtype=np.float32)
+    bright = brightened(soil, np.random.default_rng(0))
+    gain = (bright / soil)[:, 0, 0]
+    assert np.all(np.diff(gain) > 0)
+    assert brightened(soil * 3, np.random.default_rng(0)).max() <= 0.65
+
+
+def test_ground_changes_only_where_it_is_clear_and_has_data() -> None:
+    batch = batch_of()
+    changed = change_ground(batch.reflectance, batch.target, np.random.default_rng(0), 0.5, 0.5)
+    cloudy = np.broadcast_to(batch.target == 1, changed.shape)
+    np.testing.assert_allclose(changed[cloudy], batch.reflectance[cloudy], rtol=1e-6)
+    assert np.all(changed[:, :, -1, -1] == 0)
+    clear = ~cloudy & (batch.reflectance != 0)
+    assert np.mean(np.abs(changed[clear] - batch.reflectance[clear]) > 0.01) > 0.25
+    untouched = change_ground(batch.reflectance, batch.target, np.random.default_rng(0), 0.0, 0.0)
+    np.testing.assert_array_equal(untouched, batch.reflectance)
+
+
+def test_a_moved_cloud_leaves_its_ground_behind() -> None:
+    """Half opaque cloud over dark ground, moved over bright ground: half of each shines through."""
+    target = np.zeros((1, 8, 8), dtype=np.float32)
+    target[:, :, 4:] = 1
+    donor = np.full((4, 8, 8), 0.1, dtype=np.float32)
+    donor[:, :, 4:6], donor[:, :, 6:] = 0.5, 0.9
+    bright_ground = np.full((4, 8, 8), 0.3, dtype=np.float32)
+    moved = cloud_over(bright_ground, donor, target)
+    np.testing.assert_allclose(moved[:, :, :4], 0.3, atol=1e-5)
+    np.testing.assert_allclose(moved[:, :, 4:6], 0.5 + 0.5 * (0.3 - 0.1), atol=1e-5)
+    np.testing.assert_allclose(moved[:, :, 6:], 0.9, atol=1e-5)
+    overcast = np.ones_like(target)
+    np.testing.assert_array_equal(cloud_over(bright_ground, donor, overcast), donor)

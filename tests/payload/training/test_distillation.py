@@ -13,7 +13,6 @@ from payload.training import calibration  # noqa: E402
 from payload.training.augmentation import NO_AUGMENTATION  # noqa: E402
 from payload.training.datasets import Sample, TrainingSet  # noqa: E402
 from payload.training.distillation import (  # noqa: E402
-    Cycle,
     StudentRecipe,
     cross_entropy,
     dice_loss,
@@ -64,7 +63,7 @@ def recipe(**changes: object) -> StudentRecipe:
     settings = {
         "size": "8k",
         "steps": 40,
-        "further": (),
+        "teacher_share": 0.0,
         "batch_size": 4,
         "patch_px": EDGE_PX,
         "augmentation": NO_AUGMENTATION,
@@ -113,15 +112,13 @@ def test_same_recipe_gives_the_same_student() -> None:
     np.testing.assert_array_equal(first.losses, second.losses)
 
 
-def test_a_second_cycle_goes_on_with_the_next_batches() -> None:
+def test_every_step_is_told() -> None:
     told: list[tuple[int, int]] = []
     trained = train_student(
-        bright_is_cloud(3),
-        recipe(steps=3, further=(Cycle(2, 1e-3, 0.0),)),
-        lambda done, steps, _loss: told.append((done, steps)),
+        bright_is_cloud(3), recipe(steps=3), lambda done, steps, _loss: told.append((done, steps))
     )
-    assert told == [(i, 5) for i in range(1, 6)]
-    assert len(trained.losses) == 5
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert len(trained.losses) == 3
 
 
 def test_snow_does_not_set_the_operating_point() -> None:
@@ -159,7 +156,6 @@ def test_a_teacher_that_has_not_looked_is_refused() -> None:
     [
         ({"size": "1k"}, "size '1k' does not exist"),
         ({"steps": 0}, "steps is 0"),
-        ({"further": (Cycle(5, 1e-3, 2.0),)}, "teacher_share is 2.0"),
         ({"teacher": "nobody"}, "use peers or nnunet"),
         ({"teacher_share": 1.5}, "teacher_share is 1.5"),
         ({"temperature": 0.0}, "temperature is 0.0"),

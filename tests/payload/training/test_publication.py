@@ -25,7 +25,7 @@ def small_recipe(**changes: object) -> StudentRecipe:
     settings = {
         "size": "8k",
         "steps": 3,
-        "further": (),
+        "teacher_share": 0.0,
         "batch_size": 2,
         "patch_px": 64,
         "label_kinds": ("human",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ from payload.training.training_loop import (
 )
 
 EDGE_PX = 16
+BF16_TOLERANCE = 0.15
+"""Of the loss after thirty steps: eight bits of mantissa, not another training."""
+
 PLAN = TrainingPlan(
     budget_minutes=1.0,
     total_steps=14,
@@ -162,6 +166,17 @@ def test_resume_needs_a_checkpoint_of_the_same_network(tmp_path: Path) -> None:
 def test_a_budget_must_be_positive() -> None:
     with pytest.raises(TrainingError, match="budget_minutes is 0"):
         TrainingPlan(budget_minutes=0)
+
+
+def test_an_unknown_precision_is_refused_and_both_known_ones_learn(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="use auto or bf16 or fp32"):
+        replace(PLAN, precision="fp8")
+    losses = {}
+    for precision in ("bf16", "fp32"):
+        plan = replace(PLAN, precision=precision, total_steps=30, peak_learning_rate=0.02)
+        folder = tmp_path / precision
+        losses[precision] = Trainer(fresh_network(), BrightSquares(), plan, folder).run().final_loss
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=BF16_TOLERANCE)
 
 
 def test_the_learning_rate_rises_then_falls_to_zero() -> None:

@@ -14,6 +14,7 @@ from payload.scenes import read_scenes
 from payload.training.datasets import (
     LABEL_KINDS,
     MASK_CONFIDENCE,
+    SURFACE_SHARE,
     TRAINING_SPLITS,
     TrainingDataError,
     label_of_mask,
@@ -65,6 +66,37 @@ def test_pseudo_labels_replace_machines_but_never_people(
     }
     drawn = next(s for s in samples if s.name == "drawn")
     assert np.all(drawn.weight == FULL_SCALE)
+
+
+def test_the_teacher_labels_what_nobody_else_has_and_is_trusted_where_sure(
+    make_collection: MakeCollection, tmp_path: Path
+) -> None:
+    root = make_collection(tmp_path / "c", SCENES)
+    undecided = SoftLabel(
+        np.full((64, 64), round(0.6 * FULL_SCALE), dtype=np.uint8),
+        np.full((64, 64), FULL_SCALE, dtype=np.uint8),
+    )
+    teacher = {scene.sha256: undecided for scene in read_scenes(root)}
+    samples = {s.name: s for s in load_training_set(root, teacher=teacher).samples}
+    assert {name: s.label_kind for name, s in samples.items()} == {
+        "drawn": "human",
+        "machine": "s2cloudless",
+        "classified": "scl",
+        "bare": "teacher",
+    }
+    assert np.all(samples["bare"].weight == round(0.2 * FULL_SCALE))
+    assert samples["drawn"].teacher is not None
+    without = load_training_set(root, ["human", "scl"], teacher=teacher).samples
+    assert {s.name for s in without} == {"drawn", "classified"}
+
+
+def test_grounds_often_taken_for_cloud_are_drawn_more_often(
+    make_collection: MakeCollection, tmp_path: Path
+) -> None:
+    scenes = [("Forest_00_0101", "human", "train"), ("SnowIce_00_0101", "human", "train")]
+    root = make_collection(tmp_path / "c", scenes)
+    ordinary, snow = load_training_set(root).sampling_weights
+    assert snow == pytest.approx(SURFACE_SHARE["snow_ice"] * ordinary)
 
 
 @settings(

@@ -20,6 +20,7 @@ from payload.training.weak_labels import (
     UkisDetector,
     WeakLabelError,
     agree,
+    grown,
     pseudo_labels,
     tiled,
 )
@@ -60,6 +61,15 @@ def test_the_target_lies_between_the_opinions(said: list[float]) -> None:
     target = label.probability[0, 0] / FULL_SCALE
     assert min(said) - BYTE <= target <= max(said) + BYTE
     assert LEAST_CONFIDENCE - BYTE <= label.confidence[0, 0] / FULL_SCALE <= 1
+
+
+@pytest.mark.parametrize(("gsd_m", "radius_px"), [(10.0, 3), (30.0, 1), (120.0, 0)])
+def test_outlines_grow_by_metres_not_pixels(gsd_m: float, radius_px: int) -> None:
+    probability = np.zeros((11, 11), dtype=np.float32)
+    probability[5, 5] = 0.8
+    cloud = grown(probability, gsd_m) > 0.5
+    assert cloud[5].sum() == cloud[:, 5].sum() == 2 * radius_px + 1
+    assert cloud[5 - radius_px, 5 - radius_px] == (radius_px == 0), "a disk, not a square"
 
 
 def test_nobody_to_ask_is_an_error() -> None:
