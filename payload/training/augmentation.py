@@ -198,14 +198,15 @@ def change_radiometry(
     n, bands = reflectance.shape[:2]
     per_patch, per_band = (n, 1, 1, 1), (n, bands, 1, 1)
     gain = np.exp(rng.uniform(*np.log(strength.gain_range), size=per_patch))
-    band_gain = 1 + strength.band_gain_sigma * rng.standard_normal(per_band)
+    gain = gain * (1 + strength.band_gain_sigma * rng.standard_normal(per_band))
     offset = strength.band_offset_sigma * rng.standard_normal(per_band)
     haze = rng.uniform(*strength.haze_range, size=per_patch) * HAZE_SPECTRUM[:, None, None]
     sigma = strength.noise_sigma_max * rng.random(per_patch)
+    gain, offset, haze, sigma = (a.astype(np.float32) for a in (gain, offset, haze, sigma))
     noise = sigma * rng.standard_normal(reflectance.shape, dtype=np.float32)
     # Haze is path radiance below bright cloud too, but there little of it is left to see.
     veiled = reflectance + haze * np.clip(1 - reflectance, 0, 1)
-    return np.asarray(veiled * (gain * band_gain) + offset + noise, dtype=np.float32)
+    return np.asarray(veiled * gain + offset + noise, dtype=np.float32)
 
 
 def saturate(reflectance: FloatArray, rng: np.random.Generator, probability: float) -> FloatArray:

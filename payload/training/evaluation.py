@@ -226,10 +226,7 @@ def score_patch(
 
 
 def group_scores(patches: Sequence[PatchScore]) -> list[GroupScore]:
-    """Every group worth a row: per label kind, per collection, and per surface.
-
-    A label kind present in one collection only has no separate row for all collections together.
-    """
+    """Every group worth a row: per label kind, per collection, and per surface."""
     groups: list[GroupScore] = []
     for label in sorted({p.scene.label for p in patches}):
         of_label = [p for p in patches if p.scene.label == label]
@@ -267,14 +264,21 @@ def _estimate(
 ) -> Estimate:
     """A figure on the patches as they are, and its percentile interval over redrawn patches."""
     patches = len(counts)
+    value = float(figure(np.ones((1, patches)), counts, bins)[0])
+    return interval(value, figure(redrawn_patches(patches), counts, bins), patches)
+
+
+def redrawn_patches(patches: int) -> FloatArray:
+    """How often each patch is drawn in each bootstrap draw; the same for every model."""
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     draws = generator.multinomial(patches, np.full(patches, 1 / patches), BOOTSTRAP_DRAWS)
-    value = float(figure(np.ones((1, patches)), counts, bins)[0])
-    if patches == 1:  # one patch redrawn is always itself: that is no certainty
-        return Estimate(value, float("nan"), float("nan"))
-    redrawn = figure(draws.astype(np.float64), counts, bins)
+    return draws.astype(np.float64)
+
+
+def interval(value: float, redrawn: FloatArray, patches: int) -> Estimate:
+    """A value with the percentile interval of its redrawn values; none from a single patch."""
     redrawn = redrawn[np.isfinite(redrawn)]
-    if not redrawn.size:
+    if patches == 1 or not redrawn.size:  # one patch redrawn is always itself: no certainty
         return Estimate(value, float("nan"), float("nan"))
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(redrawn, [tail, 1 - tail])
@@ -341,7 +345,7 @@ def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> FloatArray:
 
 
 def jaccard_records(evaluation: Evaluation, split: str) -> tuple[JaccardRecord, ...]:
-    """What the card keeps of an evaluation: the Jaccard of each collection, with its protocol."""
+    """What the card keeps of an evaluation: the Jaccard per collection and of all, per label."""
     return tuple(
         JaccardRecord(
             data_set=group.collection,
@@ -352,7 +356,7 @@ def jaccard_records(evaluation: Evaluation, split: str) -> tuple[JaccardRecord, 
             ci95=_rounded(group.figures["jaccard"]),
         )
         for group in evaluation.groups
-        if group.collection != ALL and np.isfinite(group.figures["jaccard"].value)
+        if group.surface == ALL and np.isfinite(group.figures["jaccard"].value)
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +21,11 @@ from rich.table import Table
 
 from payload.card import JaccardRecord, ModelCard, list_cards, load_card, save_card
 from payload.model import CloudModel
-from payload.scenes import read_scenes
+from payload.scenes import Scene, read_scenes
 from payload.training import evaluation, profiling
 from payload.training.case_pictures import draw_cases, worst_and_best
-from payload.training.evaluation import Estimate, Evaluation, EvaluationError
+from payload.training.evaluation import Evaluation, EvaluationError
+from simulator.commands import model_tables
 
 app = typer.Typer(help="List, evaluate, profile and show cloud models.", no_args_is_help=True)
 
@@ -37,6 +39,7 @@ LIST_COLUMNS = (
 )  # fmt: skip
 
 NameArgument = Annotated[str, typer.Argument(help="Name of a model, or path of its card.")]
+NamesArgument = Annotated[list[str], typer.Argument(help="Names of models, or paths of cards.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 RecordOption = Annotated[
     bool, typer.Option("--record", help="Write what was found into the model's card.")
@@ -67,7 +70,7 @@ def list_models(
 
 @app.command()
 def evaluate(
-    name: NameArgument,
+    names: NamesArgument,
     scenes: Annotated[
         Path | None,
         typer.Option(help=f"Folder of scene collections; default: ${SCENES_VARIABLE}."),
@@ -77,36 +80,57 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the scenes, or `any`.")] = "val",
     pictures: Annotated[
-        Path | None, typer.Option(help="Write the best and worst cases to this PNG.")
+        Path | None,
+        typer.Option(help="Write the best and worst cases of the first model to this PNG."),
     ] = None,
     record: RecordOption = False,
     threads: Annotated[int, typer.Option(help="Processor threads.", min=1)] = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a model on labelled scenes, human and machine-made labels apart."""
-    card = load_card(name)
-    model = CloudModel(card, threads=threads)
+    """Score models on labelled scenes, human and machine-made labels apart.
+
+    Several models are compared on the same patches, each with the first.
+    """
+    cards = [load_card(name) for name in names]
     chosen = evaluation.select_scenes(
         read_scenes(_scenes_root(scenes)), None if split == "any" else split, collection or ()
     )
     with Progress(transient=True, disable=as_json) as progress:
-        task = progress.add_task(f"evaluating {card.name}", total=len(chosen))
-        result = evaluation.evaluate(
-            model, chosen, lambda done, _all: progress.update(task, completed=done)
-        )
+        results = [_evaluated(card, chosen, threads, progress) for card in cards]
     if pictures is not None:
-        draw_cases(worst_and_best(result.patches, CASES_EACH), pictures)
+        draw_cases(worst_and_best(results[0].patches, CASES_EACH), pictures)
     if record:
-        _record_jaccard(card, result, split)
+        for card, result in zip(cards, results, strict=True):
+            _record_jaccard(card, result, split)
+    if len(results) == 1:
+        (result,) = results
+        if as_json:
+            print(json.dumps(evaluation.as_plain(result), indent=2))
+        else:
+            _print_evaluation(result, split)
+        return
+    differences = model_tables.differences_to_first(results)
     if as_json:
-        print(json.dumps(evaluation.as_plain(result), indent=2))
+        print(json.dumps(model_tables.as_plain(results, differences), indent=2))
     else:
-        _print_evaluation(result, split)
+        console = _console()
+        for table in model_tables.comparison_tables(results, differences, split):
+            console.print(table)
+
+
+def _evaluated(
+    card: ModelCard, scenes: Sequence[Scene], threads: int, progress: Progress
+) -> Evaluation:
+    task = progress.add_task(f"evaluating {card.name}", total=len(scenes))
+    model = CloudModel(card, threads=threads)
+    return evaluation.evaluate(
+        model, scenes, lambda done, _all: progress.update(task, completed=done)
+    )
 
 
 @app.command()
 def profile(
-    names: Annotated[list[str], typer.Argument(help="Names of models, or paths of cards.")],
+    names: NamesArgument,
     rounds: Annotated[int, typer.Option(help="Runs of each model per thread number.", min=1)] = (
         profiling.ROUNDS
     ),
@@ -212,17 +236,9 @@ def _print_evaluation(result: Evaluation, split: str) -> None:
             group.surface,
             str(group.patches),
             f"{group.cloud_fraction:.2f}",
-            *(_estimate(estimate) for estimate in group.figures.values()),
+            *(model_tables.estimate_text(estimate) for estimate in group.figures.values()),
         )
     _console().print(table)
-
-
-def _estimate(estimate: Estimate) -> str:
-    if estimate.value != estimate.value:
-        return "-"
-    if estimate.low != estimate.low:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f}\n[{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def _print_profiles(profiles: list[profiling.Profile], peers: dict[str, profiling.Latency]) -> None:

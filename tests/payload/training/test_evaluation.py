@@ -16,7 +16,8 @@ from payload.model import CloudModel, load_card
 from payload.scenes import Scene, read_scenes
 from payload.training import evaluation
 from payload.training.case_pictures import PANEL_PX, draw_cases, worst_and_best
-from payload.training.evaluation import ALL, EvaluationError, PatchScore
+from payload.training.evaluation import ALL, Evaluation, EvaluationError, PatchScore
+from payload.training.paired import paired_difference
 
 QUANTILE_TOLERANCE = 0.02
 HUMAN = "human"
@@ -143,7 +144,9 @@ def test_bright_blocks_are_found_by_the_threshold(collection: Path, tmp_path: Pa
     assert [p.scene.name for p in result.patches] == ["bright", "weak"]
     assert result.group("human").figures["recall"].value > 0.9
     records = evaluation.jaccard_records(result, "val")
-    assert {(r.data_set, r.label) for r in records} == {("made", "human"), ("made", "scl")}
+    assert {(r.data_set, r.label) for r in records} == {
+        (name, label) for name in (ALL, "made") for label in ("human", "scl")
+    }
     plain = evaluation.as_plain(result)
     assert len(plain["patches"]) == 2  # type: ignore[arg-type]
 
@@ -164,3 +167,30 @@ def test_worst_come_first() -> None:
 def test_a_split_without_labels_is_refused_with_what_there_is(collection: Path) -> None:
     with pytest.raises(EvaluationError, match=r"split 'test'.*\('made', 'train'\)"):
         evaluation.select_scenes(read_scenes(collection), "test")
+
+
+def evaluated(model: str, *patches: PatchScore) -> Evaluation:
+    return Evaluation(model, patches, tuple(evaluation.group_scores(patches)))
+
+
+def test_a_paired_difference_takes_out_what_patches_share() -> None:
+    """Patches that differ widely, one model always a little better: the difference is sure."""
+    easy, hard = ((90, 5, 5, 100), (10, 40, 50, 100)), ((94, 3, 3, 100), (16, 36, 44, 100))
+    names = ("a", "b", "c", "d")
+    worse, better = (
+        evaluated(model, *(patch(counts[i % 2], name=name) for i, name in enumerate(names)))
+        for model, counts in (("worse", easy), ("better", hard))
+    )
+    found = paired_difference(better, worse)
+    assert found.difference.value == pytest.approx(110 * 2 / 392 - 100 * 2 / 400, abs=1e-9)
+    assert found.difference.low > 0
+    own = better.group(HUMAN).figures["jaccard"]
+    assert found.difference.high - found.difference.low < 0.2 * (own.high - own.low)
+
+
+def test_models_judged_on_different_scenes_are_not_compared() -> None:
+    one, other = evaluated("m", patch((1, 1, 1, 1))), evaluated("n", patch((1, 1, 1, 1), name="z"))
+    with pytest.raises(EvaluationError, match="on different scenes"):
+        paired_difference(one, other)
+    with pytest.raises(EvaluationError, match="no patch has label 'scl'"):
+        paired_difference(one, one, label="scl")

@@ -70,6 +70,24 @@ def test_evaluate_prints_records_and_pictures(labelled_scenes: Path, tmp_path: P
     assert recorded["halves"] == pytest.approx(1.0)
 
 
+def test_several_models_are_compared_on_the_same_patches(labelled_scenes: Path) -> None:
+    names = ["threshold", "unet-distilled-int8"]
+    options = ["--scenes", str(labelled_scenes)]
+    done = runner.invoke(app, ["models", "evaluate", *names, *options, "--json"])
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.stdout)
+    assert [e["model"] for e in shown["evaluations"]] == names
+    jaccards = [
+        e["groups"][0]["figures_value_low_high"]["jaccard"][0] for e in shown["evaluations"]
+    ]
+    (difference,) = shown["jaccard_differences"]
+    assert difference["against"] == "threshold"
+    assert difference["value_low_high"][0] == pytest.approx(jaccards[1] - jaccards[0], abs=1e-6)
+    printed = runner.invoke(app, ["models", "evaluate", *names, *options]).stdout
+    assert "minus threshold" in printed
+    assert "Clear pixels called cloud" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
