@@ -11,8 +11,12 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
-RECEIVE_BYTES = 1 << 17
 SEND_TIMEOUT_S = 30.0
+MAX_PIECES = 512
+"""Most pieces handed to the kernel at once; Linux takes 1024."""
+
+Pieces = Sequence[bytes | memoryview]
+"""A line frame, to be sent back to back."""
 
 
 class LinkDownError(Exception):
@@ -22,13 +26,13 @@ class LinkDownError(Exception):
 class Channel(Protocol):
     """Octets both ways."""
 
-    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Send the pieces back to back; raises `LinkDownError` if the line is gone."""
+    def send(self, *frames: Pieces) -> None:
+        """Send line frames, one after the other; raises `LinkDownError` if the line is gone."""
 
-    def receive(self, timeout_s: float) -> bytes | memoryview:
-        """What has arrived, after at most `timeout_s`; empty if nothing has.
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        """Put what has arrived into `room`, after at most `timeout_s`; how many octets that is.
 
-        A view is good until the next call. Raises `LinkDownError` if the line is gone.
+        Raises `LinkDownError` if the line is gone.
         """
 
     def close(self) -> None:
@@ -40,8 +44,6 @@ class SocketChannel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        # One buffer for the channel's life: fresh pages for each read cost more than the copy.
-        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._socket.settimeout(SEND_TIMEOUT_S)
         with contextlib.suppress(OSError):  # A socket pair has no such option.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -50,28 +52,38 @@ class SocketChannel:
         """Descriptor to wait on."""
         return self._socket.fileno()
 
-    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Send the pieces back to back."""
+    def send(self, *frames: Pieces) -> None:
+        """Send line frames with as few calls of the kernel as it allows, and without joining."""
+        pieces = [piece for frame in frames for piece in frame]
         try:
-            sent = self._socket.sendmsg(pieces)
-            if sent < sum(len(piece) for piece in pieces):
-                self._socket.sendall(b"".join(pieces)[sent:])
+            while pieces:
+                sent = self._socket.sendmsg(pieces[:MAX_PIECES])
+                pieces = _behind(pieces, sent)
         except OSError as error:
             raise LinkDownError(f"sending failed: {error}") from error
 
-    def receive(self, timeout_s: float) -> bytes | memoryview:
-        """What has arrived, after at most `timeout_s`."""
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        """Put what has arrived into `room`, after at most `timeout_s`."""
         try:
             ready, _, _ = select.select([self._socket], [], [], max(0.0, timeout_s))
             if not ready:
-                return b""
-            size = self._socket.recv_into(self._buffer)
+                return 0
+            size = self._socket.recv_into(room)
         except (OSError, ValueError) as error:
             raise LinkDownError(f"receiving failed: {error}") from error
         if not size:
             raise LinkDownError("the other end closed the connection")
-        return self._buffer[:size]
+        return size
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+def _behind(pieces: list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
+    """What is left of pieces of which the kernel took the first `sent` octets."""
+    for index, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [memoryview(piece)[sent:], *pieces[index + 1 :]]
+        sent -= len(piece)
+    return []

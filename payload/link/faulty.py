@@ -9,14 +9,13 @@ so that the event log does not tell bodies apart.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from payload.card import ModelError, load_card
 from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink, Status
 from payload.link.box import open_flipped_payload
-from payload.link.channel import Channel
+from payload.link.channel import Channel, Pieces
 from payload.link.faults import BoxFault, FaultPlan, FrameFaults, flip_frame_bits, keyed_uniform
 from payload.link.settings import PayloadSettings
 from payload.runtime import Payload
@@ -190,8 +189,12 @@ class NoisyChannel:
         self._name = name
         self.sent = self.lost = self.corrupted = self.repeated = 0
 
-    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Send one line frame, or not quite."""
+    def send(self, *frames: Pieces) -> None:
+        """Send line frames, or not quite."""
+        for frame in frames:
+            self._send(frame)
+
+    def _send(self, pieces: Pieces) -> None:
         noise, number = self._noise, self.sent
         self.sent += 1
         if self._draw("lost", number) < noise.lost:
@@ -207,9 +210,9 @@ class NoisyChannel:
             self.repeated += 1
             self._channel.send([bytes(data)])
 
-    def receive(self, timeout_s: float) -> bytes | memoryview:
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
         """What has arrived, undamaged on this side."""
-        return self._channel.receive(timeout_s)
+        return self._channel.receive_into(room, timeout_s)
 
     def close(self) -> None:
         """Close the channel."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from payload.link.channel import Channel
+from payload.link.channel import Channel, Pieces
 from payload.link.framing import Deframer, FrameCounts, frame_pieces
 from payload.link.security import Security, Spi
 from payload.link.transfer import OutgoingMessage
@@ -12,6 +13,10 @@ from payload.link.wire import SEQUENCE_MODULUS, Packet, PacketWriter, WireError,
 
 SILENCE_S = 0.25
 """A frame is given up when the line is silent for so long within it."""
+
+PARTS_AT_ONCE = 8
+"""Parts of a large message handed to the channel together: fewer calls, and while the kernel
+carries these the next ones are made."""
 
 
 @dataclass
@@ -54,33 +59,30 @@ class Line:
     def send(self, service: int, subtype: int, data: bytes = b"", spi: Spi | None = None) -> bytes:
         """Send a control packet; returns its first four octets, the name of the request."""
         packet = self._writer.control(service, subtype, data)
-        self._put(frame_pieces(self.security, packet, spi=spi))
+        self._put([frame_pieces(self.security, packet, spi=spi)])
         return packet[:4]
 
     def send_parts(self, message: OutgoingMessage) -> None:
         """Send a whole large message."""
-        for number in message.all_parts():
-            self._send_part(message, number)
+        self._send_range(message, 1, message.parts)
 
     def repeat_parts(self, message: OutgoingMessage, ranges: tuple[tuple[int, int], ...]) -> None:
         """Send the named parts of a large message again."""
         for first, last in ranges:
-            for number in range(first, min(last, message.parts) + 1):
-                self._send_part(message, number)
-                self.counts.parts_repeated += 1
+            self.counts.parts_repeated += self._send_range(message, first, last)
 
     def receive(self, timeout_s: float) -> list[Packet]:
-        """Packets that arrived, after at most `timeout_s`.
+        """Packets that arrived, after at most `timeout_s`; their data is good until the next call.
 
         Raises
         ------
         LinkDownError
             If the channel is gone.
         """
-        data = self.channel.receive(timeout_s)
-        if data:
-            self.counts.bytes_in += len(data)
-            return self._parse(self._deframer.feed(data))
+        size = self.channel.receive_into(self._deframer.room(), timeout_s)
+        if size:
+            self.counts.bytes_in += size
+            return self._parse(self._deframer.arrived(size))
         if timeout_s >= SILENCE_S and self._deframer.waiting_bytes:
             return self._parse(self._deframer.give_up())
         return []
@@ -94,17 +96,24 @@ class Line:
         """The line is silent: stop waiting for the rest of a frame."""
         return self._parse(self._deframer.give_up())
 
-    def _send_part(self, message: OutgoingMessage, number: int) -> None:
-        subtype, pieces = message.part(number)
-        size = sum(len(piece) for piece in pieces)
-        header = self._writer.bulk_header(subtype, size)
-        self._put(frame_pieces(self.security, header, *pieces))
+    def _send_range(self, message: OutgoingMessage, first: int, last: int) -> int:
+        """Send parts `first` to `last`, as far as there are any; how many those are."""
+        after = min(last, message.parts) + 1
+        for start in range(first, after, PARTS_AT_ONCE):
+            numbers = range(start, min(start + PARTS_AT_ONCE, after))
+            self._put([self._part_frame(message, number) for number in numbers])
+        return max(after - first, 0)
 
-    def _put(self, pieces: list[bytes | memoryview]) -> None:
-        self.channel.send(pieces)
-        self.counts.bytes_out += sum(len(piece) for piece in pieces)
+    def _part_frame(self, message: OutgoingMessage, number: int) -> Pieces:
+        part = message.part(number)
+        header = self._writer.bulk_header(part.subtype, part.size)
+        return frame_pieces(self.security, header + part.head, *part.data)
 
-    def _parse(self, raw_packets: list[bytes]) -> list[Packet]:
+    def _put(self, frames: Sequence[Pieces]) -> None:
+        self.channel.send(*frames)
+        self.counts.bytes_out += sum(len(piece) for frame in frames for piece in frame)
+
+    def _parse(self, raw_packets: Sequence[bytes | memoryview]) -> list[Packet]:
         packets = []
         for raw in raw_packets:
             try:

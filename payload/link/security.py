@@ -168,7 +168,9 @@ class Security:
             mac.update(piece)
         return [header, mac.digest()[:MAC_BYTES]]
 
-    def accepts(self, header: bytes, packet: bytes, trailer: bytes) -> bool:
+    def accepts(
+        self, header: bytes | bytearray, packet: bytes | memoryview, trailer: bytes | bytearray
+    ) -> bool:
         """Whether a frame is authentic, fresh and under a key that may be used now."""
         spi = header[0]
         if spi == Spi.CLEAR:
@@ -196,7 +198,9 @@ class Security:
         return _Direction(down, up) if self._payload_side else _Direction(up, down)
 
 
-def _authentic(key: bytes, header: bytes, packet: bytes, trailer: bytes) -> bool:
+def _authentic(
+    key: bytes, header: bytes | bytearray, packet: bytes | memoryview, trailer: bytes | bytearray
+) -> bool:
     mac = hmac.new(key, header, "sha256")
     mac.update(packet)
     return hmac.compare_digest(mac.digest()[:MAC_BYTES], trailer)

@@ -6,7 +6,6 @@ less, and frames are coded compactly where that is exact. Needs pyserial.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from payload.card import load_card
 from payload.device import load_device
-from payload.link.channel import RECEIVE_BYTES, Channel, LinkDownError
+from payload.link.channel import Channel, LinkDownError, Pieces
 from payload.link.client import WireLink
 from payload.link.conversation import Timeouts
 from payload.link.settings import LinkError, PayloadSettings
@@ -61,20 +60,23 @@ class SerialChannel:
     def __init__(self, port: Any) -> None:
         self._port = port
 
-    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Send the pieces back to back."""
+    def send(self, *frames: Pieces) -> None:
+        """Send line frames, one after the other."""
         try:
-            self._port.write(b"".join(pieces))
+            for frame in frames:
+                self._port.write(b"".join(frame))
         except OSError as error:
             raise LinkDownError(f"writing to the port failed: {error}") from error
 
-    def receive(self, timeout_s: float) -> bytes:
-        """What has arrived, after at most `timeout_s`."""
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
+        """Put what has arrived into `room`, after at most `timeout_s`."""
         try:
             self._port.timeout = max(0.0, timeout_s)
-            first = self._port.read(1)
-            waiting = min(self._port.in_waiting, RECEIVE_BYTES) if first else 0
-            return bytes(first + self._port.read(waiting)) if waiting else bytes(first)
+            data = self._port.read(1)
+            waiting = min(self._port.in_waiting, len(room) - len(data)) if data else 0
+            data += self._port.read(waiting) if waiting else b""
+            room[: len(data)] = data
+            return len(data)
         except (OSError, TypeError) as error:
             # pyserial reads from None, a TypeError, once another thread has closed the port.
             raise LinkDownError(f"reading from the port failed: {error}") from error

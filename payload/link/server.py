@@ -108,7 +108,10 @@ class TcpServer:
 
     def _serve_guest(self, guest: _Guest, silent: bool = False) -> None:
         try:
-            guest.session.feed(b"" if silent else guest.channel.receive(0))
+            if silent:
+                guest.session.feed(b"")
+            else:
+                guest.session.listen(0.0)
         except LinkDownError as error:
             self._dismiss(guest, str(error))
         except PeerRefusedError as error:
@@ -133,7 +136,7 @@ def serve_channel(channel: Channel, board: Board, key: bytes | None) -> None:
     session = Session(board, channel, Security(key, True))
     while True:
         try:
-            session.feed(channel.receive(SILENCE_S))
+            session.listen(SILENCE_S)
         except LinkDownError as error:
             log.info("the line is gone: %s", error)
             return

@@ -183,17 +183,23 @@ class Session:
         self._hello_nonce = b""
         self._nonce = b""
 
-    def feed(self, data: bytes | memoryview) -> None:
-        """Act on octets that arrived; empty means the line has been silent.
+    def listen(self, timeout_s: float) -> None:
+        """Act on what arrives within `timeout_s`.
 
         Raises
         ------
         PeerRefusedError
             If the peer broke a bound.
         LinkDownError
-            If an answer could not be sent.
+            If the line is gone, or an answer could not be sent.
         """
-        packets = self.line.take(data) if len(data) else self.line.give_up()
+        self._act_on(self.line.receive(timeout_s))
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Act on octets from elsewhere; empty means the line has been silent."""
+        self._act_on(self.line.take(data) if len(data) else self.line.give_up())
+
+    def _act_on(self, packets: list[Packet]) -> None:
         self._bound_bad_frames()
         for packet in packets:
             try:

@@ -6,7 +6,8 @@ that arrives first opens the transfer and any that is lost can be asked for by n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from payload.link.packets import (
     MAX_RANGES,
@@ -21,6 +22,20 @@ from payload.link.wire import MAX_BULK_DATA_BYTES, WireError
 MAX_PARTS = 65535
 MAX_PART_BYTES = MAX_BULK_DATA_BYTES - PART_HEADER_BYTES
 MIN_PART_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingPart:
+    """One part of a message on its way: its subtype, its head, and views of its data."""
+
+    subtype: int
+    head: bytes
+    data: list[memoryview]
+
+    @property
+    def size(self) -> int:
+        """Octets of head and data."""
+        return len(self.head) + sum(map(len, self.data))
 
 
 class OutgoingMessage:
@@ -60,8 +75,8 @@ class OutgoingMessage:
         self.transaction = transaction
         self.parts = self._head.parts
 
-    def part(self, number: int) -> tuple[int, list[bytes | memoryview]]:
-        """Subtype and pieces of part `number`, 1..`parts`."""
+    def part(self, number: int) -> OutgoingPart:
+        """Part `number`, 1..`parts`."""
         head = Part(
             self.transaction,
             number,
@@ -71,11 +86,7 @@ class OutgoingMessage:
         )
         start = (number - 1) * head.part_bytes
         end = min(start + head.part_bytes, head.message_bytes)
-        return self._subtype(number), [head.pack(), *self._slice(start, end)]
-
-    def all_parts(self) -> Iterator[int]:
-        """The numbers of all parts, in order."""
-        return iter(range(1, self.parts + 1))
+        return OutgoingPart(self._subtype(number), head.pack(), self._slice(start, end))
 
     def _subtype(self, number: int) -> int:
         kinds = LargeDataSubtype
@@ -88,8 +99,8 @@ class OutgoingMessage:
             return names[2]
         return names[0] if number == 1 else names[1]
 
-    def _slice(self, start: int, end: int) -> list[bytes | memoryview]:
-        pieces: list[bytes | memoryview] = []
+    def _slice(self, start: int, end: int) -> list[memoryview]:
+        pieces: list[memoryview] = []
         offset = 0
         for piece in self._pieces:
             low, high = max(start - offset, 0), min(end - offset, len(piece))
@@ -129,6 +140,8 @@ class IncomingMessage:
         self._head = first
         fits = spare is not None and len(spare) == first.message_bytes
         self._data = spare if spare is not None and fits else bytearray(first.message_bytes)
+        # Through a view, because a bytearray copies what it is given before it takes it.
+        self._view = memoryview(self._data)
         self._arrived = bytearray(first.parts + 1)
         self._left = first.parts
 
@@ -156,7 +169,7 @@ class IncomingMessage:
         if self._arrived[part.number]:
             return
         start = (part.number - 1) * part.part_bytes
-        self._data[start : start + len(body)] = body
+        self._view[start : start + len(body)] = body
         self._arrived[part.number] = 1
         self._left -= 1
 

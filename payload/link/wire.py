@@ -52,6 +52,7 @@ _TYPE_BIT = 0x10
 _MESSAGE_COUNTER = slice(9, 11)
 _TC_HEADER_BYTES = PusTcDataFieldHeader.get_header_size()
 _TM_HEADER_BYTES = PusTmSecondaryHeader.MIN_LEN
+HEADERS_BYTES = PRIMARY_HEADER_BYTES + max(_TC_HEADER_BYTES, _TM_HEADER_BYTES)
 MAX_BULK_DATA_BYTES = 65536 - max(_TC_HEADER_BYTES, _TM_HEADER_BYTES)
 """Most application data one packet of the bulk process can carry."""
 
@@ -181,8 +182,8 @@ def packet_bytes(head: bytes | bytearray) -> int:
     return PRIMARY_HEADER_BYTES + 1 + int.from_bytes(head[4:6], "big")
 
 
-def parse(raw: bytes) -> Packet:
-    """Take a packet apart.
+def parse(raw: bytes | memoryview) -> Packet:
+    """Take a packet apart; its data is a view of `raw`.
 
     Raises
     ------
@@ -190,8 +191,9 @@ def parse(raw: bytes) -> Packet:
         If it is not a whole packet of this interface: wrong version, application process,
         header, service, length or packet error control.
     """
-    headers = _parse_headers(_form_of(raw))
-    sequence = int.from_bytes(raw[2:4], "big")
+    head = bytes(raw[:HEADERS_BYTES])
+    headers = _parse_headers(_form_of(head))
+    sequence = int.from_bytes(head[2:4], "big")
     if sequence & _UNSEGMENTED != _UNSEGMENTED:
         raise WireError("segmented space packets are not used; service 13 splits messages")
     if headers.packet_bytes != len(raw):
@@ -199,7 +201,7 @@ def parse(raw: bytes) -> Packet:
             f"length field says {headers.packet_bytes} bytes, the packet has {len(raw)}"
         )
     bulk = headers.apid == BULK_APID
-    if not bulk and not check_pus_crc(raw):
+    if not bulk and not check_pus_crc(bytes(raw)):
         raise WireError("packet error control does not match")
     end = len(raw) if bulk else len(raw) - 2
     if end < headers.data_start:
@@ -210,7 +212,7 @@ def parse(raw: bytes) -> Packet:
         subtype=headers.subtype,
         apid=headers.apid,
         sequence=sequence & (SEQUENCE_MODULUS - 1),
-        request=raw[:4],
+        request=head[:4],
         data=memoryview(raw)[headers.data_start : end],
     )
 

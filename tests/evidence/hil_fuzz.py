@@ -21,12 +21,11 @@ import struct
 import time
 import zlib
 from collections import Counter
-from collections.abc import Sequence
 
 from spacepackets.ecss.tc import generate_crc
 
 from payload.link.bench import BenchPayload, bench_frame
-from payload.link.channel import LinkDownError
+from payload.link.channel import LinkDownError, Pieces
 from payload.link.conversation import Conversation, NoAnswerError, RequestRefusedError, Timeouts
 from payload.link.framing import frame_pieces
 from payload.link.line import Line
@@ -61,14 +60,16 @@ class Sink:
         self.taken: list[bytes] = []
         self.script: list[bytes] = []
 
-    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
-        self.taken.append(b"".join(pieces))
+    def send(self, *frames: Pieces) -> None:
+        self.taken += [b"".join(frame) for frame in frames]
 
-    def receive(self, timeout_s: float) -> bytes:
+    def receive_into(self, room: memoryview, timeout_s: float) -> int:
         assert timeout_s >= 0
         if not self.script:
             raise LinkDownError("end of script")
-        return self.script.pop()
+        octets = self.script.pop()
+        room[: len(octets)] = octets
+        return len(octets)
 
     def close(self) -> None:
         self.script.clear()

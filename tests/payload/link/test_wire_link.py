@@ -16,7 +16,7 @@ from payload.link.channel import Channel, LinkDownError, SocketChannel
 from payload.link.client import FailureCost, WireLink
 from payload.link.conversation import Timeouts
 from payload.link.faulty import Noise
-from payload.link.server import TcpServer, serve_channel
+from payload.link.server import PENALTY_S, TcpServer, serve_channel
 from payload.link.session import Board, Limits
 from payload.link.settings import LinkError, PayloadSettings
 from payload.link.tcp import connect_tcp, is_loopback, key_for, open_tcp, split_tcp
@@ -83,7 +83,9 @@ def test_a_frame_beyond_the_payloads_bound_is_refused(open_bench: OpenBench) -> 
 
 def test_too_many_functions_a_second_end_the_session(open_bench: OpenBench) -> None:
     limits = Limits(functions_per_s=0.1, functions_burst=4)
-    link, _ = open_bench(limits=limits, timeouts=QUICK)
+    # Shorter than the server's penalty: the frame must not be taken up again after it.
+    impatient = Timeouts(answer_s=0.3, frame_s=PENALTY_S / 2, reconnect_s=0.3, attempts=2)
+    link, _ = open_bench(limits=limits, timeouts=impatient)
     statuses = [link.process(bench_frame(height=16, width=16)).status for _ in range(4)]
     assert statuses[:3] == ["ok", "ok", "ok"]
     assert statuses[3] != "ok"
@@ -134,18 +136,39 @@ def test_a_hanging_payload_is_a_timeout_and_is_reset() -> None:
         link.close()
 
 
+def test_what_the_kernel_does_not_take_at_once_is_sent_on() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    frames = [[bytes([number % 256]) * 3001, b"", memoryview(b"tail")] for number in range(300)]
+    expected = b"".join(piece for frame in frames for piece in frame)
+    got = bytearray()
+
+    def read() -> None:
+        while len(got) < len(expected):
+            got.extend(theirs.recv(1500))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    SocketChannel(ours).send(*frames)
+    reader.join(20)
+    assert got == expected
+    for end in (ours, theirs):
+        end.close()
+
+
 def test_a_cut_line_is_taken_up_again_and_the_frame_processed_once() -> None:
     payload = BenchPayload()
     with tcp_server(Board(payload, part_bytes=65000)) as port:
         cut_after = [3, 10_000, 10_000]
 
         class Cut(SocketChannel):
-            def send(self, pieces):  # type: ignore[no-untyped-def]
-                cut_after[0] -= 1
-                if cut_after[0] == 0:
-                    cut_after.pop(0)
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                super().send(pieces)
+            def send(self, *frames):  # type: ignore[no-untyped-def]
+                for frame in frames:
+                    cut_after[0] -= 1
+                    if cut_after[0] == 0:
+                        cut_after.pop(0)
+                        self._socket.shutdown(socket.SHUT_RDWR)
+                    super().send(frame)
 
         def connect() -> Channel:
             return Cut(socket.create_connection(("127.0.0.1", port)))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacepackets.ecss import PusTc, PusTm
 
-from payload.link.framing import SYNC_MARKER, Deframer, frame_pieces
+from payload.link.framing import (
+    MAX_LINE_FRAME_BYTES,
+    SYNC_MARKER,
+    Deframer,
+    crc32,
+    frame_pieces,
+)
 from payload.link.packets import (
     LAYOUTS,
     SCHEMA_SHA256,
@@ -27,6 +35,7 @@ from payload.link.transfer import IncomingMessage, OutgoingMessage
 from payload.link.wire import (
     BULK_APID,
     CONTROL_APID,
+    MAX_BULK_DATA_BYTES,
     PacketWriter,
     Service,
     WireError,
@@ -146,6 +155,29 @@ def test_damage_costs_one_frame_and_no_other(where: int, victim: int) -> None:
     assert found == [packet for number, packet in enumerate(packets) if number != victim]
 
 
+@given(st.binary(max_size=5000), st.integers(0, 2**32 - 1))
+def test_whichever_library_computes_it_the_crc_is_the_same(data: bytes, start: int) -> None:
+    assert crc32(data, start) == zlib.crc32(data, start)
+
+
+def test_packets_stay_whole_until_more_is_received() -> None:
+    """The channel writes into the deframer's own memory; frames larger than what is left of it."""
+    writer = PacketWriter(telecommand=True)
+    bodies = [bytes([number]) * MAX_BULK_DATA_BYTES for number in range(20)]
+    stream = b"".join(framed(writer.bulk_header(9, len(body)) + body) for body in bodies)
+    deframer = Deframer(Security(None, True))
+    found = []
+    position = 0
+    while position < len(stream):
+        room = deframer.room()
+        assert len(room) >= MAX_LINE_FRAME_BYTES
+        size = min(len(room), 100_000, len(stream) - position)
+        room[:size] = stream[position : position + size]
+        position += size
+        found += [bytes(parse(packet).data) for packet in deframer.arrived(size)]
+    assert found == bodies
+
+
 def test_a_stream_of_markers_keeps_memory_bounded() -> None:
     deframer = Deframer(Security(None, True))
     for _ in range(50):
@@ -162,9 +194,9 @@ def test_a_stream_of_markers_keeps_memory_bounded() -> None:
 def test_parts_in_any_order_make_the_message(data: bytes, part_bytes: int, random: object) -> None:
     message = OutgoingMessage(9, Kind.FRAME, [data[:7], data[7:]], part_bytes, uplink=True)
     bodies = []
-    for number in message.all_parts():
-        _, pieces = message.part(number)
-        bodies.append(unpack_part(b"".join(pieces)))
+    for number in range(1, message.parts + 1):
+        part = message.part(number)
+        bodies.append(unpack_part(b"".join([part.head, *part.data])))
     random.shuffle(bodies)  # type: ignore[attr-defined]
     incoming = IncomingMessage(bodies[0][0], max_bytes=3000)
     missing_at_first = incoming.missing().ranges
