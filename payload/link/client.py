@@ -194,12 +194,13 @@ class WireLink:
         try:
             report = self._talk().housekeeping()
         except (LinkDownError, LinkError, NoAnswerError) as error:
-            return Health(False, 0.0, self._frames, self._restarts, str(error))
+            detail = f"{error}{self._last_incident()}"
+            return Health(False, 0.0, self._frames, self._restarts, detail)
         detail = (
             f"pid {report.pid}, boot {report.boot:#x}, up {report.uptime_ms / 1000:.1f} s, "
             f"packets {report.packets_in} in, {report.packets_lost} lost, "
             f"{report.packets_refused} refused, parts repeated {self.parts_repeated}"
-            f"{'; last incident: ' + self._incident if self._incident else ''}"
+            f"{self._last_incident()}"
         )
         restarts = self._restarts + report.restarts
         return Health(True, report.rss_mib, report.frames, restarts, detail)
@@ -344,6 +345,9 @@ class WireLink:
             self._incident = f"{reason}; back as pid {self._pid}"
             return Death("crashed", "the payload restarted while it had the frame")
         return None
+
+    def _last_incident(self) -> str:
+        return f"; last incident: {self._incident}" if self._incident else ""
 
     def _drop_line(self) -> None:
         if self._conversation is not None:

@@ -16,12 +16,12 @@ from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health
 from payload.link.settings import PayloadSettings
 from payload.link.trace import (
+    ContentNames,
     TraceError,
     TraceReply,
     read_header,
     read_replies,
     read_result,
-    request_name,
 )
 
 
@@ -51,6 +51,7 @@ class ReplayLink:
         self._replies: defaultdict[str, deque[TraceReply]] = defaultdict(deque)
         for reply in read_replies(self._folder):
             self._replies[reply.request].append(reply)
+        self._names = ContentNames()
         self._frames = 0
 
     def describe(self) -> Capabilities:
@@ -65,7 +66,7 @@ class ReplayLink:
         TraceError
             If no reply to it is left in the trace.
         """
-        replies = self._replies.get(request_name(frame))
+        replies = self._replies.get(self._names.request(frame))
         if not replies:
             raise TraceError(
                 f"trace {self._folder}: no reply to frame {frame.frame_id!r}; the mission differs "

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import weakref
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,10 +56,36 @@ class TraceReply:
     block_cover: list[list[float]] | None
 
 
-def request_name(frame: Frame) -> str:
-    """Hash of a frame's identifier and pixels."""
-    pixels = content_sha256(np.ascontiguousarray(frame.reflectance))
-    return hashlib.sha256(f"{frame.frame_id}\x1f{pixels}".encode()).hexdigest()
+class ContentNames:
+    """Hashes of arrays, computed once for those that nobody can change, while they live.
+
+    A mission looks at one scene many times; hashing its 16 MB of pixels at every look would cost
+    more than the rest of a trace.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[NDArray[Any]], str]] = {}
+
+    def name(self, array: NDArray[Any]) -> str:
+        """`payload.frame.content_sha256` of the array."""
+        if array.flags.writeable or not array.flags.owndata:
+            return content_sha256(np.ascontiguousarray(array))
+        reference, name = self._known.get(id(array), (None, ""))
+        if reference is None or reference() is not array:
+            name = content_sha256(np.ascontiguousarray(array))
+            self._known[id(array)] = weakref.ref(array, self._forget), name
+        return name
+
+    def request(self, frame: Frame) -> str:
+        """Name of the request to process a frame: hash of its identifier and pixels."""
+        pixels = self.name(frame.reflectance)
+        return hashlib.sha256(f"{frame.frame_id}\x1f{pixels}".encode()).hexdigest()
+
+    def _forget(self, freed: weakref.ref[NDArray[Any]]) -> None:
+        """An array was freed; its place in memory may soon hold another."""
+        for key, (reference, _) in list(self._known.items()):
+            if reference is freed:
+                del self._known[key]
 
 
 class RecordingLink:
@@ -76,6 +103,7 @@ class RecordingLink:
 
     def __init__(self, link: PayloadLink, folder: Path, timing: str) -> None:
         self.live = link
+        self._names = ContentNames()
         self._masks = folder / "masks"
         self._masks.mkdir(parents=True, exist_ok=True)
         self._file = (folder / TRACE_FILE).open("w", encoding="utf-8")
@@ -95,7 +123,7 @@ class RecordingLink:
         result = self.live.process(frame)
         self._write(
             {
-                "request": request_name(frame),
+                "request": self._names.request(frame),
                 "result": result_record(result),
                 "mask": self._keep_mask(result.mask),
                 "block_cover": None if result.block_cover is None else result.block_cover.tolist(),
@@ -119,7 +147,7 @@ class RecordingLink:
     def _keep_mask(self, mask: NDArray[np.uint8] | None) -> str:
         if mask is None:
             return ""
-        name = content_sha256(mask)
+        name = self._names.name(mask)
         path = self._masks / f"{name}.npz"
         if not path.exists():
             np.savez_compressed(path, mask=mask)

@@ -30,6 +30,8 @@ from simulator.telemetry.events import Event, HostPayload
 from simulator.telemetry.run_folder import RunWriter
 
 REPLAY = "replay:"
+TRACE_FOLDER = "trace"
+"""Folder of a run folder with one trace per satellite."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def open_payloads(scenario: Scenario, stack: ExitStack) -> dict[str, PayloadLink
     for satellite in scenario.satellites:
         settings = settings_of(scenario, satellite.payload)
         link = open_link(
-            _placed(scenario, satellite.payload.link),
+            _placed(scenario, satellite.payload.link, satellite.name),
             model=settings.model,
             device=settings.device,
             timing=settings.timing,
@@ -208,20 +210,19 @@ def box_payloads(
     now_s: Callable[[], float],
     writer: RunWriter,
 ) -> dict[str, WatchedBox]:
-    """Put every payload into its box: watched, recorded if it lives outside, faulty if ordered."""
+    """Put every payload into its box: watched, recorded if it is live, faulty if ordered."""
     boxes = {}
     for satellite in scenario.satellites:
         if satellite.name not in links:
             continue
         settings = settings_of(scenario, satellite.payload)
-        outside = satellite.payload.link != "inprocess"
         replayed = satellite.payload.link.startswith(REPLAY)
         boxes[satellite.name] = WatchedBox(
             links[satellite.name],
             settings,
             BoxPlace(satellite.name, tracks[satellite.name], now_s, writer.write),
             plan=None if replayed else fault_plan(scenario, satellite.name),
-            trace=writer.folder / "trace" / satellite.name if outside and not replayed else None,
+            trace=None if replayed else writer.folder / TRACE_FOLDER / satellite.name,
             weight_bytes=load_card(settings.model).bytes,
         )
     return boxes
@@ -238,11 +239,16 @@ def settings_of(scenario: Scenario, payload: Payload) -> PayloadSettings:
     )
 
 
-def _placed(scenario: Scenario, link: str) -> str:
-    """A link whose trace, if it is a replay, is found relative to the scenario file."""
+def _placed(scenario: Scenario, link: str, satellite: str) -> str:
+    """A link whose trace, if it is a replay, is found relative to the scenario file.
+
+    A run folder may be named instead of a trace: each satellite then replays its own.
+    """
     if not link.startswith(REPLAY):
         return link
-    trace = scenario.resolve(link.removeprefix(REPLAY))
+    named = scenario.resolve(link.removeprefix(REPLAY))
+    own = named / TRACE_FOLDER / satellite
+    trace = own if own.exists() else named
     return f"{REPLAY}{trace}" if trace.exists() else link
 
 

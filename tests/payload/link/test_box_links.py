@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from payload.frame import Frame, FrameResult
+from payload.frame import Frame, FrameResult, content_sha256
 from payload.limits import CageLimits
 from payload.link import open_link
 from payload.link.bench import bench_frame, identical
@@ -29,7 +29,7 @@ from payload.link.serve import main
 from payload.link.settings import LinkError, PayloadSettings
 from payload.link.subprocess import SubprocessLink
 from payload.link.tcp import open_tcp
-from payload.link.trace import TraceError
+from payload.link.trace import ContentNames, TraceError
 
 SETTINGS = PayloadSettings("threshold", "myriad2")
 HOST_FIELDS = ("host_latency_s", "peak_memory_mib", "memory_provenance", "model_calls")
@@ -296,3 +296,16 @@ def test_a_server_with_a_key_file_answers_only_who_has_it(
 def test_the_selftest_passes_a_sound_board(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["selftest", "--model=threshold", "--json"]) == 0
     assert '"passed": true' in capsys.readouterr().out
+
+
+def test_names_follow_what_arrays_hold_and_are_forgotten_with_them() -> None:
+    names = ContentNames()
+    pixels = np.zeros((4, 8, 8), np.float32)
+    before = names.name(pixels)
+    pixels[0, 0, 0] = 1.0
+    assert names.name(pixels) != before  # writeable: hashed anew each time
+    pixels.setflags(write=False)
+    assert names.name(pixels) == names.name(pixels) == content_sha256(pixels)
+    assert len(names._known) == 1
+    del pixels
+    assert not names._known

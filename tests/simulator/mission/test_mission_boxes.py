@@ -60,6 +60,18 @@ def test_a_caged_payload_and_its_replay_leave_the_log_of_one_at_hand(
     assert not (replay / "trace").exists()
 
 
+def test_a_payload_at_hand_is_recorded_too_and_replayed_from_the_run_folder(
+    at_hand: Path, small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    again = small_scenario(duration_h=HOURS, **{LINK: f"replay:{at_hand}"})
+    replay = run_mission(again, tmp_path)
+    assert digests(replay) == digests(at_hand)
+    moments = RunFolder.open(replay).host_events("payload").to_pylist()
+    assert {row["link"] for row in moments} == {"replay"}
+    masks = list((at_hand / "trace").glob("*/masks/*.npz"))
+    assert 0 < len(masks) <= sum(statuses(at_hand).values())
+
+
 def test_measured_time_decides_once_and_is_replayed_to_the_bit(
     small_scenario: Callable[..., Scenario], tmp_path: Path
 ) -> None:
