@@ -7,6 +7,8 @@ apart, without its black and yellow, which vanish on dark and on white paper. Lo
 
 from __future__ import annotations
 
+from plotly.colors import sample_colorscale
+
 CLEAR = "#009E73"
 CLOUDY = "#8C929C"
 DROPPED = "#D55E00"
@@ -19,7 +21,7 @@ MISSED_CLOUD = REACQUIRED
 
 NEUTRAL = "rgba(128, 136, 150, 0.75)"
 FAINT = "rgba(128, 136, 150, 0.28)"
-NIGHT = "rgba(40, 60, 110, 0.22)"
+NIGHT = "rgba(96, 122, 196, 0.26)"
 
 TARGET_STATES = {
     "waiting": WAITING,
@@ -51,6 +53,12 @@ SERIES = (DELIVERED, WAITING, CLEAR, REACQUIRED, STORED, DROPPED, CLOUDY)
 def series_colour(index: int) -> str:
     """Colour of the n-th thing without a meaning of its own."""
     return SERIES[index % len(SERIES)]
+
+
+def ranked_colour(rank: int, ranks: int) -> str:
+    """Colour of one of an ordered few, the highest the brightest: Cividis, made for any eye."""
+    place = 0.15 + 0.85 * rank / max(1, ranks - 1)
+    return str(sample_colorscale("Cividis", [place])[0])
 
 
 def translucent(colour: str, opacity: float) -> str:

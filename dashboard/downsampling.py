@@ -7,7 +7,7 @@ value of each bin.
 
 from __future__ import annotations
 
-BINS = 600
+BINS = 400
 
 
 def extremes(table: str, column: str) -> str:
@@ -38,7 +38,9 @@ def step_means(table: str, columns: tuple[str, ...]) -> str:
     )
     return f"""
         WITH step AS (
-            SELECT *, lead(t_s, 1, t_s) OVER (ORDER BY t_s, rowid) - t_s AS lasts_s FROM {table}
+            SELECT *, lead(t_s, 1, $to_s) OVER (ORDER BY t_s, event_row) - t_s AS lasts_s
+            FROM {table}
             WHERE satellite = $satellite AND t_s BETWEEN $from_s AND $to_s)
         SELECT min(t_s) / 3600 AS time_h, {means}
-        FROM step GROUP BY floor(t_s / $bin_s) ORDER BY 1"""
+        FROM step GROUP BY floor(t_s / $bin_s)
+        HAVING sum(lasts_s) > 0 OR count(*) = (SELECT count(*) FROM step) ORDER BY 1"""

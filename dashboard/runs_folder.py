@@ -61,7 +61,11 @@ class FoundRun:
     @property
     def fingerprint(self) -> str:
         """Changes whenever the run was written to; caches are keyed by it."""
-        return _digest(self.path / MANIFEST_NAME)
+        try:
+            status = (self.path / MANIFEST_NAME).stat()
+        except OSError:
+            return ""
+        return _digest(self.path / MANIFEST_NAME, status.st_mtime_ns, status.st_size)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,8 @@ def _detail(manifest: Manifest, state: str) -> str:
     return f"{manifest.reason} {reached[0].upper()}{reached[1:]}.".strip()
 
 
-def _digest(path: Path) -> str:
+@lru_cache(maxsize=4096)
+def _digest(path: Path, _mtime_ns: int, _size: int) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

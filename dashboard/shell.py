@@ -11,9 +11,10 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -44,6 +45,8 @@ nephoscope dashboard
 or press **Fly a scenario** below. A run folder appears here as soon as the run starts.
 """
 
+FOLLOW_EVERY_S = 4.0
+
 _FIGURE_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2}}
 
 
@@ -69,9 +72,30 @@ def sentences() -> Iterator[None]:
         st.error(_plain(str(error)), icon=":material/report:")
 
 
-@st.cache_resource(max_entries=6, show_spinner="Reading the events")
-def _store(path: str, fingerprint: str) -> EventStore:  # noqa: ARG001 - part of the cache's key
-    return EventStore(Path(path))
+@dataclass
+class _Kept:
+    """An open run, and the state of its folder that was last looked at."""
+
+    store: EventStore
+    fingerprint: str
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _kept(path: str, identity: str) -> _Kept:  # noqa: ARG001 - part of the cache's key
+    return _Kept(EventStore(Path(path)), "")
+
+
+def _store(run: FoundRun) -> EventStore:
+    """The open run: a complete one is opened anew when it changed, a growing one is read on."""
+    assert run.manifest is not None
+    complete = run.state == "complete"
+    identity = run.fingerprint if complete else f"{run.manifest.created} {run.manifest.pid}"
+    kept = _kept(str(run.path), identity)
+    if kept.fingerprint != run.fingerprint:
+        if kept.fingerprint:
+            kept.store.refresh()
+        kept.fingerprint = run.fingerprint
+    return kept.store
 
 
 def open_store(run: FoundRun) -> EventStore:
@@ -84,19 +108,25 @@ def open_store(run: FoundRun) -> EventStore:
     """
     if run.state == "unreadable":
         raise RunFolderError(run.detail)
-    return _store(str(run.path), run.fingerprint)
+    return _store(run)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
-def _answer(path: str, fingerprint: str, sql: str, parameters: dict[str, Any]) -> pd.DataFrame:
-    return _store(path, fingerprint).rows(sql, **parameters)
+def _answer(
+    path: str,  # noqa: ARG001 - part of the cache's key, as is the next
+    fingerprint: str,  # noqa: ARG001
+    sql: str,
+    parameters: dict[str, Any],
+    _run: FoundRun,
+) -> pd.DataFrame:
+    return _store(_run).rows(sql, **parameters)
 
 
 def rows(run: FoundRun, sql: str, **parameters: object) -> pd.DataFrame:
     """Answer of a query on a run, remembered by the run's hash, the query and its parameters."""
     if run.state == "unreadable":
         raise RunFolderError(run.detail)
-    return _answer(str(run.path), run.fingerprint, sql, parameters)
+    return _answer(str(run.path), run.fingerprint, sql, parameters, run)
 
 
 def choose_run(found: Folders) -> FoundRun | None:
@@ -129,9 +159,35 @@ def choose_run(found: Folders) -> FoundRun | None:
     if run.state == "unreadable":
         st.error(_plain(run.detail), icon=":material/report:")
         return None
-    if run.state != "complete":
+    if run.state == "running":
+        _follow(run)
+    elif run.state != "complete":
         st.info(f"{_plain(run.detail)} What was written until then is shown.")
     return run
+
+
+def _follow(run: FoundRun) -> None:
+    """Show how far a run under way is, and draw the page anew while it goes on."""
+    going = st.toggle(
+        "Follow the run",
+        value=True,
+        key="follow",
+        help=f"Draws the page anew with what was written since, every {FOLLOW_EVERY_S:g} s.",
+    )
+    st.fragment(_progress, run_every=FOLLOW_EVERY_S if going else None)(
+        run.run_id, run.fingerprint, going
+    )
+
+
+def _progress(run_id: str, drawn: str, going: bool) -> None:
+    run = folders().run(run_id)
+    if run is None:
+        return
+    st.progress(run.progress, text=_plain(run.detail) or "Complete.")
+    if going and run.fingerprint != drawn and drawn != st.session_state.get("redrawn_for"):
+        # Once for each state, so that a slow page is not asked for again before it is drawn.
+        st.session_state["redrawn_for"] = drawn
+        st.rerun()
 
 
 def _newest_complete(found: Folders) -> int:
@@ -171,6 +227,7 @@ def figure(
     *,
     on_select: Callable[[], None] | str = "ignore",
     selection_mode: str = "points",
+    height: Literal["content", "stretch"] = "content",
 ) -> Any:
     """Show a figure with what it means and the buttons that export it.
 
@@ -184,20 +241,24 @@ def figure(
         What is plotted, for the CSV; a callable is asked when the button is pressed.
     meaning : str
         One sentence: what is shown, by which definition.
+    height : {"content", "stretch"}
+        The figure's own height, or that of a box the style sheet of `app.py` gives a height.
     """
     settings = {**_FIGURE_CONFIG["toImageButtonOptions"], "filename": name}  # type: ignore[dict-item]
     config = {**_FIGURE_CONFIG, "toImageButtonOptions": settings}
-    state = st.plotly_chart(
+    box = st.container(key=f"box-{name}", gap=None)
+    state = box.plotly_chart(
         drawn,
         key=f"figure-{name}",
+        height=height,
         config=config,
         on_select=on_select,
         selection_mode=selection_mode,
         alt=meaning,
     )
-    left, right = st.columns([6, 1])
-    left.caption(meaning)
-    right.download_button(
+    below = st.container(horizontal=True, vertical_alignment="top", wrap=False)
+    below.caption(meaning)
+    below.download_button(
         "CSV",
         data=lambda: _csv(data),
         file_name=f"{name}.csv",
@@ -214,6 +275,11 @@ def figure(
 def _csv(data: pd.DataFrame | Callable[[], pd.DataFrame]) -> bytes:
     table = data() if callable(data) else data
     return table.to_csv(index=False).encode()
+
+
+def ink() -> str:
+    """Colour of text inside a figure, where Streamlit's theme does not reach."""
+    return "#f2f3f5" if st.context.theme.type == "dark" else "#1b1f27"
 
 
 def utc(run: FoundRun, t_s: float) -> str:

@@ -15,7 +15,7 @@ from dashboard.colours import (
     NEUTRAL,
     NIGHT,
     REACQUIRED,
-    series_colour,
+    ranked_colour,
     translucent,
 )
 
@@ -109,7 +109,7 @@ def loads(table: pd.DataFrame) -> go.Figure:
 
 def depth(table: pd.DataFrame, low_fraction: float) -> go.Figure:
     """Deepest discharge of each stretch from one eclipse to the next."""
-    figure = new_figure("mission time, h", "depth of discharge", height=280, legend=False)
+    figure = new_figure("mission time, h", "depth of discharge", height=340, legend=False)
     figure.add_bar(
         x=table["time_h"],
         y=table["depth"],
@@ -130,7 +130,8 @@ def storage(table: pd.DataFrame, capacity_mib: float) -> go.Figure:
         time_h, priority, mib.
     """
     figure = new_figure("mission time, h", "on board, MiB", height=340)
-    for index, (priority, rows) in enumerate(table.groupby("priority", sort=True)):
+    priorities = sorted(table["priority"].unique())
+    for priority, rows in table.groupby("priority", sort=True):
         figure.add_scatter(
             x=rows["time_h"],
             y=rows["mib"],
@@ -138,7 +139,7 @@ def storage(table: pd.DataFrame, capacity_mib: float) -> go.Figure:
             stackgroup="stored",
             name=f"priority {priority:g}",
             line={"width": 0, "shape": "hv"},
-            fillcolor=translucent(series_colour(index), 0.75),
+            fillcolor=ranked_colour(priorities.index(priority), len(priorities)),
             hovertemplate="%{y:,.0f} MiB<extra>priority " + f"{priority:g}</extra>",
         )
     if len(table) and table.groupby("time_h")["mib"].sum().max() > 0.4 * capacity_mib:
@@ -147,19 +148,18 @@ def storage(table: pd.DataFrame, capacity_mib: float) -> go.Figure:
     return figure
 
 
-def queue(table: pd.DataFrame) -> go.Figure:
-    """Frames that wait for the payload computer, or are on it."""
+def queue(table: pd.DataFrame, step_h: float) -> go.Figure:
+    """Frames that wait for the payload computer, or are on it: the most of each step."""
     figure = new_figure("mission time, h", "frames", height=280, legend=False)
-    figure.add_scatter(
+    figure.add_bar(
         x=table["time_h"],
         y=table["frames"],
-        mode="lines",
-        line={"color": REACQUIRED, "shape": "hv"},
-        fill="tozeroy",
-        fillcolor=translucent(REACQUIRED, 0.25),
+        width=step_h,
+        marker={"color": REACQUIRED, "line": {"width": 0}},
         hovertemplate="%{x:.2f} h: %{y} frames<extra></extra>",
     )
-    figure.update_yaxes(rangemode="tozero")
+    most = int(table["frames"].max()) if len(table) else 0
+    figure.update_yaxes(rangemode="tozero", dtick=1 if most <= 8 else None)
     return figure
 
 

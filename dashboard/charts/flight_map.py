@@ -70,13 +70,15 @@ def flight_map(
     _night(figure, moment)
     _coast(figure)
     altitude_km = float(positions["altitude_km"].mean()) if len(positions) else 500.0
+    _targets(figure, targets)
     for station in stations:
         _station(figure, station, altitude_km)
-    _targets(figure, targets)
     for index, (satellite, track) in enumerate(tracks.items()):
         _satellite(figure, satellite, track, positions, series_colour(index))
     figure.update_xaxes(range=[-180, 180], dtick=60, constrain="domain")
     figure.update_yaxes(range=[-90, 90], dtick=30, scaleanchor="x", constrain="domain")
+    # A click chooses; it must not fade what was not clicked.
+    figure.update_traces(unselected={"marker": {"opacity": 1}}, selector={"mode": "markers"})
     figure.update_layout(uirevision="map", dragmode="pan", margin={"l": 8, "r": 8, "t": 36, "b": 8})
     return figure
 
@@ -142,13 +144,26 @@ def _station(figure: go.Figure, station: Station, altitude_km: float) -> None:
     figure.add_scatter(
         x=[station.longitude_deg],
         y=[station.latitude_deg],
-        mode="markers+text",
-        text=[station.name],
-        textposition="bottom center",
-        marker={"symbol": "triangle-up", "size": 12, "color": colour},
+        mode="markers",
+        marker={
+            "symbol": "triangle-up",
+            "size": 13,
+            "color": colour,
+            "line": {"width": 1.5, "color": "white"},
+        },
         hovertemplate=f"{station.name}<br>sees a satellite above "
         f"{station.min_elevation_deg:g}° elevation<extra>station</extra>",
         showlegend=False,
+    )
+    figure.add_annotation(
+        x=station.longitude_deg,
+        y=station.latitude_deg,
+        text=station.name.replace("<", "&lt;"),
+        showarrow=False,
+        yshift=-17,
+        font={"size": 11, "color": "white"},
+        bgcolor="rgba(60, 66, 78, 0.75)",
+        borderpad=2,
     )
 
 

@@ -45,19 +45,26 @@ NODE_COLOURS = {
 }
 
 
-def sankey(streams: Sequence[Stream], unit: str, *, height: int = 340) -> go.Figure:
-    """Bands from what was captured to what became of it; `unit` is shown on hover."""
+def sankey(
+    streams: Sequence[Stream], unit: str, *, ink: str = "#808896", height: int = 340
+) -> go.Figure:
+    """Bands from what was captured to what became of it; `ink` is the colour of the names."""
     present = [stream for stream in streams if stream.amount > 0]
     nodes = list(dict.fromkeys(name for s in present for name in (s.source, s.target)))
+    through = {
+        name: sum(s.amount for s in present if s.target == name)
+        or sum(s.amount for s in present if s.source == name)
+        for name in nodes
+    }
     figure = go.Figure(
         go.Sankey(
             arrangement="snap",
-            textfont={"size": 13},
-            valueformat=",.4s" if not unit else ",.1f",
+            textfont={"size": 13, "color": ink},
+            valueformat=",.1f",
             valuesuffix=f" {unit}",
             node={
-                "label": [name.split(": ")[-1] for name in nodes],
-                "color": [NODE_COLOURS.get(name.split(": ")[-1], NEUTRAL) for name in nodes],
+                "label": [f"{name}, {through[name]:,.4g} {unit}" for name in nodes],
+                "color": [NODE_COLOURS.get(name, NEUTRAL) for name in nodes],
                 "pad": 18,
                 "thickness": 14,
                 "line": {"width": 0},
@@ -168,10 +175,22 @@ def _survival_colour(label: str, index: int) -> str:
     return WAITING if index == 0 else named.get(label, series_colour(index))
 
 
-def waits(hours: Sequence[float]) -> go.Figure:
-    """Histogram of capture-to-ground delays."""
+def waits(table: pd.DataFrame) -> go.Figure:
+    """Histogram of capture-to-ground delays.
+
+    Parameters
+    ----------
+    table : DataFrame
+        from_h, width_h, products (counted by the database).
+    """
     figure = new_figure("capture to ground, h", "products", height=300, legend=False)
-    figure.add_histogram(x=list(hours), nbinsx=40, marker_color=DELIVERED)
+    figure.add_bar(
+        x=table["from_h"] + table["width_h"] / 2,
+        y=table["products"],
+        width=table["width_h"],
+        marker_color=DELIVERED,
+        hovertemplate="about %{x:.1f} h: %{y:,} products<extra></extra>",
+    )
     figure.update_layout(bargap=0.05)
     return figure
 

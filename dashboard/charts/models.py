@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.charts.layout import new_figure
-from dashboard.colours import CLEAR, NEUTRAL, series_colour
+from dashboard.colours import CLEAR, NEUTRAL, SERIES, series_colour
 
 COSTS = {
     "parameters": "parameters",
@@ -26,23 +28,43 @@ def pareto(table: pd.DataFrame, cost: str) -> go.Figure:
     cost : str
         A key of `COSTS`.
     """
-    figure = new_figure(COSTS[cost], "Jaccard index", height=420, legend=False)
+    figure = new_figure(COSTS[cost], "Jaccard index", height=440)
+    # A cost of nothing has no place on a logarithmic axis: it stands a decade left of the least.
+    positive = table.loc[table[cost] > 0, cost]
+    spread = len(positive) > 0 and positive.max() > 20 * positive.min()
+    table = table.assign(at=table[cost].clip(lower=positive.min() / 10) if spread else table[cost])
     front = _front(table, cost)
+    # Names stand beside their marks, clear of the intervals; the last one to the left.
+    beside = [f"   {name}" for name in front["model"]]
+    where = ["middle right"] * len(front)
+    if len(front) > 1:
+        beside[-1], where[-1] = f"{front['model'].iloc[-1]}   ", "middle left"
     figure.add_scatter(
-        x=front[cost],
+        x=front["at"],
         y=front["value"],
-        mode="lines",
+        mode="lines+text",
+        text=beside,
+        textposition=where,
         line={"color": CLEAR, "dash": "dot", "shape": "hv"},
         hoverinfo="skip",
+        cliponaxis=False,
+        showlegend=False,
     )
-    for index, (model, rows) in enumerate(table.groupby("model", sort=True)):
+    families = list(dict.fromkeys(_family(model) for model in sorted(table["model"])))
+    for model, rows in table.groupby("model", sort=True):
+        index = families.index(_family(str(model)))
+        colour = series_colour(index)
         figure.add_scatter(
-            x=rows[cost],
+            x=rows["at"],
             y=rows["value"],
-            mode="markers+text",
-            text=rows["model"],
-            textposition=("top center", "bottom center")[index % 2],
-            marker={"size": 13, "color": series_colour(index)},
+            mode="markers",
+            name=str(model),
+            marker={
+                "size": 13,
+                "color": colour,
+                "symbol": _symbol(str(model), index),
+                "line": {"width": 2, "color": colour},
+            },
             error_y={
                 "type": "data",
                 "symmetric": False,
@@ -50,13 +72,34 @@ def pareto(table: pd.DataFrame, cost: str) -> go.Figure:
                 "arrayminus": (rows["value"] - rows["low"]).fillna(0),
                 "color": NEUTRAL,
             },
-            customdata=rows[["low", "high"]],
-            hovertemplate=f"{model}<br>Jaccard %{{y:.3f}} [%{{customdata[0]:.3f}}, "
-            f"%{{customdata[1]:.3f}}]<br>%{{x:.4g}}<extra></extra>",
+            hovertext=[_hover(row, cost) for row in rows.to_dict("records")],
+            hovertemplate="%{hovertext}<extra></extra>",
         )
-    if len(table) and table[cost].min() > 0 and table[cost].max() > 20 * table[cost].min():
-        figure.update_xaxes(type="log")
+    if spread:
+        figure.update_xaxes(type="log", dtick=1)
     return figure
+
+
+INT8 = "-int8"
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+
+
+def _family(model: str) -> str:
+    """A model and its 8-bit copy have one colour."""
+    return model.removesuffix(INT8)
+
+
+def _symbol(model: str, family: int) -> str:
+    """Open for an 8-bit copy; another shape when the colours come round again."""
+    shape = _SYMBOLS[family // len(SERIES) % len(_SYMBOLS)]
+    return f"{shape}-open" if model.endswith(INT8) else shape
+
+
+def _hover(row: dict[str, Any], cost: str) -> str:
+    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.3f}, {row['high']:.3f}]"
+    return (
+        f"{row['model']}<br>Jaccard {row['value']:.3f}{interval}<br>{COSTS[cost]}: {row[cost]:.4g}"
+    )
 
 
 def _front(table: pd.DataFrame, cost: str) -> pd.DataFrame:

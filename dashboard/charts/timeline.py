@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -19,13 +19,14 @@ from dashboard.colours import (
     STORED,
     WAITING,
 )
+from simulator.telemetry.events import EVENT_TYPES
 
 
 @dataclass(frozen=True)
 class Lane:
     """One kind of event on the timeline, and the SQL that gives its start, end and words.
 
-    The query names its table's ``rowid``, so that a mark can be followed to its record.
+    The query names its table's ``event_row``, so that a mark can be followed to its record.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Lane:
     sql: str
 
 
-LANES = (
+_KNOWN_LANES = (
     Lane("eclipse", "eclipse", CLOUDY, "start_s, end_s, kind"),
     Lane(
         "pass",
@@ -50,9 +51,32 @@ LANES = (
     Lane("replan", "plan", REACQUIRED, "t_s, t_s, change || ' ' || target || ': ' || reason"),
     Lane("fault", "fault", FAULT, "t_s, end_s, kind || ' of ' || component || ': ' || detail"),
 )
+_WITHOUT_LANE = ("power", "storage", "product", "ground")
+"""Ledgers, which Budgets shows, and what comes with a decision or a downlink anyhow."""
+_WORDS = ("kind", "action", "change", "status", "capture", "target", "station", "reason", "detail")
+
+
+def _lanes() -> tuple[Lane, ...]:
+    """Known lanes, and one for each event type that this module knows nothing of."""
+    known = {lane.table for lane in _KNOWN_LANES}
+    others = [n for n in EVENT_TYPES if n not in known and n not in _WITHOUT_LANE]
+    return (*_KNOWN_LANES[:-1], *(_lane_of(name) for name in others), _KNOWN_LANES[-1])
+
+
+def _lane_of(name: str) -> Lane:
+    """A lane from the columns of an event type: its span if it has one, and its words."""
+    columns = {field.name for field in fields(EVENT_TYPES[name])}
+    start = "start_s" if "start_s" in columns else "t_s"
+    end = "end_s" if "end_s" in columns else "t_s"
+    words = [column for column in _WORDS if column in columns]
+    label = f"concat_ws(', ', {', '.join(words)})" if words else f"'{name}'"
+    return Lane(name, name, NEUTRAL, f"{start}, {end}, {label}")
+
+
+LANES = _lanes()
 """From top to bottom."""
 
-MARKS_PER_LANE = 700
+MARKS_PER_LANE = 300
 
 
 def lane_query(lane: Lane) -> str:
@@ -62,8 +86,8 @@ def lane_query(lane: Lane) -> str:
     """
     return f"""
         WITH mark AS (
-            SELECT rowid AS id, satellite, * FROM (
-                SELECT rowid, satellite, {_named(lane.sql)} FROM {lane.table})
+            SELECT event_row AS id, satellite, * FROM (
+                SELECT event_row, satellite, {_named(lane.sql)} FROM {lane.table})
             WHERE end_s >= $from_s AND start_s <= $to_s
               AND ($satellite = '' OR satellite = $satellite OR satellite = ''))
         SELECT arg_max(id, end_s - start_s) AS id, arg_max(start_s, end_s - start_s) AS start_s,
@@ -85,7 +109,7 @@ def timeline(
     Parameters
     ----------
     marks : mapping of str to DataFrame
-        Rows of `lane_query` by lane name; ``customdata`` of each mark is ``table:rowid``.
+        Rows of `lane_query` by lane name; ``customdata`` of each mark is ``table:event_row``.
     """
     figure = new_figure("mission time, h", "", height=360, legend=False)
     least_s = (to_s - from_s) / 300
@@ -104,6 +128,7 @@ def timeline(
             hovertemplate="%{hovertext}<extra></extra>",
             name=lane.name,
         )
+    figure.update_traces(unselected={"marker": {"opacity": 1}})
     figure.add_vline(x=now_s / 3600, line={"color": DROPPED, "width": 2})
     figure.update_xaxes(range=[from_s / 3600, to_s / 3600])
     figure.update_yaxes(

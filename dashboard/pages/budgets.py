@@ -33,7 +33,7 @@ DEPTH = """
 
 STORAGE = """
     WITH change AS (
-        SELECT s.t_s, s.rowid AS row, coalesce(t.priority, 0) AS priority,
+        SELECT s.t_s, s.event_row AS row, coalesce(t.priority, 0) AS priority,
                CASE WHEN s.change = 'captured' THEN s.delta_bytes ELSE -s.delta_bytes END
                    / 1048576 AS mib
         FROM storage s LEFT JOIN capture c USING (capture) LEFT JOIN target t ON t.name = c.target
@@ -144,13 +144,12 @@ def _query(run: FoundRun, sql: str, window: dict[str, Any]) -> pd.DataFrame:
 
 def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None:
     charge = _query(run, extremes("power", "charge_fraction"), window)
+    eclipses = _query(run, ECLIPSES, window)
     low = float(power.get("low_power_fraction", 0.0))
     st.subheader("Power", anchor=False)
     figure(
         "battery",
-        budgets.battery(
-            charge, _query(run, ECLIPSES, window), low, float(power.get("recover_fraction", 0.0))
-        ),
+        budgets.battery(charge, eclipses, low, float(power.get("recover_fraction", 0.0))),
         charge,
         f"Battery charge as a share of {power.get('battery_wh', 0):g} Wh: least and greatest of "
         "each step, at changes of load or sunlight. Shaded: umbra.",
@@ -158,7 +157,7 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
     left, right = st.columns(2, gap="medium")
     columns = (*(f"{name}_w" for name in LOADS), "generation_w")
     long = window["to_s"] - window["from_s"] > LONG_S
-    coarse = {**window, "bin_s": ORBIT_S} if long else window
+    coarse = {**window, "bin_s": _orbit_s(eclipses)} if long else window
     table = _query(run, step_means("power", columns), coarse)
     with left:
         figure(
@@ -177,6 +176,12 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
             "Deepest discharge between the start of one umbra and the next, of the full battery; "
             "dashed: where payload and imager are shed.",
         )
+
+
+def _orbit_s(eclipses: pd.DataFrame) -> float:
+    """From one umbra to the next: means over that hold one night each and do not beat with it."""
+    between_h = eclipses["start_h"].diff().median()
+    return ORBIT_S if pd.isna(between_h) else float(between_h) * 3600
 
 
 def _storage(run: FoundRun, window: dict[str, Any], capacity_mib: float) -> None:
@@ -201,7 +206,7 @@ def _payload(run: FoundRun, window: dict[str, Any], payload: dict[str, Any]) -> 
     with left:
         figure(
             "payload-queue",
-            budgets.queue(queue),
+            budgets.queue(queue, window["bin_s"] / 3600),
             queue,
             "Frames waiting for the payload computer or on it; the most of each step.",
         )

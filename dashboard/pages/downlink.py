@@ -17,7 +17,7 @@ from dashboard.runs_folder import (
     sibling_with_policy,
     stored_metrics,
 )
-from dashboard.shell import choose_run, figure, folders, open_store, plain, rows
+from dashboard.shell import choose_run, figure, folders, ink, open_store, plain, rows
 from simulator.telemetry.metrics import compute_metrics
 
 REFERENCES = ("bent_pipe", "oracle")
@@ -52,13 +52,20 @@ SATISFIED = f"""
     WHERE d.frame_px > 0 AND 1 - d.clear_px / d.frame_px < t.cloud_limit
     GROUP BY d.target ORDER BY 1"""
 
+DELAYS = f"""
+    WITH each AS (SELECT (delivered_s - captured_s) / 3600 AS delay_h FROM ({DELIVERED})),
+    width AS (SELECT greatest(max(delay_h) / 40, 1e-3) AS width_h FROM each)
+    SELECT floor(delay_h / width_h) * width_h AS from_h, any_value(width_h) AS width_h,
+           count(*) AS products
+    FROM each, width GROUP BY 1 ORDER BY 1"""
+
 BYTES = """
     SELECT coalesce(sum(delta_bytes) FILTER (change = 'captured'), 0) / 1048576 AS captured,
            coalesce(sum(delta_bytes) FILTER (change = 'sent'), 0) / 1048576 AS sent,
            coalesce(sum(delta_bytes) FILTER (change = 'dropped_policy'), 0) / 1048576 AS policy,
            coalesce(sum(delta_bytes) FILTER (change = 'dropped_overflow'), 0) / 1048576 AS overflow,
            coalesce(sum(delta_bytes) FILTER (change = 'dropped_fault'), 0) / 1048576 AS fault,
-           coalesce((SELECT sum(last) FROM (SELECT arg_max(queued_bytes, rowid) AS last
+           coalesce((SELECT sum(last) FROM (SELECT arg_max(queued_bytes, event_row) AS last
                      FROM storage GROUP BY satellite)), 0) / 1048576 AS queued
     FROM storage"""
 
@@ -133,14 +140,10 @@ def _computed(path: str, fingerprint: str, _run: FoundRun) -> dict[str, object]:
 def _metric_cards(metrics: dict[str, object]) -> None:
     for heading, names in GROUPS.items():
         st.subheader(heading, anchor=False)
-        with st.container(horizontal=True):
+        with st.container(key=f"cards-{heading.replace(' ', '-').lower()}"):
             for name in names:
                 st.metric(
-                    title(name),
-                    number(name, metrics.get(name)),
-                    help=definition(name),
-                    border=True,
-                    width=205,
+                    title(name), number(name, metrics.get(name)), help=definition(name), border=True
                 )
 
 
@@ -175,7 +178,7 @@ def _bytes(run: FoundRun) -> None:
         return
     figure(
         "bytes",
-        flows.sankey(flows.byte_streams(outcomes), "MiB"),
+        flows.sankey(flows.byte_streams(outcomes), "MiB", ink=ink()),
         pd.DataFrame({"outcome": list(outcomes), "mib": list(outcomes.values())}),
         "Raw bytes captured, in MiB: sent (also of products not yet whole on the ground), waiting, "
         "dropped, lost. Their sum is what was captured.",
@@ -199,7 +202,7 @@ def _pixels(run: FoundRun) -> None:
         return
     figure(
         "pixels",
-        flows.sankey(flows.pixel_streams(clear, cloud), "Mpx"),
+        flows.sankey(flows.pixel_streams(clear, cloud), "Mpx", ink=ink()),
         pd.DataFrame(
             {"outcome": list(clear), "clear_mpx": clear.values(), "cloud_mpx": cloud.values()}
         ),
@@ -288,14 +291,14 @@ def _waiting(run: FoundRun, targets: int) -> pd.DataFrame:
 
 
 def _delays(run: FoundRun) -> None:
-    table = rows(run, f"SELECT (delivered_s - captured_s) / 3600 AS delay_h FROM ({DELIVERED})")
+    table = rows(run, DELAYS)
     st.subheader("How long images took to the ground", anchor=False)
     if table.empty:
         st.info("No product is whole on the ground yet: see Budgets for the passes.")
         return
     figure(
         "delivery-latency",
-        flows.waits(table["delay_h"]),
+        flows.waits(table),
         table,
         "From exposure to the last byte on the ground, per delivered product.",
     )

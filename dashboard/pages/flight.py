@@ -29,6 +29,8 @@ PLAY_EVERY_S = 1.0
 # Share of the timeline's window by which each step of playing moves on.
 PLAY_STEP = 1 / 60
 WINDOWS_H = {"30 min": 0.5, "2 h": 2.0, "6 h": 6.0, "24 h": 24.0, "7 days": 168.0}
+# About the timeline's window, over which captures make a pass a good moment to begin with.
+BUSY_AROUND_S = 2.5 * 3600
 # Half an orbit at 500 km: the track drawn before and after the moment.
 HALF_TRACK_S = 2900.0
 
@@ -108,7 +110,10 @@ def _flight(run: FoundRun) -> None:
             ),
             targets,
             "Targets by what became of them until this moment; dotted circles: where a station "
-            "sees a satellite above its mask; shaded: night. Half an orbit of track either way.",
+            "sees a satellite above its mask; shaded: night. Half an orbit of track either way. "
+            "Click a target: its last capture is shown below.",
+            on_select=lambda: _chosen_target(run, now_s),
+            height="stretch",
         )
         _timeline(run, now_s, window_h, satellite, end_h)
         _event(run)
@@ -140,14 +145,22 @@ def _step(end_h: float) -> None:
     st.session_state["t_h"] = 0.0 if ahead_h > end_h else round(ahead_h, 3)
 
 
+BUSY_PASS = """
+    SELECT (aos_s + los_s) / 2 AS t_s FROM pass JOIN capture c
+    ON c.t_s BETWEEN aos_s - $around_s AND los_s + $around_s
+    WHERE pass.bytes > 0 GROUP BY aos_s, los_s ORDER BY count(*) DESC, 1 LIMIT 1"""
+
+
 def _busy_moment_h(run: FoundRun) -> float:
-    """Amid the downlinks, where most is to be seen; else at the first capture, else the start."""
-    found = rows(
-        run,
-        "SELECT coalesce((SELECT quantile_disc(t_s, 0.5) FROM downlink), "
-        "(SELECT min(t_s) FROM capture), 0.0)",
-    )
-    return round(float(found.iat[0, 0]) / 3600, 2)
+    """The pass with the most captures around it; without one the first capture, else the start."""
+    for sql, parameters in (
+        (BUSY_PASS, {"around_s": BUSY_AROUND_S}),
+        ("SELECT min(t_s) AS t_s FROM capture", {}),
+    ):
+        found = rows(run, sql, **parameters)
+        if len(found) and not pd.isna(found.iat[0, 0]):
+            return round(float(found.iat[0, 0]) / 3600, 2)
+    return 0.0
 
 
 def _stations(run: FoundRun, now_s: float) -> list[Station]:
@@ -193,6 +206,24 @@ def _timeline(run: FoundRun, now_s: float, window_h: float, satellite: str, end_
     )
 
 
+CAPTURE_OF_TARGET = """
+    SELECT event_row FROM capture WHERE target = $target
+    ORDER BY t_s > $now_s, abs(t_s - $now_s) LIMIT 1"""
+
+
+def _chosen_target(run: FoundRun, now_s: float) -> None:
+    """Take the last capture of the clicked target, else its first, as the event that is shown."""
+    points = st.session_state["figure-flight-map"]["selection"]["points"]
+    chosen = points[0].get("customdata") if points else None
+    if not isinstance(chosen, list) or not isinstance(chosen[0], str):
+        return  # a satellite or a station
+    found = rows(run, CAPTURE_OF_TARGET, target=chosen[0], now_s=now_s)
+    if found.empty:
+        st.toast(f"{plain(chosen[0])} is never imaged in this run.")
+        return
+    st.query_params["event"] = f"capture:{found.iat[0, 0]}"
+
+
 def _chosen_event() -> None:
     """Take the clicked mark over: into the address, and as the moment of the map."""
     points = st.session_state["figure-timeline"]["selection"]["points"]
@@ -217,7 +248,9 @@ def _event(run: FoundRun) -> None:
         st.warning(f"The link names the event {plain(asked)}, which is none of this run.")
         return
     # The table's name is one of ours, checked above; the row is a number.
-    found = rows(run, f"SELECT * FROM {table} WHERE rowid = $row", row=int(row))
+    found = rows(
+        run, f"SELECT * EXCLUDE (event_row) FROM {table} WHERE event_row = $row", row=int(row)
+    )
     if found.empty:
         st.warning(f"This run has no {table} event number {row}.")
         return
@@ -318,7 +351,7 @@ def _jump(run: FoundRun) -> None:
         return
     table, _, row = st.query_params.get("event", "").partition(":")
     if table in EVENT_TYPES and row.isdecimal():
-        found = rows(run, f"SELECT t_s FROM {table} WHERE rowid = $row", row=int(row))
+        found = rows(run, f"SELECT t_s FROM {table} WHERE event_row = $row", row=int(row))
         if len(found):
             st.session_state["t_h"] = round(float(found.iat[0, 0]) / 3600, 3)
 

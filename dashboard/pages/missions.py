@@ -20,7 +20,8 @@ from dashboard.metric_text import (
 )
 from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, FoundRun, find_folders, setup_of, stored_metrics
-from dashboard.shell import choose_run, counted, figure, folders, plain, runs_root
+from dashboard.shell import choose_run, counted, figure, folders, plain, rows, runs_root
+from simulator.telemetry.manifest import RunFolderError
 
 POLL_S = 2.0
 MOST_COMPARED = 12
@@ -47,9 +48,11 @@ def show() -> None:
         icon=":material/search:",
         placeholder="name, policy, model, state, seed",
     )
-    state = right.segmented_control(
-        "State", _states(found), key="state", bind="query-params", label_visibility="collapsed"
-    )
+    state = None
+    if len(_states(found)) > 1:
+        state = right.segmented_control(
+            "State", _states(found), key="state", bind="query-params", label_visibility="collapsed"
+        )
     shown = [run for run in found.runs if _matches(run, search or "", state)]
     if not shown:
         st.info("No run matches. Clear the search to see all of them.")
@@ -73,11 +76,28 @@ def _live_runs() -> None:
     found = find_folders(runs_root())
     going = [run for run in found.runs if run.state == "running"]
     for run in going:
-        st.progress(run.progress, text=f"{plain(run.run_id)}: {plain(run.detail)}")
+        st.progress(run.progress, text=f"{plain(run.run_id)}: {plain(run.detail)} {_so_far(run)}")
     before = st.session_state.get("were_running")
     st.session_state["were_running"] = {run.run_id for run in going}
     if before is not None and before - st.session_state["were_running"]:
         st.rerun()
+
+
+SO_FAR = """
+    SELECT (SELECT count(*) FROM capture) AS captures, (SELECT count(*) FROM product) AS products,
+           (SELECT count(*) FROM downlink WHERE complete) AS delivered"""
+
+
+def _so_far(run: FoundRun) -> str:
+    """What a run under way has done, from the log as far as it is written."""
+    try:
+        done = rows(run, SO_FAR).iloc[0]
+    except RunFolderError:
+        return ""  # a part was merged while it was read; the next look succeeds
+    return (
+        f"{counted(int(done.captures), 'capture')}, {counted(int(done.products), 'product')}, "
+        f"{int(done.delivered):,} on the ground."
+    )
 
 
 def _states(found: Folders) -> list[str]:
@@ -112,15 +132,23 @@ def _table(shown: list[FoundRun]) -> list[FoundRun]:
             format="percent" if is_share(name) else "%.4g",
         )
     st.caption("Select runs to compare them. A click on a heading sorts.")
+    asked = st.query_params.get_all("selected")
+    names = [run.run_id for run in shown]
+    # Streamlit remembers row numbers: other rows are another table, chosen anew by name.
     selected = st.dataframe(
         pd.DataFrame([_line(run) for run in shown]),
         hide_index=True,
         column_config=columns,
         on_select="rerun",
         selection_mode="multi-row",
-        key="runs_table",
+        selection_default={"selection": {"rows": [i for i, n in enumerate(names) if n in asked]}},
+        key=f"runs_table-{hash(tuple(names))}",
+        placeholder="-",
     )
-    return [shown[index] for index in selected["selection"]["rows"] if index < len(shown)]
+    chosen = [shown[index] for index in selected["selection"]["rows"] if index < len(shown)]
+    if [run.run_id for run in chosen] != asked:
+        st.query_params["selected"] = [run.run_id for run in chosen]
+    return chosen
 
 
 def _line(run: FoundRun) -> dict[str, object]:
@@ -179,7 +207,7 @@ def _one(run: FoundRun) -> None:
         st.info(plain(run.detail))
     metrics = stored_metrics(run)
     if metrics:
-        with st.container(horizontal=True):
+        with st.container(key="cards-headlines"):
             for name in HEADLINES:
                 st.metric(
                     title(name), number(name, metrics.get(name)), help=definition(name), border=True

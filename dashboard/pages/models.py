@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, setup_of, stored_metrics
 from dashboard.scenario_text import resolved_for_rerun
 from dashboard.shell import figure, folders, plain, rows, runs_root
-from payload.card import ModelCard, ModelError, card_paths, read_card
+from payload.card import JaccardRecord, ModelCard, ModelError, card_paths, read_card
 from payload.device import DeviceError, DeviceProfile, list_devices
 from simulator.scenario import ScenarioError, bundled_scenarios
 from simulator.telemetry.manifest import RunFolderError
@@ -70,11 +71,21 @@ def _cards() -> list[ModelCard]:
     return sorted(cards, key=lambda card: card.parameters)
 
 
+def _is_here(card: ModelCard) -> bool:
+    """Whether the network that a card describes can be opened on this machine."""
+    try:
+        return card.onnx_path.is_file()
+    except ModelError:
+        return False
+
+
 def _table(cards: Sequence[ModelCard]) -> None:
+    here = [_is_here(card) for card in cards]
     st.dataframe(
         pd.DataFrame(
             {
                 "model": [card.name for card in cards],
+                "flies": here,
                 "precision": [card.precision for card in cards],
                 "parameters": [card.parameters for card in cards],
                 "MAC/px": [card.macs_per_px for card in cards],
@@ -86,9 +97,17 @@ def _table(cards: Sequence[ModelCard]) -> None:
         ),
         hide_index=True,
         column_config={
+            "model": st.column_config.TextColumn(pinned=True),
+            "flies": st.column_config.CheckboxColumn(
+                width="small",
+                help="Whether its ONNX file is on this machine. A card alone still tells what the "
+                "model is and how it did.",
+            ),
             "parameters": st.column_config.NumberColumn(format="localized"),
-            "MAC/px": st.column_config.NumberColumn(format="localized"),
-            "kB": st.column_config.NumberColumn(format="%.0f"),
+            "MAC/px": st.column_config.NumberColumn(
+                format="%d", help="Multiply-accumulates per pixel of a tile."
+            ),
+            "kB": st.column_config.NumberColumn(format="%.0f", help="Size of the ONNX file."),
             "peak MiB": st.column_config.NumberColumn(
                 format="%.0f", help="Peak memory of a process that detects one 512 px tile."
             ),
@@ -102,25 +121,23 @@ def _costs(cards: Sequence[ModelCard]) -> None:
     if not records:
         st.info("No card has a Jaccard index yet. `nephoscope models evaluate NAME --record`.")
         return
-    sets = list(dict.fromkeys(f"{r.data_set}, {r.split}, {r.label} labels" for _, r in records))
+    counts = Counter(_data_set(record) for _, record in records)
+    sets = [name for name, _ in counts.most_common()]
     devices = list_devices()
     one, two, three = st.columns(3)
     chosen = one.selectbox("Data set", sets, key="data_set", bind="query-params")
     cost = two.selectbox(
         "Against", list(COSTS), format_func=COSTS.__getitem__, key="cost", bind="query-params"
     )
-    device = three.selectbox(
+    device_name = three.selectbox(
         "Device",
-        devices,
-        format_func=lambda d: d.name,
-        key="pareto_device",
+        [device.name for device in devices],
+        key="device",
+        bind="query-params",
         help="Latency and energy are those of this device profile.",
     )
-    members = [
-        (card, record)
-        for card, record in records
-        if f"{record.data_set}, {record.split}, {record.label} labels" == chosen
-    ]
+    device = next(device for device in devices if device.name == device_name)
+    members = [(card, record) for card, record in records if _data_set(record) == chosen]
     table = pd.DataFrame([_point(card, record, device) for card, record in members])
     shown = table.dropna(subset=[cost])
     if shown.empty:
@@ -135,15 +152,19 @@ def _costs(cards: Sequence[ModelCard]) -> None:
     )
 
 
-def _point(card: ModelCard, record: object, device: DeviceProfile) -> dict[str, object]:
+def _data_set(record: JaccardRecord) -> str:
+    return f"{record.data_set}, {record.split}, {record.label} labels"
+
+
+def _point(card: ModelCard, record: JaccardRecord, device: DeviceProfile) -> dict[str, object]:
     try:
         latency_s: float | None = device.tile_s(card)
     except DeviceError:
         latency_s = None
-    interval = record.ci95 or (None, None)  # type: ignore[attr-defined]
+    interval = record.ci95 or (None, None)
     return {
         "model": card.name,
-        "value": record.value,  # type: ignore[attr-defined]
+        "value": record.value,
         "low": interval[0],
         "high": interval[1],
         "parameters": card.parameters,
@@ -217,7 +238,11 @@ def _swap(found: Folders, cards: Sequence[ModelCard]) -> None:
         one, two, three = st.columns(3)
         mission = one.selectbox("Mission", [*bundled, *flown], key="swap_mission")
         models = two.multiselect(
-            "Models", [card.name for card in cards], key="swap_models", placeholder="its own"
+            "Models",
+            [card.name for card in cards if _is_here(card)],
+            key="swap_models",
+            placeholder="its own",
+            help="Models whose ONNX file is on this machine.",
         )
         devices = three.multiselect(
             "Devices", [d.name for d in list_devices()], key="swap_devices", placeholder="its own"
@@ -316,7 +341,9 @@ def _comparison(campaign: Campaign) -> None:
     names = [m for group in GROUPS.values() for m in group if m in campaign.metrics]
     left, right = st.columns(2)
     metric = left.selectbox("Metric", names, format_func=title, key="metric", bind="query-params")
-    baseline_label = right.selectbox("Against", list(labels.values()), key="baseline")
+    baseline_label = right.selectbox(
+        "Against", list(labels.values()), key="baseline", bind="query-params"
+    )
     baseline = next(v for v, label in labels.items() if label == baseline_label)
     seeds = len(campaign.seeds)
     word = f"{seeds} seeds" if seeds > 1 else "one seed, so no interval"

@@ -112,7 +112,7 @@ def _problems(text: str) -> tuple[tuple[Problem, ...], Scenario | None]:
 def _text_editor(text: str, problems: tuple[Problem, ...]) -> None:
     edition = st.session_state.get("edition", 0)
     edited = st.text_area(
-        "YAML", text, height=420, key=f"text-{edition}", help="Ctrl+Enter takes it over."
+        "YAML", text, height=420, key=f"text-{edition}", help="Ctrl+Enter applies it."
     )
     if edited != text:
         st.session_state["text"] = edited
@@ -142,7 +142,7 @@ def _form_editor(text: str, problems: tuple[Problem, ...]) -> None:
         changes = form.draw(
             form.fields_of(json_schema(), values), f"f{st.session_state.get('edition', 0)}"
         )
-        if st.form_submit_button("Take over", icon=":material/check:"):
+        if st.form_submit_button("Apply", icon=":material/check:"):
             if changes:
                 _take(with_values(text, changes))
             st.rerun()

@@ -21,7 +21,7 @@ from dashboard.shell import choose_run, folders, open_store, plain, rows, senten
 from simulator.telemetry.manifest import RunFolderError
 
 PER_PAGE = 12
-COLUMNS = 4
+CARD_PX = 168
 
 CAPTURES = """
     SELECT c.capture, c.satellite, c.t_s, c.target, c.attempt, c.reacquisition, c.scene,
@@ -72,19 +72,20 @@ def show() -> None:
         return
     pages = -(-found // PER_PAGE)
     page = 1
+    line = st.container(horizontal=True, vertical_alignment="bottom")
     if pages > 1:
         page = int(
-            st.number_input(
-                f"Page of {pages}", 1, pages, 1, key="page", bind="query-params", width=220
+            line.number_input(
+                f"Page of {pages}", 1, pages, 1, key="page", bind="query-params", width=160
             )
         )
+    line.caption(f"{found:,} captures")
     shown = rows(
         run,
         f"SELECT * FROM ({CAPTURES}) WHERE {condition} ORDER BY {order} "
         f"LIMIT {PER_PAGE} OFFSET {(min(page, pages) - 1) * PER_PAGE}",
         **parameters,
     )
-    st.caption(f"{found:,} captures")
     # The detail comes first, so that on a narrow screen it stands above the gallery.
     detail, gallery = st.columns([2, 3], gap="medium")
     asked = st.query_params.get("capture")
@@ -136,9 +137,10 @@ def _listed(values: Any) -> list[str]:
 
 def _gallery(run: FoundRun, shown: pd.DataFrame) -> None:
     folder = open_store(run).run
-    columns = st.columns(COLUMNS)
-    for index, capture in enumerate(shown.itertuples()):
-        with columns[index % COLUMNS].container(border=True, gap="small"):
+    # Cards of one width in rows: four beside each other on a wide screen, two on a narrow one.
+    wall = st.container(horizontal=True, gap="small", key="gallery")
+    for capture in shown.itertuples():
+        with wall.container(border=True, gap="small", width=CARD_PX, height="stretch"):
             try:
                 st.image(load_rgb(folder, capture.frame_sha256), width="stretch")
             except RunFolderError as error:
@@ -204,7 +206,12 @@ def _detail(run: FoundRun, asked: str | None, shown: pd.DataFrame) -> None:
         )
     _badge(str(capture["action"]))
     st.markdown(f"**Why:** {plain(capture['reason']) or 'no decision was made'}")
-    st.dataframe(_facts(run, capture), hide_index=True, height="content")
+    st.dataframe(
+        _facts(run, capture),
+        hide_index=True,
+        height="content",
+        column_config={"field": st.column_config.TextColumn(width=150)},
+    )
     st.page_link(
         "pages/flight.py",
         label="See it in flight",

@@ -59,10 +59,8 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     def opened(root: Path, page: str = "missions", **query: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["app.py", str(root)])
         app = AppTest.from_file(str(APP), default_timeout=PAGE_TIMEOUT_S)
-        app.run()
-        for name, value in query.items():
-            app.query_params[name] = value
         if page != "missions":
+            app.run()
             app.switch_page(f"pages/{page}.py")
         for name, value in query.items():
             app.query_params[name] = value

@@ -142,7 +142,7 @@ def _fly(page: Page, address: str, flown: Path, **fields: str) -> None:
     chromium.settle(page)
     for label, value in fields.items():
         page.get_by_label(label, exact=True).fill(value)
-    page.get_by_role("button", name="Take over").click()
+    page.get_by_role("button", name="Apply").click()
     page.get_by_text(f"{fields['duration_h']} h,").wait_for()
     page.get_by_role("button", name="Run", exact=True).click()
 

@@ -27,7 +27,7 @@ def test_no_dip_is_lost(store: EventStore) -> None:
 
 
 def test_one_bin_gives_the_mean_by_time(store: EventStore) -> None:
-    rows = store.rows("SELECT t_s, load_w FROM power ORDER BY t_s, rowid")
+    rows = store.rows("SELECT t_s, load_w FROM power ORDER BY t_s, event_row")
     lasts_s = rows["t_s"].diff().shift(-1).fillna(0.0)
     expected = (rows["load_w"] * lasts_s).sum() / lasts_s.sum()
     thinned = store.rows(step_means("power", ("load_w",)), **WINDOW, bin_s=1e9)

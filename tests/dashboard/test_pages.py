@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from dashboard.charts import timeline
+from dashboard.event_store import EventStore
 from dashboard.metric_text import GROUPS, number
+from payload.card import load_card, save_card
+from simulator.telemetry.manifest import file_sha256
 
 PAGES = ("missions", "flight", "scenes", "budgets", "downlink", "models", "scenario")
 TITLES = ("Missions", "Flight", "Scenes", "Budgets", "Downlink and autonomy", "Models", "Scenario")
+DURATION_S = 8 * 3600.0
 OF_A_RUN = ("flight", "scenes", "budgets", "downlink")
 
 Open = Callable[..., AppTest]
@@ -137,5 +147,62 @@ def test_run_that_was_written_to_is_read_again(open_page: Open, runs: Path) -> N
     assert counted(app) == [f"{table.num_rows} captures"]
     pq.write_table(table.slice(0, 5), path)
     manifest = only_run(runs) / "manifest.json"
-    manifest.write_text(manifest.read_text() + "\n")
+    document = json.loads(manifest.read_text())
+    document["files"]["events/capture.parquet"]["sha256"] = file_sha256(path)
+    manifest.write_text(json.dumps(document))
     assert counted(app.run()) == ["5 captures"]
+
+
+@pytest.mark.parametrize("page", ["missions", *OF_A_RUN])
+def test_run_under_way_is_followed(open_page: Open, runs: Path, page: str) -> None:
+    """Written by this very process, so that its writer is alive."""
+    manifest = only_run(runs) / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document |= {
+        "status": "running",
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "process_started_s": psutil.Process().create_time(),
+        "progress_s": 4 * 3600.0,
+    }
+    manifest.write_text(json.dumps(document))
+    app = open_page(runs, page)
+    assert not app.exception
+    assert not app.error
+    assert any("4.0 of 8.0 h" in bar.proto.text for bar in app.get("progress"))
+    if page != "missions":
+        assert app.toggle(key="follow").value
+
+
+def test_selected_runs_stand_in_the_link(open_page: Open, runs: Path) -> None:
+    run_id = only_run(runs).name
+    app = open_page(runs, "missions", selected=run_id)
+    assert run_id in [heading.value.replace("\\", "") for heading in app.subheader]
+    assert run_id in app.query_params["selected"]
+
+
+def test_card_without_its_network_is_shown_but_not_offered(
+    open_page: Open, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = replace(load_card("threshold"), name="absent", onnx="absent.onnx")
+    place = tmp_path / "cache" / "nephoscope" / "models"
+    place.mkdir(parents=True)
+    save_card(card, place / "absent.yaml")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    st.cache_data.clear()
+    app = open_page(runs, "models")
+    st.cache_data.clear()
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert not table.set_index("model")["flies"]["absent"]
+    offered = app.multiselect(key="swap_models").options
+    assert "threshold" in offered
+    assert "absent" not in offered
+
+
+def test_event_type_without_a_lane_gets_one(runs: Path) -> None:
+    lane = timeline._lane_of("product")
+    window = {"from_s": 0.0, "to_s": DURATION_S, "satellite": "", "bin_s": 1.0}
+    marks = EventStore(only_run(runs)).rows(timeline.lane_query(lane), **window)
+    assert marks["marks"].sum() > 0
+    assert marks["label"].str.len().gt(0).all()

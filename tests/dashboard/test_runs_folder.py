@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from dashboard.event_store import EventStore
@@ -118,3 +119,43 @@ def test_targets_of_another_shape_are_named(runs: Path, text: str) -> None:
     (only_run(runs) / "targets.geojson").write_text(text)
     with pytest.raises(RunFolderError, match=r"targets\.geojson"):
         EventStore(only_run(runs)).rows("SELECT * FROM target")
+
+
+def test_parquet_that_the_run_did_not_write_is_not_trusted(runs: Path) -> None:
+    path = only_run(runs) / "events" / "power.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 5), path)
+    with pytest.raises(RunFolderError, match="not the file that the run wrote"):
+        EventStore(only_run(runs)).rows("SELECT t_s FROM power")
+
+
+def test_type_younger_than_the_run_is_empty(runs: Path) -> None:
+    run = only_run(runs)
+    files = json.loads((run / "manifest.json").read_text())["files"]
+    (run / "events" / "fault.parquet").unlink()
+    edit_manifest(run, files={k: v for k, v in files.items() if k != "events/fault.parquet"})
+    assert EventStore(run).rows("SELECT * FROM fault").empty
+
+
+def test_folder_whose_name_looks_like_a_pattern_is_read(runs: Path) -> None:
+    run = only_run(runs).rename(runs / "what[a]*name'")
+    events = EventStore(run).rows("SELECT event_row FROM capture ORDER BY t_s")
+    assert list(events["event_row"]) == list(range(len(events)))
+    assert len(events) > 0
+
+
+def test_growing_run_is_read_on(runs: Path) -> None:
+    """Parts that appear are added, and rows are numbered in the order of time, not of writing."""
+    run = only_run(runs)
+    table = pq.read_table(run / "events" / "capture.parquet")
+    (run / "events" / "capture.parquet").unlink()
+    edit_manifest(run, status="running", files={})
+    parts = run / "events" / "capture"
+    parts.mkdir()
+    pq.write_table(table.slice(2, 3), parts / "part-00001.parquet")
+    store = EventStore(run)
+    assert store.value("SELECT count(*) FROM capture") == 3
+    pq.write_table(table.slice(0, 2), parts / "part-00002.parquet")
+    assert store.value("SELECT count(*) FROM capture") == 3
+    store.refresh()
+    rows = store.rows("SELECT capture FROM capture ORDER BY event_row")
+    assert list(rows["capture"]) == table["capture"].slice(0, 5).to_pylist()

@@ -41,12 +41,14 @@ def picture(page: Page, address: str, name: str, run: str, out: Path) -> None:
     page.screenshot(path=out, timeout=120_000)
 
 
-def all_pictures(chromium: Browser, address: str, run: str, out: Path) -> list[str]:
+def all_pictures(
+    chromium: Browser, address: str, run: str, out: Path, pages: tuple[str, ...]
+) -> list[str]:
     """Take them all; return what the pages complained of."""
     complaints = []
     for screen, (width, height) in SCREENS.items():
         for scheme in ("light", "dark"):
-            for name in PAGES:
+            for name in pages:
                 page = chromium.new_page(
                     viewport={"width": width, "height": height}, color_scheme=scheme
                 )
@@ -83,6 +85,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--run", default="", help="the run shown; default: the newest complete one")
     parser.add_argument("--out", type=Path, default=Path("screenshots"))
+    parser.add_argument("--pages", nargs="*", choices=PAGES, default=PAGES)
     parser.add_argument("--readme", action="store_true", help="only the two of the README")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,9 @@ def main() -> None:
         if arguments.readme:
             readme_pictures(chromium, address, arguments.run)
             return
-        complaints = all_pictures(chromium, address, arguments.run, arguments.out)
+        complaints = all_pictures(
+            chromium, address, arguments.run, arguments.out, tuple(arguments.pages)
+        )
     print("\n".join(complaints) or f"no complaint; pictures are in {arguments.out}")
     raise SystemExit(1 if complaints else 0)
 

@@ -13,6 +13,7 @@ captures.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import tempfile
@@ -89,6 +90,11 @@ def _scenario_text(names: list[str]) -> str:
     values["duration_h"] = DAYS * 24
     values["satellites"] = [{**values["satellites"][0], "name": name} for name in names]
     return yaml.safe_dump(values, sort_keys=False)
+
+
+def content_hash(text: str) -> str:
+    """A hash that no other text has, so that the column is as hard to compress as a real one."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _write_places(writer: RunWriter, rng: np.random.Generator) -> None:
@@ -194,7 +200,8 @@ def _write_frame(
     writer.write(
         events.Inference(
             t_s=t_s + 2, satellite=name, capture=capture, status="ok", model="threshold",
-            model_sha256="0" * 64, device="myriad2", tiles=1, tile_sha256=("0" * 64,),
+            model_sha256="0" * 64, device="myriad2", tiles=4,
+            tile_sha256=tuple(content_hash(f"{capture}/{tile}") for tile in range(4)),
             queued_s=0.5, start_s=t_s + 1, latency_s=1.0, energy_wh=0.0005, provenance="modelled",
             energy_provenance="modelled", mask_sha256=truth_sha256, cover_detected=round(cover, 2),
             block_cover=(cover,) * 4, clear_px=clear_px, cloud_px=cloud_px,
@@ -213,7 +220,8 @@ def _write_frame(
             cover_detected=round(cover, 2), cover_true=cover, blocks=4, blocks_kept=4,
             kept_blocks=(0, 1, 2, 3), bytes_raw=BYTES, bytes_kept=BYTES, clear_px=clear_px,
             cloud_px=cloud_px, clear_px_kept=clear_px - lost_px, cloud_px_kept=cloud_px,
-            clear_px_perfect=clear_px, clear_px_false_discard=lost_px, reason="made up",
+            clear_px_perfect=clear_px, clear_px_false_discard=lost_px,
+            reason=f"{4 - cloud_px % 4} of 4 blocks hold at most 50 % cloud, frame {cover:.0%}",
         )
     )  # fmt: skip
     writer.write(
@@ -233,8 +241,8 @@ def _write_frame(
     writer.write(
         events.Plan(
             t_s=t_s, satellite=name, change="add", trigger="result", target=target,
-            capture_s=t_s + 100, expected_value=1.0, forecast_cover=cover, planned_captures=10,
-            reason="made up",
+            capture_s=t_s + 100, expected_value=1.0 - cover, forecast_cover=cover,
+            planned_captures=10, reason=f"forecast cover {cover:.0%} at {t_s:.0f} s",
         )
     )  # fmt: skip
 
@@ -255,7 +263,7 @@ def _write_storage(
 
 
 def _write_power(writer: RunWriter, name: str, t_s: float, index: int, part: int) -> None:
-    charge = 0.8 + 0.15 * float(np.sin(t_s / ORBIT_S))
+    charge = 0.8 + 0.15 * float(np.sin(t_s / ORBIT_S)) + 0.01 * float(np.sin(37 * t_s))
     writer.write(
         events.Power(
             t_s=t_s, satellite=name, charge_wh=40 * charge, charge_fraction=charge,
@@ -267,18 +275,48 @@ def _write_power(writer: RunWriter, name: str, t_s: float, index: int, part: int
     )  # fmt: skip
 
 
+WATCH = """
+window.lastChange = 0;
+new MutationObserver(() => { window.lastChange = performance.now(); })
+    .observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+window.quiet = (ms) => performance.now() - window.lastChange > ms
+    && document.querySelector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    && document.querySelectorAll('[data-testid=stSkeleton], [data-stale=true]').length === 0
+    && [...document.images].every((image) => image.complete);
+"""
+QUIET_MS = 600
+"""A page is taken to be drawn when nothing in it changed for this long."""
+
+
 def measure(page: Page, act: Callable[[], object]) -> float:
-    """Seconds from an act until the page is drawn again."""
-    started = time.perf_counter()
+    """Seconds from an act until the last change that it made to what the page shows."""
+    started_ms = page.evaluate("performance.timeOrigin + performance.now()")
     act()
-    page.wait_for_timeout(50)  # so that the act has reached the server
-    settle(page)
-    return time.perf_counter() - started
+    page.wait_for_selector("h1")
+    page.wait_for_timeout(QUIET_MS)
+    page.wait_for_function(f"window.quiet({QUIET_MS})")
+    ended_ms = page.evaluate("performance.timeOrigin + window.lastChange")
+    return float(ended_ms - started_ms) / 1000
 
 
 def press_right(page: Page, index: int = 0) -> None:
     """Move a slider by one step."""
     page.get_by_role("slider").nth(index).press("ArrowRight")
+
+
+def choose(page: Page, label: str) -> None:
+    """Choose the option after the present one."""
+    box = page.get_by_role("combobox", name=label, exact=False).first
+    box.press("ArrowDown")
+    box.press("ArrowDown")
+    box.press("Enter")
+
+
+def search(page: Page, words: str) -> None:
+    """Type into the search box of a page."""
+    box = page.get_by_label("Search", exact=True)
+    box.fill(words)
+    box.press("Enter")
 
 
 INTERACTIONS: dict[str, tuple[str, Callable[[Page], object]]] = {
@@ -289,7 +327,8 @@ INTERACTIONS: dict[str, tuple[str, Callable[[Page], object]]] = {
         "next targets",
         lambda page: page.get_by_test_id("stNumberInputStepUp").last.click(),
     ),
-    "missions": ("search", lambda page: page.get_by_role("textbox").first.press("Enter")),
+    "models": ("another cost", lambda page: choose(page, "Against")),
+    "missions": ("search", lambda page: search(page, "million")),
 }
 
 
@@ -313,6 +352,7 @@ def main() -> None:
     with dashboard(arguments.folder) as address, browser() as chromium:
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(120_000)
+        page.add_init_script(WATCH)
         page.goto(address)
         settle(page)
         for name in ("flight", "scenes", "budgets", "downlink", "models", "missions"):
