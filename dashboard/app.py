@@ -15,6 +15,9 @@ STYLE = """
 [data-testid="stMetricValue"] {font-size: 1.65rem;}
 [data-testid="stImage"] img {border-radius: 6px;}
 .st-key-box-flight-map {height: 660px !important; flex: none !important;}
+.st-key-gallery {
+  display: grid; gap: 0.75rem; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr));
+}
 [class*="st-key-cards-"] {
   display: grid; gap: 0.75rem; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr));
 }

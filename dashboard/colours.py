@@ -21,7 +21,7 @@ MISSED_CLOUD = REACQUIRED
 
 NEUTRAL = "rgba(128, 136, 150, 0.75)"
 FAINT = "rgba(128, 136, 150, 0.28)"
-NIGHT = "rgba(96, 122, 196, 0.26)"
+NIGHT = "rgba(96, 122, 196, 0.34)"
 
 TARGET_STATES = {
     "waiting": WAITING,

@@ -38,9 +38,29 @@ def step_means(table: str, columns: tuple[str, ...]) -> str:
     )
     return f"""
         WITH step AS (
-            SELECT *, lead(t_s, 1, $to_s) OVER (ORDER BY t_s, event_row) - t_s AS lasts_s
+            SELECT *, lead(t_s, 1, t_s) OVER (ORDER BY t_s, event_row) - t_s AS lasts_s
             FROM {table}
             WHERE satellite = $satellite AND t_s BETWEEN $from_s AND $to_s)
         SELECT min(t_s) / 3600 AS time_h, {means}
-        FROM step GROUP BY floor(t_s / $bin_s)
-        HAVING sum(lasts_s) > 0 OR count(*) = (SELECT count(*) FROM step) ORDER BY 1"""
+        FROM step GROUP BY floor(t_s / $bin_s) ORDER BY 1"""
+
+
+def orbit_means(table: str, columns: tuple[str, ...]) -> str:
+    """Time-weighted mean of step functions from one umbra to the next.
+
+    Bins of equal length would beat with the orbit: a night that straddles two of them would fall
+    into one. What lasts less than half an orbit, at either end, is left out.
+    Parameters of the query: satellite, from_s, to_s.
+    """
+    means = ", ".join(f"sum({c} * lasts_s) / sum(lasts_s) AS {c}" for c in columns)
+    return f"""
+        WITH step AS (
+            SELECT *, lead(t_s, 1, t_s) OVER (ORDER BY t_s, event_row) - t_s AS lasts_s
+            FROM {table}
+            WHERE satellite = $satellite AND t_s BETWEEN $from_s AND $to_s)
+        SELECT min(step.t_s) / 3600 AS time_h, {means}
+        FROM step ASOF LEFT JOIN (
+            SELECT start_s FROM eclipse WHERE satellite = $satellite AND kind = 'umbra') umbra
+            ON step.t_s >= umbra.start_s
+        GROUP BY umbra.start_s HAVING sum(lasts_s) > 0
+        QUALIFY sum(lasts_s) > 0.5 * median(sum(lasts_s)) OVER () ORDER BY 1"""

@@ -197,6 +197,7 @@ def against_caps(used: dict[str, tuple[float, float, str]]) -> go.Figure:
         marker_color=[DROPPED if share > 1 else REACQUIRED for share in shares],
         text=[f"{used[name][0]:.4g} of {used[name][1]:.4g} {used[name][2]}" for name in names],
         textposition="auto",
+        insidetextfont={"color": "#111"},
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
     figure.add_vline(x=1, line={"color": DROPPED, "dash": "dash"})

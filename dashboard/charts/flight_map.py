@@ -177,7 +177,7 @@ def _targets(figure: go.Figure, targets: pd.DataFrame) -> None:
             name=f"{state} ({len(some)})",
             marker={
                 "color": colour,
-                "size": 8,
+                "size": 7,
                 "symbol": "circle" if "clear" in state else "circle-open",
                 "line": {"width": 2, "color": colour},
             },

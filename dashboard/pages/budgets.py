@@ -9,14 +9,13 @@ import streamlit as st
 
 from dashboard.charts import budgets
 from dashboard.colours import LOADS
-from dashboard.downsampling import BINS, extremes, step_means
+from dashboard.downsampling import BINS, extremes, orbit_means, step_means
 from dashboard.navigation import draw
 from dashboard.runs_folder import FoundRun, scenario_of
 from dashboard.shell import choose_run, figure, folders, open_store, rows, satellites
 
-# Over a long time, sunlight and shadow would be a solid block; means over about an orbit are not.
+# Over a long time, sunlight and shadow would be a solid block; means over an orbit are not.
 LONG_S = 36 * 3600.0
-ORBIT_S = 5700.0
 
 ECLIPSES = """
     SELECT start_s / 3600 AS start_h, end_s / 3600 AS end_h FROM eclipse
@@ -156,16 +155,16 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
     )
     left, right = st.columns(2, gap="medium")
     columns = (*(f"{name}_w" for name in LOADS), "generation_w")
-    long = window["to_s"] - window["from_s"] > LONG_S
-    coarse = {**window, "bin_s": _orbit_s(eclipses)} if long else window
-    table = _query(run, step_means("power", columns), coarse)
+    long = window["to_s"] - window["from_s"] > LONG_S and len(eclipses) > 1
+    means = orbit_means if long else step_means
+    table = _query(run, means("power", columns), window)
     with left:
         figure(
             "loads",
             budgets.loads(table),
             table,
             "Loads stacked, and what the panels give: means over "
-            + ("about an orbit. Choose a shorter part to see each." if long else "a step."),
+            + ("one orbit. Choose a shorter part to see each." if long else "a step."),
         )
     depth = _query(run, DEPTH, window)
     with right:
@@ -176,12 +175,6 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
             "Deepest discharge between the start of one umbra and the next, of the full battery; "
             "dashed: where payload and imager are shed.",
         )
-
-
-def _orbit_s(eclipses: pd.DataFrame) -> float:
-    """From one umbra to the next: means over that hold one night each and do not beat with it."""
-    between_h = eclipses["start_h"].diff().median()
-    return ORBIT_S if pd.isna(between_h) else float(between_h) * 3600
 
 
 def _storage(run: FoundRun, window: dict[str, Any], capacity_mib: float) -> None:

@@ -17,7 +17,7 @@ from dashboard.runs_folder import (
     sibling_with_policy,
     stored_metrics,
 )
-from dashboard.shell import choose_run, figure, folders, ink, open_store, plain, rows
+from dashboard.shell import choose_run, figure, folders, ink, open_store, plain, rows, sentences
 from simulator.telemetry.metrics import compute_metrics
 
 REFERENCES = ("bent_pipe", "oracle")
@@ -128,7 +128,7 @@ def show() -> None:
         _pixels(run)
     _references(found, run, metrics)
     _delays(run)
-    _stories(run)
+    st.fragment(_stories)(run)
 
 
 @st.cache_data(max_entries=16, show_spinner="Computing the metrics")
@@ -305,6 +305,12 @@ def _delays(run: FoundRun) -> None:
 
 
 def _stories(run: FoundRun) -> None:
+    """Attempts target by target; runs again alone when one turns the page."""
+    with sentences():
+        _stories_of_page(run)
+
+
+def _stories_of_page(run: FoundRun) -> None:
     st.subheader("The story of each target", anchor=False)
     targets = int(rows(run, "SELECT count(DISTINCT target) FROM capture").iat[0, 0])
     if not targets:

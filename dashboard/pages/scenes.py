@@ -21,7 +21,6 @@ from dashboard.shell import choose_run, folders, open_store, plain, rows, senten
 from simulator.telemetry.manifest import RunFolderError
 
 PER_PAGE = 12
-CARD_PX = 168
 
 CAPTURES = """
     SELECT c.capture, c.satellite, c.t_s, c.target, c.attempt, c.reacquisition, c.scene,
@@ -137,10 +136,10 @@ def _listed(values: Any) -> list[str]:
 
 def _gallery(run: FoundRun, shown: pd.DataFrame) -> None:
     folder = open_store(run).run
-    # Cards of one width in rows: four beside each other on a wide screen, two on a narrow one.
-    wall = st.container(horizontal=True, gap="small", key="gallery")
+    # The style sheet of `app.py` lays them out in rows: four on a wide screen, two on a narrow one.
+    wall = st.container(key="gallery")
     for capture in shown.itertuples():
-        with wall.container(border=True, gap="small", width=CARD_PX, height="stretch"):
+        with wall.container(border=True, gap="small"):
             try:
                 st.image(load_rgb(folder, capture.frame_sha256), width="stretch")
             except RunFolderError as error:

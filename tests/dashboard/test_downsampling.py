@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.downsampling import extremes, step_means
+from dashboard.downsampling import extremes, orbit_means, step_means
 from dashboard.event_store import EventStore
 
 WINDOW = {"satellite": "neph-1", "from_s": 0.0, "to_s": 1e9}
@@ -32,3 +32,17 @@ def test_one_bin_gives_the_mean_by_time(store: EventStore) -> None:
     expected = (rows["load_w"] * lasts_s).sum() / lasts_s.sum()
     thinned = store.rows(step_means("power", ("load_w",)), **WINDOW, bin_s=1e9)
     assert thinned["load_w"].iloc[0] == pytest.approx(expected, rel=MEAN_TOLERANCE)
+
+
+def test_mean_of_an_orbit_is_that_of_its_steps(store: EventStore) -> None:
+    """Each row is the mean by time from one umbra to the next, worked out here by pandas."""
+    umbras_s = store.rows("SELECT start_s FROM eclipse WHERE kind = 'umbra' ORDER BY 1")["start_s"]
+    thinned = store.rows(
+        orbit_means("power", ("generation_w",)), **{**WINDOW, "from_s": umbras_s[0]}
+    )
+    rows = store.rows("SELECT t_s, generation_w FROM power ORDER BY t_s, event_row")
+    rows["lasts_s"] = rows["t_s"].diff().shift(-1).fillna(0.0)
+    first = rows[(rows["t_s"] >= umbras_s[0]) & (rows["t_s"] < umbras_s[1])]
+    expected = (first["generation_w"] * first["lasts_s"]).sum() / first["lasts_s"].sum()
+    assert len(thinned) in (len(umbras_s), len(umbras_s) - 1)
+    assert thinned["generation_w"].iloc[0] == pytest.approx(expected, rel=MEAN_TOLERANCE)

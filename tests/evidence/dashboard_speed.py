@@ -314,7 +314,7 @@ def choose(page: Page, label: str) -> None:
 
 def search(page: Page, words: str) -> None:
     """Type into the search box of a page."""
-    box = page.get_by_label("Search", exact=True)
+    box = page.get_by_role("textbox", name="Search")
     box.fill(words)
     box.press("Enter")
 
