@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -16,6 +18,7 @@ from dashboard.colours import (
     NIGHT,
     REACQUIRED,
     ranked_colour,
+    series_colour,
     translucent,
 )
 
@@ -75,21 +78,26 @@ def _bands(figure: go.Figure, eclipses: pd.DataFrame) -> None:
     )
 
 
-def loads(table: pd.DataFrame) -> go.Figure:
-    """Stacked loads and the generation above them.
+def loads(table: pd.DataFrame, consumers: Sequence[str]) -> go.Figure:
+    """Stacked loads and the generation above them; a consumer that draws nothing is left out.
 
     Parameters
     ----------
     table : DataFrame
-        time_h, generation_w and one column ``<consumer>_w`` for each of `LOADS`.
+        time_h, generation_w and one column ``<consumer>_w`` for each of `consumers`.
+    consumers : sequence of str
+        From any order: those of `LOADS` are stacked first, in its order.
     """
     figure = new_figure("mission time, h", "power, W", height=340)
-    for name, colour in LOADS.items():
+    known = [name for name in LOADS if name in consumers]
+    others = [name for name in consumers if name not in LOADS and table[f"{name}_w"].any()]
+    for index, name in enumerate([*known, *others]):
+        colour = LOADS.get(name) or series_colour(index)
         figure.add_scatter(
             x=table["time_h"],
             y=table[f"{name}_w"],
             mode="lines",
-            name=name,
+            name=name.replace("_", " "),
             stackgroup="loads",
             line={"width": 0, "shape": "hv"},
             fillcolor=translucent(colour, 0.75),

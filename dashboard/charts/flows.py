@@ -39,10 +39,24 @@ NODE_COLOURS = {
     "delivered": DELIVERED,
     "in the queue": STORED,
     "on board": STORED,
+    "saved by compression": CLEAR,
     "dropped by policy": DROPPED,
+    "released by the ground": DROPPED,
     "lost to full storage": DROPPED,
     "lost to faults": DROPPED,
 }
+
+BYTE_OUTCOMES = {
+    "sent": "delivered",
+    "compressed": "saved by compression",
+    "dropped_policy": "dropped by policy",
+    "dropped_released": "released by the ground",
+    "dropped_overflow": "lost to full storage",
+    "dropped_fault": "lost to faults",
+}
+"""What the storage ledger calls it, and what people do; others are spelt out."""
+
+BYTE_SOURCES = {"captured": "captured", "derived": "previews made"}
 
 
 def sankey(
@@ -86,21 +100,36 @@ def sankey(
     return figure
 
 
-def byte_streams(totals: Mapping[str, float]) -> list[Stream]:
-    """Bytes captured, and what became of them; `totals` in MiB by outcome."""
-    colours = {
-        "delivered": DELIVERED,
-        "in the queue": STORED,
-        "on board": STORED,
-        "dropped by policy": DROPPED,
-        "lost to full storage": DROPPED,
-        "lost to faults": DROPPED,
+def byte_balance(moved: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Where bytes came from and what became of them, from the ledger's sums; MiB.
+
+    Parameters
+    ----------
+    moved : mapping of str to float
+        Sum of the ledger's changes by their kind, and ``queued``: what waits for a pass now.
+    """
+    sources = {name: moved.get(change, 0.0) for change, name in BYTE_SOURCES.items()}
+    gone = {k: v for k, v in moved.items() if k not in BYTE_SOURCES and k != "queued"}
+    stored = sum(sources.values()) - sum(gone.values())
+    queued = moved.get("queued", 0.0)
+    order = [*BYTE_OUTCOMES, *(kind for kind in gone if kind not in BYTE_OUTCOMES)]
+    outcomes = {
+        BYTE_OUTCOMES.get(kind, kind.replace("_", " ")): gone[kind]
+        for kind in order
+        if kind in gone
     }
-    return [
-        Stream("captured", name, totals[name], colour)
-        for name, colour in colours.items()
-        if name in totals
+    return sources, {**outcomes, "in the queue": queued, "on board": max(0.0, stored - queued)}
+
+
+def byte_streams(sources: Mapping[str, float], outcomes: Mapping[str, float]) -> list[Stream]:
+    """Bands from each source to each outcome, through the memory where there are two sources."""
+    coming = {name: amount for name, amount in sources.items() if amount > 0}
+    middle = "memory" if len(coming) > 1 else "captured"
+    into = [Stream(name, middle, mib, CLOUDY) for name, mib in coming.items() if name != middle]
+    out_of = [
+        Stream(middle, name, mib, NODE_COLOURS.get(name, CLOUDY)) for name, mib in outcomes.items()
     ]
+    return [*into, *out_of]
 
 
 def pixel_streams(clear: Mapping[str, float], cloud: Mapping[str, float]) -> list[Stream]:

@@ -53,7 +53,19 @@ _KNOWN_LANES = (
 )
 _WITHOUT_LANE = ("power", "storage", "product", "ground")
 """Ledgers, which Budgets shows, and what comes with a decision or a downlink anyhow."""
-_WORDS = ("kind", "action", "change", "status", "capture", "target", "station", "reason", "detail")
+_WORDS = (
+    "kind",
+    "action",
+    "change",
+    "status",
+    "capture",
+    "target",
+    "area",
+    "station",
+    "outcome",
+    "reason",
+    "detail",
+)
 
 
 def _lanes() -> tuple[Lane, ...]:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from dashboard.charts import budgets
-from dashboard.colours import LOADS
 from dashboard.downsampling import BINS, extremes, orbit_means, step_means
 from dashboard.navigation import draw
 from dashboard.runs_folder import FoundRun, scenario_of
 from dashboard.shell import choose_run, figure, folders, open_store, rows, satellites
+from simulator.telemetry.events import Power
+
+CONSUMERS = tuple(
+    field.name.removesuffix("_w")
+    for field in fields(Power)
+    if field.name.endswith("_w") and field.name not in ("load_w", "generation_w")
+)
+"""What draws power, as the log knows it."""
 
 # Over a long time, sunlight and shadow would be a solid block; means over an orbit are not.
 LONG_S = 36 * 3600.0
@@ -33,8 +41,8 @@ DEPTH = """
 STORAGE = """
     WITH change AS (
         SELECT s.t_s, s.event_row AS row, coalesce(t.priority, 0) AS priority,
-               CASE WHEN s.change = 'captured' THEN s.delta_bytes ELSE -s.delta_bytes END
-                   / 1048576 AS mib
+               CASE WHEN s.change IN ('captured', 'derived') THEN 1 ELSE -1 END
+                   * s.delta_bytes / 1048576 AS mib
         FROM storage s LEFT JOIN capture c USING (capture) LEFT JOIN target t ON t.name = c.target
         WHERE s.satellite = $satellite AND s.t_s <= $to_s),
     total AS (
@@ -154,14 +162,14 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
         "each step, at changes of load or sunlight. Shaded: umbra.",
     )
     left, right = st.columns(2, gap="medium")
-    columns = (*(f"{name}_w" for name in LOADS), "generation_w")
+    columns = (*(f"{name}_w" for name in CONSUMERS), "generation_w")
     long = window["to_s"] - window["from_s"] > LONG_S and len(eclipses) > 1
     means = orbit_means if long else step_means
     table = _query(run, means("power", columns), window)
     with left:
         figure(
             "loads",
-            budgets.loads(table),
+            budgets.loads(table, CONSUMERS),
             table,
             "Loads stacked, and what the panels give: means over "
             + ("one orbit. Choose a shorter part to see each." if long else "a step."),

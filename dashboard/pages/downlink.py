@@ -28,7 +28,7 @@ DELIVERED = """
            l.end_s AS delivered_s, c.t_s AS captured_s, c.gsd_m,
            c.clear_px + c.cloud_px AS frame_px
     FROM product p JOIN downlink l ON l.product = p.product AND l.complete
-    JOIN capture c ON c.capture = p.capture"""
+    JOIN capture c ON c.capture = p.capture WHERE p.blocks > 0"""
 
 GROWTH = f"""
     WITH best AS (
@@ -60,17 +60,13 @@ DELAYS = f"""
     FROM each, width GROUP BY 1 ORDER BY 1"""
 
 BYTES = """
-    SELECT coalesce(sum(delta_bytes) FILTER (change = 'captured'), 0) / 1048576 AS captured,
-           coalesce(sum(delta_bytes) FILTER (change = 'sent'), 0) / 1048576 AS sent,
-           coalesce(sum(delta_bytes) FILTER (change = 'dropped_policy'), 0) / 1048576 AS policy,
-           coalesce(sum(delta_bytes) FILTER (change = 'dropped_overflow'), 0) / 1048576 AS overflow,
-           coalesce(sum(delta_bytes) FILTER (change = 'dropped_fault'), 0) / 1048576 AS fault,
-           coalesce((SELECT sum(last) FROM (SELECT arg_max(queued_bytes, event_row) AS last
-                     FROM storage GROUP BY satellite)), 0) / 1048576 AS queued
-    FROM storage"""
+    SELECT change, sum(delta_bytes) / 1048576 AS mib FROM storage GROUP BY change
+    UNION ALL SELECT 'queued', coalesce(sum(last), 0) / 1048576 FROM (
+        SELECT arg_max(queued_bytes, event_row) AS last FROM storage GROUP BY satellite)"""
 
 PIXELS = """
     WITH sent AS (SELECT DISTINCT product FROM downlink WHERE complete),
+    shown AS (SELECT * FROM product WHERE blocks > 0),
     lost AS (SELECT DISTINCT capture FROM storage
              WHERE change IN ('dropped_overflow', 'dropped_fault')),
     each AS (
@@ -79,7 +75,7 @@ PIXELS = """
                s.product IS NOT NULL AS delivered,
                p.product IS NULL AND d.capture IS NULL AS undecided,
                l.capture IS NOT NULL OR NOT c.stored AS lost
-        FROM capture c LEFT JOIN decision d USING (capture) LEFT JOIN product p USING (capture)
+        FROM capture c LEFT JOIN decision d USING (capture) LEFT JOIN shown p USING (capture)
         LEFT JOIN sent s ON s.product = p.product LEFT JOIN lost l ON l.capture = c.capture)
     SELECT sum(clear_kept) FILTER (delivered) AS clear_delivered,
            sum(cloud_kept) FILTER (delivered) AS cloud_delivered,
@@ -163,25 +159,17 @@ def _by_surface(metrics: dict[str, object]) -> None:
 
 def _bytes(run: FoundRun) -> None:
     st.subheader("Where the bytes went", anchor=False)
-    total = rows(run, BYTES).iloc[0]
-    stored = total.captured - total.sent - total.policy - total.overflow - total.fault
-    outcomes = {
-        "delivered": total.sent,
-        "in the queue": total.queued,
-        "on board": max(0.0, stored - total.queued),
-        "dropped by policy": total.policy,
-        "lost to full storage": total.overflow,
-        "lost to faults": total.fault,
-    }
-    if not total.captured:
+    moved = rows(run, BYTES).set_index("change")["mib"].astype(float).to_dict()
+    sources, outcomes = flows.byte_balance(moved)
+    if not sources["captured"]:
         st.info("Nothing was captured yet.")
         return
     figure(
         "bytes",
-        flows.sankey(flows.byte_streams(outcomes), "MiB", ink=ink()),
+        flows.sankey(flows.byte_streams(sources, outcomes), "MiB", ink=ink()),
         pd.DataFrame({"outcome": list(outcomes), "mib": list(outcomes.values())}),
-        "Raw bytes captured, in MiB: sent (also of products not yet whole on the ground), waiting, "
-        "dropped, lost. Their sum is what was captured.",
+        "Bytes captured, and previews made of them where there are any: sent (also of products not "
+        "yet whole on the ground), waiting, saved, dropped, lost. The sum is what came in.",
     )
 
 

@@ -13,11 +13,13 @@ captures.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import platform
 import tempfile
 import time
+import typing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +135,17 @@ def _track(names: list[str]) -> dict[str, np.ndarray]:
     return {key: np.concatenate(parts) for key, parts in columns.items()}
 
 
+def made_up(event_type: type[events.Event], **known: object) -> events.Event:
+    """An event with the fields that matter here; any other is zero or empty."""
+    hints = typing.get_type_hints(event_type)
+    others = {
+        field.name: typing.get_origin(hints[field.name]) or hints[field.name]
+        for field in dataclasses.fields(event_type)
+        if field.name not in known
+    }
+    return event_type(**known, **{name: kind() for name, kind in others.items()})
+
+
 def _write_mission(
     writer: RunWriter, names: list[str], total: int, frame_sha256: str, truth_sha256: str
 ) -> None:
@@ -161,7 +174,8 @@ def _write_orbit(writer: RunWriter, names: list[str], orbit: int) -> None:
     start_s = orbit * ORBIT_S
     for name in names:
         writer.write(
-            events.Eclipse(
+            made_up(
+            events.Eclipse,
                 t_s=start_s, satellite=name, start_s=start_s, end_s=start_s + 2000, kind="umbra"
             )
         )  # fmt: skip
@@ -171,7 +185,8 @@ def _write_orbit(writer: RunWriter, names: list[str], orbit: int) -> None:
 
 def _write_pass(writer: RunWriter, name: str, aos_s: float) -> None:
     writer.write(
-        events.Pass(
+        made_up(
+            events.Pass,
             t_s=aos_s + 400, satellite=name, station=STATION, aos_s=aos_s, los_s=aos_s + 400,
             max_elevation_deg=35.0, outcome="used", usable_s=400.0, transmit_s=380.0,
             capacity_bytes=50_000_000, bytes=47_500_000,
@@ -187,7 +202,8 @@ def _write_frame(
     clear_px = PX - cloud_px
     lost_px = clear_px // 50
     writer.write(
-        events.Capture(
+        made_up(
+            events.Capture,
             t_s=t_s, satellite=name, capture=capture, target=target, attempt=1,
             reacquisition=False, latitude_deg=0.0, longitude_deg=0.0, off_nadir_deg=5.0,
             roll_deg=5.0, pitch_deg=0.0, slew_deg=5.0, slew_start_s=t_s - 10,
@@ -198,7 +214,8 @@ def _write_frame(
         )
     )  # fmt: skip
     writer.write(
-        events.Inference(
+        made_up(
+            events.Inference,
             t_s=t_s + 2, satellite=name, capture=capture, status="ok", model="threshold",
             model_sha256="0" * 64, device="myriad2", tiles=4,
             tile_sha256=tuple(content_hash(f"{capture}/{tile}") for tile in range(4)),
@@ -209,13 +226,15 @@ def _write_frame(
         )
     )  # fmt: skip
     writer.write(
-        events.HostInference(
+        made_up(
+            events.HostInference,
             t_s=t_s + 2, satellite=name, capture=capture, wall_s=0.01, model_calls=1,
             peak_memory_mib=90.0, memory_provenance="modelled", rss_mib=300.0,
         )
     )  # fmt: skip
     writer.write(
-        events.Decision(
+        made_up(
+            events.Decision,
             t_s=t_s + 2, satellite=name, capture=capture, policy="reschedule", action="keep",
             cover_detected=round(cover, 2), cover_true=cover, blocks=4, blocks_kept=4,
             kept_blocks=(0, 1, 2, 3), bytes_raw=BYTES, bytes_kept=BYTES, clear_px=clear_px,
@@ -225,21 +244,24 @@ def _write_frame(
         )
     )  # fmt: skip
     writer.write(
-        events.Product(
+        made_up(
+            events.Product,
             t_s=t_s + 2, satellite=name, product=f"{capture}-p", capture=capture, target=target,
             bytes=BYTES, blocks=4, clear_px=clear_px - lost_px, cloud_px=cloud_px, priority=1.0,
             rank_key=1.0,
         )
     )  # fmt: skip
     writer.write(
-        events.Downlink(
+        made_up(
+            events.Downlink,
             t_s=t_s + 3600, satellite=name, product=f"{capture}-p", capture=capture,
             target=target, station=STATION, start_s=t_s + 3590, end_s=t_s + 3600, bytes=BYTES,
             remaining_bytes=0, complete=True, modcod=(),
         )
     )  # fmt: skip
     writer.write(
-        events.Plan(
+        made_up(
+            events.Plan,
             t_s=t_s, satellite=name, change="add", trigger="result", target=target,
             capture_s=t_s + 100, expected_value=1.0 - cover, forecast_cover=cover,
             planned_captures=10, reason=f"forecast cover {cover:.0%} at {t_s:.0f} s",
@@ -252,7 +274,8 @@ def _write_storage(
 ) -> None:
     stored = max(0, ledger["captured"] - ledger["sent"] - ledger["dropped_policy"])
     writer.write(
-        events.Storage(
+        made_up(
+            events.Storage,
             t_s=t_s, satellite=name, capacity_bytes=2 << 30, captured_bytes=ledger["captured"],
             sent_bytes=ledger["sent"], dropped_policy_bytes=ledger["dropped_policy"],
             dropped_overflow_bytes=0, dropped_fault_bytes=0, stored_bytes=stored,
@@ -265,7 +288,8 @@ def _write_storage(
 def _write_power(writer: RunWriter, name: str, t_s: float, index: int, part: int) -> None:
     charge = 0.8 + 0.15 * float(np.sin(t_s / ORBIT_S)) + 0.01 * float(np.sin(37 * t_s))
     writer.write(
-        events.Power(
+        made_up(
+            events.Power,
             t_s=t_s, satellite=name, charge_wh=40 * charge, charge_fraction=charge,
             load_w=8.0 + part, payload_w=float(part == 1), imager_w=float(part == 2), radio_w=0.0,
             bus_w=6.0, generation_w=18.0 * (t_s % ORBIT_S > 2000), generated_wh=t_s / 360,
