@@ -44,7 +44,8 @@ class SocketChannel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self._socket.settimeout(SEND_TIMEOUT_S)
+        # Not blocking: where octets wait, one call of the kernel fetches them.
+        self._socket.setblocking(False)
         with contextlib.suppress(OSError):  # A socket pair has no such option.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -57,18 +58,20 @@ class SocketChannel:
         pieces = [piece for frame in frames for piece in frame]
         try:
             while pieces:
-                sent = self._socket.sendmsg(pieces[:MAX_PIECES])
-                pieces = _behind(pieces, sent)
-        except OSError as error:
+                pieces = _behind(pieces, self._send_some(pieces[:MAX_PIECES]))
+        except (OSError, ValueError) as error:
             raise LinkDownError(f"sending failed: {error}") from error
 
     def receive_into(self, room: memoryview, timeout_s: float) -> int:
         """Put what has arrived into `room`, after at most `timeout_s`."""
         try:
-            ready, _, _ = select.select([self._socket], [], [], max(0.0, timeout_s))
-            if not ready:
-                return 0
-            size = self._socket.recv_into(room)
+            try:
+                size = self._socket.recv_into(room)
+            except BlockingIOError:
+                ready, _, _ = select.select([self._socket], [], [], max(0.0, timeout_s))
+                if not ready:
+                    return 0
+                size = self._socket.recv_into(room)
         except (OSError, ValueError) as error:
             raise LinkDownError(f"receiving failed: {error}") from error
         if not size:
@@ -78,6 +81,16 @@ class SocketChannel:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+    def _send_some(self, pieces: list[bytes | memoryview]) -> int:
+        """Send as much as the kernel takes at once, waiting while it takes nothing."""
+        while True:
+            try:
+                return self._socket.sendmsg(pieces)
+            except BlockingIOError:
+                _, ready, _ = select.select([], [self._socket], [], SEND_TIMEOUT_S)
+                if not ready:
+                    raise TimeoutError(f"the peer took nothing for {SEND_TIMEOUT_S:g} s") from None
 
 
 def _behind(pieces: list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:

@@ -30,7 +30,7 @@ CRC_BYTES = 4
 MAX_LINE_FRAME_BYTES = (
     len(SYNC_MARKER) + 1 + SEQUENCE_BYTES + MAX_PACKET_BYTES + MAC_BYTES + CRC_BYTES
 )
-BUFFER_BYTES = 4 * MAX_LINE_FRAME_BYTES
+BUFFER_BYTES = 8 * MAX_LINE_FRAME_BYTES
 """Memory of a receiver: the largest frame and then some, yet small enough for a second-level
 cache, in which octets just received are still found when their checksums are computed."""
 

@@ -14,7 +14,7 @@ from payload.link.wire import SEQUENCE_MODULUS, Packet, PacketWriter, WireError,
 SILENCE_S = 0.25
 """A frame is given up when the line is silent for so long within it."""
 
-PARTS_AT_ONCE = 8
+PARTS_AT_ONCE = 2
 """Parts of a large message handed to the channel together: fewer calls, and while the kernel
 carries these the next ones are made."""
 
