@@ -270,9 +270,13 @@ class WireLink:
             if death is not None and death.status == "out_of_memory" and expected is not None:
                 # Frames will find out again, one by one: that is what the mission accounts for.
                 return expected
-            reason = death.detail if death is not None else error
+            if death is not None and self._keeper is not None:
+                raise LinkError(
+                    f"payload link {self._name!r}: the payload process did not start: "
+                    f"{self._keeper.incident}; mend what it complains of"
+                ) from error
             raise LinkError(
-                f"payload link {self._name!r}: {reason}; check that the payload is serving "
+                f"payload link {self._name!r}: {error}; check that the payload is serving "
                 "there, and that both sides have the same key file (or none)"
             ) from error
 

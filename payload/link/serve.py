@@ -94,6 +94,10 @@ def _serve(options: argparse.Namespace) -> int:
         channel = SocketChannel(socket.socket(fileno=options.descriptor))
         serve_channel(channel, _board(options, settings, TCP_PART_BYTES), None)
         return 0
+    if not options.listen.startswith(("tcp://", "serial:")):
+        raise LinkError(
+            f"--listen is {options.listen!r}; expected tcp://HOST:PORT or serial:///dev/tty...?baud=N"
+        )
     if options.listen.startswith("serial:"):
         port = split_serial(options.listen)
         key = key_for("localhost", options.key_file)

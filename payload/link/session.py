@@ -395,6 +395,7 @@ class Session:
     def _abort_uplink(self, transaction: int, reason: str) -> None:
         if self._refused_transaction != transaction:
             self._refused_transaction = transaction
+            self.line.counts.packets_malformed += 1  # A flood of these ends the session.
             log.warning("transaction %d refused: %s", transaction, reason)
             data = pack_transaction(transaction)
             self.line.send(Service.LARGE_DATA, LargeDataSubtype.UP_ABORTED, data)

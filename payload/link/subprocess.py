@@ -110,10 +110,11 @@ class SubprocessKeeper:
         self.peak_mib = max(self.peak_mib, self._cage.peak_mib())
         kills = self._cage.oom_kills()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self.incident = f"pid {self._process.pid} ended by {how}, {kills} kills for memory"
+        last = self._last_complaint()
+        said = f"; its last words: {last}" if last else ""
+        self.incident = f"pid {self._process.pid} ended by {how}, {kills} kills for memory{said}"
         if kills:
             return Death("out_of_memory", f"ended by {how}; over {self._cage.enforced()}")
-        last = self._last_complaint()
         if "MemoryError" in last or "bad_alloc" in last or "Failed to allocate" in last:
             return Death("out_of_memory", f"ended by {how}; over {self._cage.enforced()}")
         if code == USER_ERROR_EXIT:

@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--kinds", default=",".join(CAGE_KINDS))
     parser.add_argument("--caps", help="fly under these, MiB, instead of looking for the smallest")
     parser.add_argument("--edge", type=int, default=1024, help="edge of a frame, px")
-    parser.add_argument("--frames", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--step", type=int, default=1, help="MiB")
     parser.add_argument("--flights", type=int, default=3)
     parser.add_argument("--patience", type=float, default=1.0, help="on slow machines: 10 or more")

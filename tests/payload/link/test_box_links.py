@@ -259,6 +259,7 @@ def test_the_program_answers_user_errors_without_traceback(
         (["serve", "--model=none", "--listen=tcp://127.0.0.1:0"], "none"),
         (["serve", "--model=threshold", "--listen=tcp://0.0.0.0:0"], "not loopback"),
         (["serve", "--model=threshold", "--listen=serial:///dev/none"], "no such device"),
+        (["serve", "--model=threshold", "--listen=udp://127.0.0.1:1"], "--listen is 'udp:"),
     ):
         assert main(arguments) == 2
         assert words in capsys.readouterr().err
