@@ -32,7 +32,8 @@ from simulator.environment.pixels import CapturedPixels, SceneLibrary
 from simulator.environment.weather import Weather
 from simulator.ground.coverage import AreaCoverage
 from simulator.ground.handover import soonest
-from simulator.ground.operations import GroundOperations, same_satellite
+from simulator.ground.operations import GroundOperations, PreviewRules, same_satellite
+from simulator.ground.screening import PERFECT, ModelScreening
 from simulator.pace import RealtimeEnvironment, make_environment
 from simulator.scenario import PayloadOutage, Scenario, resolved_yaml
 from simulator.scenario import Satellite as SatelliteSection
@@ -41,9 +42,9 @@ from simulator.spacecraft.attitude import Agility
 from simulator.spacecraft.boxes import box_payloads, named, open_payloads
 from simulator.spacecraft.computer import Outage
 from simulator.spacecraft.flight import Flight, fly
-from simulator.spacecraft.frame_path import FramePolicy, PictureBook
 from simulator.spacecraft.imaging import exposure_s
 from simulator.spacecraft.satellite import Rules, Satellite
+from simulator.spacecraft.taken import FramePolicy, PictureBook
 from simulator.telemetry.events import Eclipse, HostPace, HostRun
 from simulator.telemetry.manifest import new_manifest, run_folder_name
 from simulator.telemetry.metrics import compute_metrics
@@ -99,6 +100,7 @@ def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None 
     geometry_s = time.perf_counter() - started
     with ExitStack() as stack:
         links = open_payloads(scenario, stack)
+        screening = _screening(scenario)
         text = resolved_yaml(scenario)
         manifest = new_manifest(
             name=scenario.name,
@@ -106,13 +108,14 @@ def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None 
             epoch=scenario.epoch.isoformat(),
             duration_s=scenario.duration_s,
             scenario_yaml=text,
-            models={link.describe().model: link.describe().model_sha256 for link in links.values()},
+            models={link.describe().model: link.describe().model_sha256 for link in links.values()}
+            | ({} if screening is None else {screening.card.name: screening.card.sha256}),
             scenes=world.library.manifest_sha256(),
         )
         folder = out_dir / run_folder_name(manifest)
         writer = stack.enter_context(RunWriter(folder, manifest=manifest))
         _write_surroundings(writer, scenario, world, text)
-        simulate(scenario, world, links, writer, report)
+        simulate(scenario, world, links, writer, report, screening)
         total_s = time.perf_counter() - started
         for phase, wall_s in (
             ("geometry", geometry_s),
@@ -171,6 +174,7 @@ def simulate(
     links: dict[str, PayloadLink],
     writer: RunWriter,
     report: Progress,
+    screening: ModelScreening | None = None,
 ) -> None:
     """Wire satellites and ground together and run them to the end of the mission."""
     env = make_environment(*_pace(scenario))
@@ -184,6 +188,10 @@ def simulate(
         writer.write,
         same_satellite if policy.traits.onboard_tasking else soonest(world.flights),
         AreaCoverage(world.targets),
+        PreviewRules(
+            scenario.data_handling.request_max_cloud_fraction,
+            scenario.data_handling.request_delay_h * 3600.0,
+        ),
     )
     antennas = {
         station.name: simpy.PriorityResource(env, capacity=station.antennas)
@@ -195,7 +203,12 @@ def simulate(
             env,
             section,
             world.flights[section.name],
-            Rules(policy, scenario.autonomy.max_attempts, scenario.duration_s),
+            Rules(
+                policy,
+                scenario.data_handling,
+                scenario.autonomy.max_attempts,
+                scenario.duration_s,
+            ),
             _planner(scenario, section, world, assigned[section.name]),
             ground,
             boxes.get(section.name),
@@ -204,6 +217,7 @@ def simulate(
             pixels=world.look,
             pictures=_pictures(writer),
             log=writer.write,
+            screen=None if screening is None else screening.screen,
         )
         for section in scenario.satellites
     ]
@@ -235,6 +249,13 @@ def _pace(scenario: Scenario) -> tuple[str, float]:
         if satellite.payload.pace == "realtime"
     ]
     return ("realtime", min(factors)) if factors else ("virtual", 1.0)
+
+
+def _screening(scenario: Scenario) -> ModelScreening | None:
+    """The ground's own model; None where it sees the truth."""
+    if scenario.ground.screening == PERFECT:
+        return None
+    return ModelScreening(load_card(scenario.name_or_path(scenario.ground.screening)))
 
 
 def _policy(scenario: Scenario) -> FramePolicy:
@@ -341,6 +362,9 @@ def _write_surroundings(
             "altitude_km": np.concatenate([track.altitude_km for _, track in tracks]),
         }
     )
+    if scenario.ground.screening != PERFECT:
+        ground_card = load_card(scenario.name_or_path(scenario.ground.screening))
+        writer.write_card(ground_card.folder / f"{ground_card.name}.yaml")
     for satellite in scenario.satellites:
         card = load_card(named(scenario, satellite.payload.model))
         writer.write_card(card.folder / f"{card.name}.yaml")

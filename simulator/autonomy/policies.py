@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from payload.frame import BLOCK_PX, NO_DATA, block_cover, frame_cover
+from payload.frame import BLOCK_PX, NO_DATA, block_cover, frame_cover, quantise_cover
 
 CLOUD_CLASSES = (1, 2)
 """Truth classes that count as cloud: thick and thin. Shadow (3) is clear."""
@@ -98,7 +98,10 @@ def cloud_mask(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def judge(
-    traits: PolicyTraits, limits: Thresholds, detection: Detection | None, blocks: int
+    traits: PolicyTraits,
+    limits: Thresholds,
+    detection: Detection | None,
+    region: tuple[int, ...],
 ) -> Verdict:
     """Decide what is kept of a frame.
 
@@ -108,40 +111,50 @@ def judge(
     limits : Thresholds
     detection : Detection or None
         None when there is no mask (no detector, deadline missed, payload fault).
-    blocks : int
-        Number of blocks in the frame.
+    region : tuple of int
+        Blocks of the region of interest: all of the frame, unless it is cropped.
 
     Returns
     -------
     Verdict
     """
-    everything = tuple(range(blocks))
+    everything, blocks = region, len(region)
     if traits.detector == "none":
         return Verdict("keep", everything, "policy keeps every frame")
     if detection is None:
         return Verdict("keep_unprocessed", everything, "no mask: kept whole")
     if traits.drops_frames:
-        limit = limits.max_cloud_fraction
-        if detection.cover > limit:
-            return Verdict("drop", (), f"cover {detection.cover:.2f} > {limit:g} allowed")
-        return Verdict("keep", everything, f"cover {detection.cover:.2f} <= {limit:g} allowed")
-    limit = limits.block_cloud_fraction
-    kept = tuple(int(i) for i in np.flatnonzero(detection.blocks.ravel() <= limit))
+        limit, cover = limits.max_cloud_fraction, region_cover(detection, region)
+        if cover > limit:
+            return Verdict("drop", (), f"cover {cover:.2f} > {limit:g} allowed")
+        return Verdict("keep", everything, f"cover {cover:.2f} <= {limit:g} allowed")
+    limit, covers = limits.block_cloud_fraction, detection.blocks.ravel()
+    kept = tuple(i for i in region if covers[i] <= limit)
     said = f"{blocks - len(kept)} of {blocks} blocks over {limit:g} cloud"
     if not kept:
         return Verdict("drop", (), said)
     return Verdict("keep" if len(kept) == blocks else "prune", kept, said)
 
 
-def not_shown_clear(verdict: Verdict, detection: Detection) -> float:
-    """Part of the frame that its product does not show clear, as far as the detector can tell.
+def region_cover(detection: Detection, region: tuple[int, ...]) -> float:
+    """Cloud cover of the region of interest, quantised; that of the frame where it is all of it."""
+    covers = detection.blocks.ravel()
+    if len(region) == len(covers):
+        return detection.cover
+    return quantise_cover(float(np.mean(covers[list(region)])))
+
+
+def not_shown_clear(
+    kept_blocks: tuple[int, ...], detection: Detection, region: tuple[int, ...]
+) -> float:
+    """Part of the region that its product does not show clear, as far as the detector can tell.
 
     Cloud in the kept blocks and all of the dropped ones: what the ground will find when the
     detector is right, so it is what decides whether the target needs another look.
     """
     blocks = detection.blocks.ravel()
-    clear = sum(1.0 - float(blocks[i]) for i in verdict.kept_blocks)
-    return round(1.0 - clear / len(blocks), 6)
+    clear = sum(1.0 - float(blocks[i]) for i in kept_blocks)
+    return round(1.0 - clear / len(region), 6)
 
 
 def count_blocks(truth: NDArray[np.uint8]) -> tuple[PixelCount, ...]:

@@ -1,12 +1,15 @@
 """The ground loop: what the ground learns, how long it thinks, and what it asks for next.
 
 At the end of each pass the ground knows the products that came down completely (their cover is
-then judged with the truth: the ground's own cloud screening is taken as perfect, which favours
-the policies that lean on it) and, for policies that report by telemetry, what the payload saw in
-frames decided since the last pass. A target that is not satisfied is asked for again: the tasking
-is ready after the processing delay and goes up at the next pass - to the satellite that can image
-the target first after its next uplink, where several fly; those that look again on board on their
-own keep their targets.
+then judged with the truth, which favours the policies that lean on it, or by a model of the
+ground's own: `ground.screening`) and, for policies that report by telemetry, what the payload saw
+in frames decided since the last pass. A target that is not satisfied is asked for again: the
+tasking is ready after the processing delay and goes up at the next pass - to the satellite that can
+image the target first after its next uplink, where several fly; those that look again on board on
+their own keep their targets.
+
+A preview is answered: the pixels behind it are asked for where it shows enough clear ground and
+nothing better of the target is down yet, else they may go. The answer goes up in a later pass.
 """
 
 from __future__ import annotations
@@ -18,14 +21,18 @@ from simulator.autonomy.policies import PolicyTraits, satisfies
 from simulator.ground.coverage import AreaCoverage
 from simulator.telemetry.events import Event, Ground, Uplink
 
+PREVIEWS = ("mask", "thumbnail")
+"""Sources that are answered."""
+
 
 @dataclass(frozen=True)
 class Report:
     """News of one capture: from its pixels (``downlink``) or from telemetry.
 
-    `cover` is the part of the target's frame that its product does not show clear: dropped blocks,
-    and cloud in the others - true cloud for a downlink, detected cloud for telemetry. `limit` is
-    the cover under which the target is satisfied, `period` the one the capture is for, and
+    `source` may be the kind of a preview, too. `cover` is the part of the target's region that its
+    product does not show clear: dropped blocks, and cloud in the others - true cloud for a downlink
+    (or by the ground's own mask, which `mask_sha256` names), detected cloud for telemetry. `limit`
+    is the cover under which the target is satisfied, `period` the one the capture is for, and
     `deadline_s` the time after which another is no longer wanted.
     """
 
@@ -38,11 +45,42 @@ class Report:
     limit: float
     period: int = 0
     deadline_s: float | None = None
+    mask_sha256: str = ""
 
     @property
     def key(self) -> tuple[str, int]:
         """Target and period."""
         return self.target, self.period
+
+
+@dataclass(frozen=True)
+class PreviewRules:
+    """When pixels are asked for, and how long the ground takes to say so."""
+
+    request_max_cloud_fraction: float = 1.0
+    request_delay_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Message:
+    """What goes up in one contact."""
+
+    tasking: tuple[Tasking, ...] = ()
+    requested: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The ground's answer to a preview: whether the pixels of a capture are wanted.
+
+    `key` is its target and period.
+    """
+
+    capture: str
+    key: tuple[str, int]
+    wanted: bool
+    ready_s: float
 
 
 @dataclass(frozen=True)
@@ -80,6 +118,8 @@ class GroundOperations:
         ``assign(report, ready_s) -> satellite``: whom to ask again.
     coverage : AreaCoverage
         Which frames of which areas have come down clear.
+    previews : PreviewRules, optional
+        How previews are answered.
     """
 
     def __init__(
@@ -90,9 +130,12 @@ class GroundOperations:
         log: Callable[[Event], None],
         assign: Callable[[Report, float], str] = same_satellite,
         coverage: AreaCoverage | None = None,
+        previews: PreviewRules | None = None,
     ) -> None:
         self._traits, self._assign = traits, assign
         self._coverage = coverage or AreaCoverage(())
+        self._previews = previews or PreviewRules()
+        self._answers: dict[str, list[Answer]] = {}
         self._delay_s, self._max_attempts, self._log = processing_delay_s, max_attempts, log
         self._waiting: dict[str, list[Report]] = {}
         self._tasking: dict[str, list[Tasking]] = {}
@@ -110,12 +153,21 @@ class GroundOperations:
         for report in self._waiting.pop(satellite, []):
             self._learn(report, now_s)
 
-    def contact(self, satellite: str, station: str, now_s: float) -> tuple[Tasking, ...]:
+    def contact(self, satellite: str, station: str, now_s: float) -> Message:
         """Send up what is ready; returns it."""
         pending = self._tasking.get(satellite, [])
         ready = tuple(t for t in pending if t.ready_s <= now_s and t.key not in self.satisfied)
         self._tasking[satellite] = [t for t in pending if t.ready_s > now_s]
-        if ready:
+        unsaid = self._answers.get(satellite, [])
+        answers = [answer for answer in unsaid if answer.ready_s <= now_s]
+        self._answers[satellite] = [answer for answer in unsaid if answer.ready_s > now_s]
+        wanted = {a.capture for a in answers if a.wanted and a.key not in self.satisfied}
+        message = Message(
+            ready,
+            tuple(a.capture for a in answers if a.capture in wanted),
+            tuple(a.capture for a in answers if a.capture not in wanted),
+        )
+        if ready or answers:
             self._log(
                 Uplink(
                     t_s=now_s,
@@ -123,10 +175,12 @@ class GroundOperations:
                     station=station,
                     targets=tuple(t.target for t in ready),
                     periods=tuple(t.period for t in ready),
-                    reason=f"tasking for {len(ready)} unsatisfied targets was ready",
+                    requested=message.requested,
+                    released=message.released,
+                    reason=_said(message),
                 )
             )
-        return ready
+        return message
 
     def _learn(self, report: Report, now_s: float) -> None:
         cloudy = not satisfies(report.cover, report.limit)
@@ -141,6 +195,7 @@ class GroundOperations:
             tasking = Tasking(report.target, report.attempt, ready_s, report.period)
             satellite = self._assign(report, ready_s)
             self._tasking.setdefault(satellite, []).append(tasking)
+        answer = self._answer(report, now_s) if report.source in PREVIEWS else None
         self._log(
             Ground(
                 t_s=now_s,
@@ -150,13 +205,28 @@ class GroundOperations:
                 period=report.period,
                 source=report.source,
                 cover=report.cover,
+                mask_sha256=report.mask_sha256,
                 satisfied=report.key in self.satisfied,
                 tasking_ready_s=ready_s,
+                answer="" if answer is None else "request" if answer.wanted else "release",
+                answer_ready_s=-1.0 if answer is None else answer.ready_s,
                 reason=self._reason(report, cloudy, ask, now_s),
             )
         )
         if covered is not None:
             self._log(covered)
+
+    def _answer(self, report: Report, now_s: float) -> Answer:
+        """Whether the pixels behind a preview are wanted; said in a later pass."""
+        answer = Answer(
+            report.capture,
+            report.key,
+            report.key not in self.satisfied
+            and report.cover <= self._previews.request_max_cloud_fraction,
+            now_s + self._previews.request_delay_s,
+        )
+        self._answers.setdefault(report.satellite, []).append(answer)
+        return answer
 
     def _too_late(self, report: Report, now_s: float) -> bool:
         """Whether another image would come after the target's deadline or period."""
@@ -183,3 +253,15 @@ class GroundOperations:
         if self._too_late(report, now_s):
             return f"{seen}, and the time for it is over"
         return f"{seen}, already asked for"
+
+
+def _said(message: Message) -> str:
+    """One sentence for people on what goes up."""
+    said = []
+    if message.tasking:
+        said.append(f"tasking for {len(message.tasking)} unsatisfied targets was ready")
+    if message.requested:
+        said.append(f"the pixels of {len(message.requested)} captures are asked for")
+    if message.released:
+        said.append(f"those of {len(message.released)} may go")
+    return "; ".join(said)

@@ -6,6 +6,7 @@ scenario names (targets, scenes, model, device, orbit); `problems` says what is 
 
 from __future__ import annotations
 
+from simulator.scenario.handling import DataHandling, StorageQuota
 from simulator.scenario.loading import (
     bundled_scenarios,
     load_scenario,
@@ -44,6 +45,7 @@ from simulator.scenario.targets import Target, load_targets
 __all__ = [
     "Agility",
     "Autonomy",
+    "DataHandling",
     "FaultSection",
     "Ground",
     "GroundStation",
@@ -64,6 +66,7 @@ __all__ = [
     "SceneCollection",
     "Scenes",
     "StationOutage",
+    "StorageQuota",
     "SunSynchronous",
     "Target",
     "UndefinedVariableError",

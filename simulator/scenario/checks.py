@@ -102,6 +102,7 @@ def check_scenario(scenario: Scenario, *, pixels: bool = False) -> Check:
     with findings.at("targets"):
         targets = load_targets(scenario)
     _check_weather(findings, targets)
+    _check_screening(findings)
     for index, satellite in enumerate(scenario.satellites):
         _check_orbit(findings, index, satellite)
         _check_payload(findings, index, satellite)
@@ -125,6 +126,14 @@ def _check_weather(findings: _Findings, targets: Sequence[Target]) -> None:
                 f"there is no record of {len(bare)} of {len(targets)} targets, the first is "
                 f"{bare[0]!r}; add rows for them",
             )
+
+
+def _check_screening(findings: _Findings) -> None:
+    """The ground's own model must open."""
+    screening = findings.scenario.ground.screening
+    if screening != "perfect":
+        with findings.at("ground", "screening"):
+            CloudModel(load_card(findings.scenario.name_or_path(screening)))
 
 
 def _check_orbit(findings: _Findings, index: int, satellite: Satellite) -> None:

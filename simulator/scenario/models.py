@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from simulator.ground.stations import catalogue
+from simulator.scenario.handling import LARGEST_JPEG2000_BITS, DataHandling
 from simulator.scenario.problems import UndefinedVariableError, rejected
 from simulator.scenario.source import Source
 from simulator.scenario.spacecraft import Fraction, Name, Satellite, Section
@@ -88,6 +89,9 @@ class Ground(Section):
     """Geometric elevation from which a station sees the satellite (refraction off)."""
     processing_delay_h: float = Field(default=12, ge=0, le=8784)
     """From downlink over the ground's cloud mask to new tasking ready for uplink, hours."""
+    screening: str = Field(default="perfect", min_length=1)
+    """perfect: the ground sees the truth in what came down; else the card, by name or path, of the
+    model it screens frames with."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -260,6 +264,7 @@ class Scenario(Section):
     satellites: tuple[Satellite, ...] = Field(min_length=1, max_length=1000)
     """Spacecraft with names of their own."""
     autonomy: Autonomy = Autonomy()
+    data_handling: DataHandling = DataHandling()
     ground: Ground
     targets: str = Field(min_length=1)
     """Path of a GeoJSON file with Point or Polygon features."""
@@ -282,6 +287,15 @@ class Scenario(Section):
             )
         satellites = [satellite.name for satellite in self.satellites]
         _refuse_repeats(satellites, "satellites")
+        deepest = max(satellite.imager.bit_depth for satellite in self.satellites)
+        if self.data_handling.compression == "jpeg2000" and deepest > LARGEST_JPEG2000_BITS:
+            raise rejected(
+                f"an imager stores {deepest} bits, and JPEG 2000 is written with at most "
+                f"{LARGEST_JPEG2000_BITS}",
+                field=("data_handling", "compression"),
+                remedy=f"set imager.bit_depth to {LARGEST_JPEG2000_BITS} or less, or compression: "
+                "none",
+            )
         stations = [station.name for station in self.ground.stations]
         for index, fault in enumerate(self.faults):
             if isinstance(fault, StationOutage) and fault.station not in stations:

@@ -1,4 +1,4 @@
-"""The path of a frame on board: exposed, admitted, detected, judged, queued, delivered.
+"""The path of a frame on board: exposed, admitted, detected, judged, handed to the outbox.
 
 Each step hands one value to the next and writes one event; a later step never changes an earlier
 value. What a step means for the plan (image again) and for the ground (news to learn) is told to
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import psutil
@@ -20,81 +19,31 @@ from payload.frame import content_sha256
 from simulator.autonomy.policies import (
     Detection,
     PixelCount,
-    PolicyTraits,
-    Thresholds,
     Verdict,
     cloud_mask,
     count_blocks,
     judge,
     not_shown_clear,
-    rank,
     total,
     truth_detection,
 )
 from simulator.environment.pixels import CapturedPixels
+from simulator.ground.screening import Screened
 from simulator.scenario import Imager
 from simulator.scenario.targets import Target
 from simulator.spacecraft.computer import Job, Outcome
+from simulator.spacecraft.handling import Handling
 from simulator.spacecraft.imaging import Exposure
-from simulator.spacecraft.radio import DownlinkQueue, QueuedProduct
+from simulator.spacecraft.outbox import Outbox
 from simulator.spacecraft.storage import MIB, Storage
-from simulator.telemetry.events import Capture, Decision, Event, HostInference, Inference, Product
+from simulator.spacecraft.taken import FramePolicy, PictureBook, PixelSource, Taken, TargetDesk
+from simulator.telemetry.events import Capture, Decision, Event, HostInference, Inference
+
+Screen = Callable[[CapturedPixels], tuple[Screened, NDArray[np.uint8] | None]]
+"""What the ground's model says of a frame, and its mask the first time."""
 
 NO_COVER = -1.0
 """Written in place of a detected cover where there was no mask."""
-
-
-class PixelSource(Protocol):
-    """Weather and scenes together: what a camera over a target would see."""
-
-    def __call__(self, target: Target, t_s: float) -> tuple[float, CapturedPixels]:
-        """Weather cover at the target, and the frame it gives."""
-
-
-class PictureBook(Protocol):
-    """Keeps the pictures of captures."""
-
-    def __call__(
-        self, pixels: CapturedPixels, mask: NDArray[np.uint8] | None, mask_sha256: str
-    ) -> None:
-        """Keep frame, truth and mask."""
-
-
-class TargetDesk(Protocol):
-    """Hears what became of each look at a target."""
-
-    def looked(self, taken: Taken, not_clear: float | None) -> None:
-        """A frame was judged on board.
-
-        `not_clear` is the part of the frame that its product does not show clear, by the mask;
-        None where there was no mask.
-        """
-
-    def lost(self, taken: Taken) -> None:
-        """A frame or product was lost for lack of storage."""
-
-    def delivered(self, taken: Taken, not_clear: float) -> None:
-        """A product reached the ground; `not_clear` is the part of its frame not shown clear."""
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A capture as later steps need to know it; without its pixels, which are large."""
-
-    capture: str
-    target: Target
-    deadline_s: float | None
-    period: int
-    attempt: int
-    captured_s: float
-    cover: float
-    counts: tuple[PixelCount, ...]
-    truth: Detection
-
-    @property
-    def all_blocks(self) -> tuple[int, ...]:
-        """Every block of the frame."""
-        return tuple(range(len(self.counts)))
 
 
 @dataclass(frozen=True)
@@ -106,15 +55,6 @@ class _Seen:
     detection: Detection
 
 
-@dataclass(frozen=True)
-class FramePolicy:
-    """The policy a frame is judged by."""
-
-    name: str
-    traits: PolicyTraits
-    limits: Thresholds
-
-
 class FramePath:
     """Takes exposures of one satellite to products and on to the ground."""
 
@@ -124,22 +64,23 @@ class FramePath:
         satellite: str,
         imager: Imager,
         policy: FramePolicy,
+        handling: Handling,
         storage: Storage,
-        queue: DownlinkQueue,
+        outbox: Outbox,
         *,
         pixels: PixelSource,
+        screen: Screen | None,
         pictures: PictureBook,
         desk: TargetDesk,
         to_payload: Callable[[Job], None],
-        to_radio: Callable[[QueuedProduct], None],
         log: Callable[[Event], None],
     ) -> None:
         self._env, self._satellite, self._imager = env, satellite, imager
-        self._policy, self._storage, self._queue = policy, storage, queue
+        self._policy, self._handling = policy, handling
+        self._storage, self._outbox = storage, outbox
         self._pixels, self._pictures, self._desk = pixels, pictures, desk
-        self._to_payload, self._to_radio, self._log = to_payload, to_radio, log
+        self._screen, self._to_payload, self._log = screen, to_payload, log
         self._taken: dict[str, Taken] = {}
-        self._kept_clear_px: dict[str, int] = {}
         self._exposures = 0
         self._seen: dict[str, tuple[tuple[PixelCount, ...], Detection]] = {}
         self._called: dict[tuple[str, str], tuple[int, int, int, int]] = {}
@@ -171,9 +112,10 @@ class FramePath:
             pixels.cover,
             counts,
             truth,
+            self._handling.region,
+            self._screened(pixels),
         )
-        self._taken[capture] = taken
-        fits = self._make_room(taken)
+        refused = self._outbox.make_room(taken, self._imager.frame_bytes)
         self._log(
             Capture(
                 t_s=planned.capture_s,
@@ -204,16 +146,27 @@ class FramePath:
                 cloud_px=pixels.cloud_px,
                 gsd_m=self._imager.gsd_m,
                 bytes=self._imager.frame_bytes,
-                stored=fits,
+                stored=not refused,
             )
         )
-        self._storage.admit(capture, self._imager.frame_bytes)
-        if fits:
-            self._detect(taken, pixels)
-        else:
+        self._storage.admit(
+            capture, self._imager.frame_bytes, target.priority, refused=bool(refused)
+        )
+        if refused:
             self._pictures(pixels, None, "")
-            self._write_decision(taken, Verdict("overflow", (), "storage is full"), None)
-            self._lose(capture)
+            self._write_decision(taken, Verdict("overflow", (), refused), None, ())
+            self._desk.lost(taken)
+        else:
+            self._detect(taken, pixels)
+
+    def _screened(self, pixels: CapturedPixels) -> Screened | None:
+        """What the ground's model would see, where it has one; its mask is kept once."""
+        if self._screen is None:
+            return None
+        screened, mask = self._screen(pixels)
+        if mask is not None:
+            self._pictures(pixels, mask, screened.mask_sha256)
+        return screened
 
     def _truth_of(self, pixels: CapturedPixels) -> tuple[tuple[PixelCount, ...], Detection]:
         """Pixel counts and perfect detection of a truth, worked out once for each."""
@@ -222,37 +175,24 @@ class FramePath:
             self._seen[key] = (count_blocks(pixels.truth), truth_detection(pixels.truth))
         return self._seen[key]
 
-    def _make_room(self, taken: Taken) -> bool:
-        """Whether the frame fits; ranking policies drop what is missed least to let it in."""
-        size_bytes = self._imager.frame_bytes
-        if self._policy.traits.ranks_downlink:
-            hoped = self._rank(taken, None)
-            while self._storage.free_bytes < size_bytes:
-                least = self._queue.last()
-                if least is None or least.rank >= hoped:
-                    break
-                self._queue.remove(least.capture)
-                self._storage.drop(least.capture, least.remaining_bytes, "overflow")
-                self._lose(least.capture)
-        return self._storage.free_bytes >= size_bytes
-
-    def _lose(self, capture: str) -> None:
-        """A frame or product is gone for lack of storage."""
-        self._desk.lost(self._taken.pop(capture))
-
     # 2. Detection ----------------------------------------------------------------------------
 
     def _detect(self, taken: Taken, pixels: CapturedPixels) -> None:
         detector = self._policy.traits.detector
         if detector == "model":
+            self._taken[taken.capture] = taken
             self._to_payload(Job(taken.capture, taken.captured_s, pixels))
             return
         self._pictures(pixels, None, "")
-        self._decide(taken, taken.truth if detector == "truth" else None, "")
+        if detector == "truth":
+            self._decide(taken, pixels, taken.truth, cloud_mask(pixels.truth), "")
+        else:
+            self._decide(taken, pixels, None, None, "")
 
     def detected(self, outcome: Outcome) -> None:
         """The payload is done with a frame, or gave it up."""
-        taken, result, pixels = self._taken[outcome.job.capture], outcome.result, outcome.job.pixels
+        taken, result = self._taken.pop(outcome.job.capture), outcome.result
+        pixels = outcome.job.pixels
         seen = _seen(outcome)
         self._pictures(pixels, None if seen is None else seen.mask, seen.sha256 if seen else "")
         called = (0, 0, 0, 0) if seen is None else self._called_by(seen, pixels)
@@ -270,7 +210,10 @@ class FramePath:
                     rss_mib=psutil.Process().memory_info().rss / MIB,
                 )
             )
-        self._decide(taken, None if seen is None else seen.detection, outcome.status)
+        if seen is None:
+            self._decide(taken, pixels, None, None, outcome.status)
+        else:
+            self._decide(taken, pixels, seen.detection, seen.mask, outcome.status)
 
     def _called_by(self, seen: _Seen, pixels: CapturedPixels) -> tuple[int, int, int, int]:
         """The confusion of a mask with the truth, worked out once for each pair."""
@@ -314,24 +257,44 @@ class FramePath:
 
     # 3. Decision -----------------------------------------------------------------------------
 
-    def _decide(self, taken: Taken, detection: Detection | None, status: str) -> None:
-        traits, limits = self._policy.traits, self._policy.limits
-        blocks = len(taken.counts)
-        verdict = judge(traits, limits, detection, blocks)
+    def _decide(
+        self,
+        taken: Taken,
+        pixels: CapturedPixels,
+        detection: Detection | None,
+        mask: NDArray[np.uint8] | None,
+        status: str,
+    ) -> None:
+        """Judge a frame, book what goes, hand what stays to the outbox."""
+        region = taken.region
+        verdict = judge(self._policy.traits, self._policy.limits, detection, region)
         if status not in ("", "ok"):
             verdict = Verdict(verdict.action, verdict.kept_blocks, f"{status}: kept whole")
-        raw_bytes = self._imager.frame_bytes
-        kept_bytes = self._write_decision(taken, verdict, detection)
-        if kept_bytes < raw_bytes:
-            self._storage.drop(taken.capture, raw_bytes - kept_bytes, "policy")
-        not_clear = None if detection is None else not_shown_clear(verdict, detection)
+        raw_bytes, kept_raw_bytes = self._imager.frame_bytes, self._raw_bytes(taken, verdict)
+        block_bytes = self._handling.block_bytes(pixels, verdict.kept_blocks)
+        kept_bytes = self._write_decision(taken, verdict, detection, block_bytes)
+        if kept_raw_bytes < raw_bytes:
+            self._storage.drop(taken.capture, raw_bytes - kept_raw_bytes, "policy")
+        if kept_bytes < kept_raw_bytes:
+            self._storage.compress(taken.capture, kept_raw_bytes - kept_bytes)
+        kept = verdict.kept_blocks
+        not_clear = None if detection is None else not_shown_clear(kept, detection, region)
         if kept_bytes:
-            self._queue_product(taken, verdict.kept_blocks, kept_bytes, not_clear)
-        else:
-            del self._taken[taken.capture]
+            preview = self._handling.preview(pixels, mask, not_clear)
+            self._outbox.keep(taken, kept, kept_bytes, not_clear, preview)
         self._desk.looked(taken, not_clear)
 
-    def _write_decision(self, taken: Taken, verdict: Verdict, detection: Detection | None) -> int:
+    def _raw_bytes(self, taken: Taken, verdict: Verdict) -> int:
+        """Share of the raw frame that the kept blocks are."""
+        return self._imager.frame_bytes * len(verdict.kept_blocks) // len(taken.counts)
+
+    def _write_decision(
+        self,
+        taken: Taken,
+        verdict: Verdict,
+        detection: Detection | None,
+        block_bytes: tuple[int, ...],
+    ) -> int:
         """Write the decision down; returns the bytes that are kept.
 
         A frame that storage could not hold is nobody's decision: a perfect mask would not have
@@ -339,14 +302,15 @@ class FramePath:
         """
         counts, blocks = taken.counts, len(taken.counts)
         traits, limits = self._policy.traits, self._policy.limits
-        perfect = judge(traits, limits, taken.truth, blocks).kept_blocks
+        perfect = judge(traits, limits, taken.truth, taken.region).kept_blocks
         if verdict.action == "overflow":
             perfect = ()
         everything = total(counts, taken.all_blocks)
         kept = total(counts, verdict.kept_blocks)
         wrongly = tuple(sorted(set(perfect) - set(verdict.kept_blocks)))
-        raw_bytes = self._imager.frame_bytes
-        kept_bytes = raw_bytes * len(verdict.kept_blocks) // blocks
+        kept_bytes = self._raw_bytes(taken, verdict)
+        if block_bytes:  # a frame's last block may round down: never more than its raw share
+            kept_bytes = min(kept_bytes, sum(block_bytes))
         self._log(
             Decision(
                 t_s=self._env.now,
@@ -359,8 +323,10 @@ class FramePath:
                 blocks=blocks,
                 blocks_kept=len(verdict.kept_blocks),
                 kept_blocks=verdict.kept_blocks,
-                bytes_raw=raw_bytes,
+                region_px=taken.region_px,
+                bytes_raw=self._imager.frame_bytes,
                 bytes_kept=kept_bytes,
+                block_bytes=block_bytes,
                 clear_px=everything.clear_px,
                 cloud_px=everything.cloud_px,
                 clear_px_kept=kept.clear_px,
@@ -371,60 +337,6 @@ class FramePath:
             )
         )
         return kept_bytes
-
-    # 4. Product ------------------------------------------------------------------------------
-
-    def _queue_product(
-        self, taken: Taken, kept_blocks: tuple[int, ...], size_bytes: int, not_clear: float | None
-    ) -> None:
-        kept = total(taken.counts, kept_blocks)
-        product = QueuedProduct(
-            f"{taken.capture}-p",
-            taken.capture,
-            taken.target.name,
-            self._rank(taken, not_clear),
-            size_bytes,
-        )
-        self._kept_clear_px[taken.capture] = kept.clear_px
-        self._storage.enqueue(taken.capture)
-        self._log(
-            Product(
-                t_s=self._env.now,
-                satellite=self._satellite,
-                product=product.product,
-                capture=taken.capture,
-                target=taken.target.name,
-                bytes=size_bytes,
-                blocks=len(kept_blocks),
-                clear_px=kept.clear_px,
-                cloud_px=kept.cloud_px,
-                priority=taken.target.priority,
-                rank_key=product.rank,
-            )
-        )
-        self._to_radio(product)
-
-    def _rank(self, taken: Taken, not_clear: float | None) -> float:
-        limits, own = self._policy.limits, taken.target.max_cloud_fraction
-        return rank(
-            self._policy.traits,
-            captured_s=taken.captured_s,
-            not_clear=not_clear,
-            limit=limits.target_cloud_fraction if own is None else own,
-            priority=taken.target.priority,
-            deadline_s=taken.deadline_s,
-        )
-
-    # 5. Delivery -----------------------------------------------------------------------------
-
-    def delivered(self, product: QueuedProduct) -> None:
-        """A product is complete on the ground."""
-        taken = self._taken.pop(product.capture)
-        frame = total(taken.counts, taken.all_blocks)
-        labelled_px = frame.clear_px + frame.cloud_px
-        clear_px = self._kept_clear_px.pop(product.capture)
-        not_clear = 1.0 - clear_px / labelled_px if labelled_px else 1.0
-        self._desk.delivered(taken, not_clear)
 
 
 def _seen(outcome: Outcome) -> _Seen | None:

@@ -24,14 +24,23 @@ from simulator.telemetry.events import Downlink, Event, Pass
 
 @dataclass
 class QueuedProduct:
-    """A product that waits for a pass; `rank` is higher for what goes first."""
+    """A product that waits for a pass; `rank` is higher for what goes first.
+
+    `kind` is ``pixels``, ``mask`` or ``thumbnail``.
+    """
 
     product: str
     capture: str
     target: str
     rank: float
     remaining_bytes: int
+    kind: str = "pixels"
     on_air: bool = False
+
+    @property
+    def item(self) -> str:
+        """What the storage ledger knows it by."""
+        return self.capture if self.kind == "pixels" else self.product
 
 
 @dataclass
@@ -42,20 +51,15 @@ class DownlinkQueue:
 
     def add(self, product: QueuedProduct) -> None:
         """Put a product into the queue."""
-        self.products[product.capture] = product
+        self.products[product.product] = product
 
-    def remove(self, capture: str) -> None:
-        """Take a capture's product out (sent, or dropped)."""
-        del self.products[capture]
+    def remove(self, product: str) -> None:
+        """Take a product out (sent, or dropped)."""
+        del self.products[product]
 
     def first(self) -> QueuedProduct | None:
         """The product to send next."""
         return min(self.products.values(), key=lambda p: (-p.rank, p.product), default=None)
-
-    def last(self) -> QueuedProduct | None:
-        """The product that is missed least, of those not being sent at this moment."""
-        waiting = (p for p in self.products.values() if not p.on_air)
-        return max(waiting, key=lambda p: (-p.rank, p.product), default=None)
 
 
 @dataclass(frozen=True)
@@ -203,8 +207,8 @@ class Radio:
         if sent == 0:
             return 0
         if product.remaining_bytes == 0:
-            self._queue.remove(product.capture)
-        self._storage.send(product.capture, sent)
+            self._queue.remove(product.product)
+        self._storage.send(product.item, sent)
         self._log(
             Downlink(
                 t_s=self._env.now,

@@ -18,7 +18,8 @@ from simulator.autonomy.onboard import OnboardPlanner, PlanChange
 from simulator.autonomy.outlook import energy_limits, storage_limits
 from simulator.autonomy.planner import CaptureLimit
 from simulator.autonomy.policies import satisfies
-from simulator.ground.operations import GroundOperations, Report, Tasking
+from simulator.ground.operations import GroundOperations, Report
+from simulator.scenario import DataHandling
 from simulator.scenario import Satellite as SatelliteSection
 from simulator.spacecraft.attitude import Agility
 from simulator.spacecraft.battery import (
@@ -35,17 +36,14 @@ from simulator.spacecraft.computer import (
     PayloadComputer,
 )
 from simulator.spacecraft.flight import Flight
-from simulator.spacecraft.frame_path import (
-    FramePath,
-    FramePolicy,
-    PictureBook,
-    PixelSource,
-    Taken,
-)
+from simulator.spacecraft.frame_path import FramePath, Screen
+from simulator.spacecraft.handling import Handling
 from simulator.spacecraft.imaging import REPLAN_EVERY_S, Exposure, ImagingProcess, exposure_s
+from simulator.spacecraft.outbox import Outbox
 from simulator.spacecraft.power import PowerLimits, PowerSubsystem
 from simulator.spacecraft.radio import DownlinkQueue, QueuedProduct, Radio
 from simulator.spacecraft.storage import GIB, Movement, Storage
+from simulator.spacecraft.taken import FramePolicy, PictureBook, PixelSource, Taken
 from simulator.telemetry.events import Event, HostPlanning, Plan
 from simulator.telemetry.events import Storage as StorageEvent
 
@@ -55,6 +53,7 @@ class Rules:
     """What the scenario fixes for every satellite's autonomy."""
 
     policy: FramePolicy
+    data_handling: DataHandling
     max_attempts: int
     duration_s: float
 
@@ -80,6 +79,8 @@ class Satellite:
         Spans in which the payload is off.
     pixels, pictures, log : callable
         Weather and scenes, the pictures of captures, and the event log.
+    screen : callable or None
+        The ground's own model; None where the ground sees the truth.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Satellite:
         pixels: PixelSource,
         pictures: PictureBook,
         log: Callable[[Event], None],
+        screen: Screen | None = None,
     ) -> None:
         self._env, self.name, self._section = env, section.name, section
         self._flight, self._rules, self.planner, self._ground = flight, rules, planner, ground
@@ -133,18 +135,31 @@ class Satellite:
             on_delivered=self._on_delivered,
             on_los=lambda _: ground.pass_ends(self.name, env.now),
         )
+        handling = Handling(rules.data_handling, section.imager)
+        self.outbox = Outbox(
+            env,
+            self.name,
+            rules.policy,
+            handling.quotas,
+            self.storage,
+            queue,
+            desk=self,
+            to_radio=self.radio.enqueue,
+            log=log,
+        )
         self.frames = FramePath(
             env,
             self.name,
             section.imager,
             rules.policy,
+            handling,
             self.storage,
-            queue,
+            self.outbox,
             pixels=pixels,
+            screen=screen,
             pictures=pictures,
             desk=self,
             to_payload=self._to_payload,
-            to_radio=self.radio.enqueue,
             log=log,
         )
 
@@ -180,6 +195,10 @@ class Satellite:
             self._look_again(taken, "overflow")
         self._report(taken, "overflow", 1.0)
 
+    def previewed(self, taken: Taken, kind: str, not_clear: float) -> None:
+        """The ground has a preview and can answer it after the pass."""
+        self._report(taken, kind, not_clear)
+
     def delivered(self, taken: Taken, not_clear: float) -> None:
         """The ground has all of a product and can judge it at the end of the pass."""
         self._report(taken, "downlink", not_clear)
@@ -194,7 +213,7 @@ class Satellite:
             self.imaging.replan(trigger)
 
     def _report(self, taken: Taken, source: str, cover: float) -> None:
-        limit = self._limit_of(taken)
+        by_model = source == "downlink" and taken.screened is not None
         self._ground.report(
             Report(
                 self.name,
@@ -203,9 +222,10 @@ class Satellite:
                 taken.attempt,
                 source,
                 cover,
-                limit,
+                self._limit_of(taken),
                 taken.period,
                 taken.deadline_s,
+                taken.screened.mask_sha256 if taken.screened and by_model else "",
             )
         )
 
@@ -232,13 +252,14 @@ class Satellite:
             self.computer.submit(job)
 
     def _on_delivered(self, product: QueuedProduct) -> None:
-        self.frames.delivered(product)
+        self.outbox.delivered(product)
 
     def _on_contact(self, station: str) -> None:
-        """The ground is in view: new tasking and a fresh forecast come up."""
-        tasking: tuple[Tasking, ...] = self._ground.contact(self.name, station, self._env.now)
+        """The ground is in view: new tasking, answers and a fresh forecast come up."""
+        message = self._ground.contact(self.name, station, self._env.now)
+        self.outbox.answer(message.requested, message.released)
         self.planner.new_forecast(self._env.now)
-        for request in tasking:
+        for request in message.tasking:
             key = request.target, request.period
             task = self.planner.tasks[key]
             if task.attempts <= request.attempt and task.may_reopen(
@@ -255,13 +276,17 @@ class Satellite:
                 satellite=self.name,
                 capacity_bytes=storage.capacity_bytes,
                 captured_bytes=storage.captured_bytes,
+                derived_bytes=storage.derived_bytes,
                 sent_bytes=storage.sent_bytes,
+                compressed_bytes=storage.compressed_away_bytes,
                 dropped_policy_bytes=storage.dropped_bytes["policy"],
                 dropped_overflow_bytes=storage.dropped_bytes["overflow"],
                 dropped_fault_bytes=storage.dropped_bytes["fault"],
+                dropped_released_bytes=storage.dropped_bytes["released"],
                 stored_bytes=storage.stored_bytes,
                 queued_bytes=storage.queued_bytes,
                 capture=movement.capture,
+                product=movement.product,
                 change=movement.change,
                 delta_bytes=movement.delta_bytes,
                 reason=f"{movement.change.replace('_', ' by ', 1)}: {movement.capture}",

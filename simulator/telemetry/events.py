@@ -116,7 +116,9 @@ class Decision(Event):
 
     `clear_px_perfect` are the clear pixels that a perfect mask under the same policy would have
     kept; `clear_px_false_discard` those among them that were dropped. `cover_detected` is -1
-    where there was no mask.
+    where there was no mask. `region_px` are the labelled pixels of the region of interest, which is
+    the whole frame unless the scenario crops it. `block_bytes` are the compressed sizes of the kept
+    blocks, in their order; empty where nothing is compressed.
     """
 
     kind_of_event: ClassVar[str] = "decision"
@@ -128,8 +130,10 @@ class Decision(Event):
     blocks: int
     blocks_kept: int
     kept_blocks: tuple[int, ...]
+    region_px: int
     bytes_raw: int
     bytes_kept: int
+    block_bytes: tuple[int, ...]
     clear_px: int
     cloud_px: int
     clear_px_kept: int
@@ -141,10 +145,15 @@ class Decision(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product(Event):
-    """What is stored for downlink. `urgency` and `rank_key` decide its place in the queue."""
+    """What is put in the downlink queue: a frame's ``pixels``, or a ``mask`` or ``thumbnail``.
+
+    `rank_key` decides its place in the queue. Pixels that wait for the ground to ask for them
+    become a product when it does. A preview's blocks and pixels are 0: it shows no ground.
+    """
 
     kind_of_event: ClassVar[str] = "product"
     product: str
+    kind: str
     capture: str
     target: str
     bytes: int
@@ -225,23 +234,29 @@ class Power(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage(Event):
-    """The storage ledger after a change; the figures up to `dropped_fault_bytes` are cumulative.
+    """The storage ledger after a change; the figures up to `dropped_released_bytes` are cumulative.
 
     `change` says which figure moved by `delta_bytes`, and `capture` on whose account: ``captured``,
-    ``sent``, ``dropped_policy``, ``dropped_overflow`` or ``dropped_fault``. `queued_bytes` is the
-    part of `stored_bytes` that waits in the downlink queue.
+    ``derived`` (a preview was made), ``sent``, ``compressed``, ``dropped_policy``,
+    ``dropped_overflow``, ``dropped_fault`` or ``dropped_released`` (the ground did not ask for it).
+    `product` is empty while the bytes are not in the downlink queue; `queued_bytes` is the part of
+    `stored_bytes` that is.
     """
 
     kind_of_event: ClassVar[str] = "storage"
     capacity_bytes: int
     captured_bytes: int
+    derived_bytes: int
     sent_bytes: int
+    compressed_bytes: int
     dropped_policy_bytes: int
     dropped_overflow_bytes: int
     dropped_fault_bytes: int
+    dropped_released_bytes: int
     stored_bytes: int
     queued_bytes: int
     capture: str
+    product: str
     change: str
     delta_bytes: int
     reason: str
@@ -265,29 +280,39 @@ class Plan(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uplink(Event):
-    """New tasking (and forecast) received from the ground during a pass.
+    """What came up from the ground during a pass, beside the forecast.
 
-    `periods` are those of the `targets`, one for each.
+    `targets` are to be imaged again, each in its period of `periods`; the pixels of the captures
+    `requested` are to be sent, those of the captures `released` may go.
     """
 
     kind_of_event: ClassVar[str] = "uplink"
     station: str
     targets: tuple[str, ...]
+    requested: tuple[str, ...]
+    released: tuple[str, ...]
     reason: str
     periods: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground(Event):
-    """The ground learned what became of a capture: from its pixels, or from telemetry."""
+    """The ground learned what became of a capture: from its pixels, a preview, or telemetry.
+
+    `mask_sha256` names the ground's own mask where it is not perfect. `answer` to a preview is
+    ``request`` or ``release``, ready for uplink at `answer_ready_s`; empty and -1 else.
+    """
 
     kind_of_event: ClassVar[str] = "ground"
     capture: str
     target: str
     source: str
     cover: float
+    mask_sha256: str
     satisfied: bool
     tasking_ready_s: float
+    answer: str
+    answer_ready_s: float
     reason: str
     period: int = 0
 

@@ -58,6 +58,9 @@ class Metrics:
     onboard_reduction_fraction: float | None = _metric(
         "", "share of the raw bytes not put in the downlink queue"
     )
+    compression_ratio: float | None = _metric(
+        "", "raw bytes of what the policy kept / the bytes it was stored in", "higher"
+    )
     backlog_mib: float = _metric("MiB", "left in the downlink queue at the end", "lower")
     false_cloud_fraction: float | None = _metric(
         "", "clear pixels the detector called cloud / clear pixels it saw", "lower"
@@ -116,8 +119,10 @@ class Metrics:
     tiles: int = _metric("", "tiles in processed frames")
     distinct_tiles: int = _metric("", "distinct tiles among them, per model")
     model_calls: int = _metric("", "inferences really run on the host")
-    products: int = _metric("", "products put in the downlink queue")
-    products_delivered: int = _metric("", "products that reached the ground whole")
+    products: int = _metric("", "pixel products put in the downlink queue")
+    products_delivered: int = _metric("", "pixel products that reached the ground whole")
+    previews_delivered: int = _metric("", "masks or thumbnails that reached the ground")
+    pixels_released: int = _metric("", "captures whose pixels the ground did not ask for")
     passes: int = _metric("", "station passes")
     targets: int = _metric("", "targets of the mission")
     targets_satisfied: int = _metric("", "targets satisfied by the end")
@@ -142,9 +147,9 @@ _VIEWS = """
 CREATE VIEW delivered AS
     SELECT p.product, p.capture, p.target, p.bytes, p.clear_px, p.cloud_px,
            l.end_s AS delivered_s, c.t_s AS captured_s, c.gsd_m, c.truth_sha256,
-           d.kept_blocks, c.period, c.clear_px + c.cloud_px AS frame_px
+           d.kept_blocks, c.period, d.region_px
     FROM product p
-    JOIN downlink l ON l.product = p.product AND l.complete
+    JOIN downlink l ON l.product = p.product AND l.complete AND p.kind = 'pixels'
     JOIN capture c ON c.capture = p.capture
     JOIN decision d ON d.capture = p.capture
     ORDER BY l.end_s, p.product;
@@ -166,11 +171,16 @@ _SCALARS: dict[str, str] = {
     "onboard_reduction_fraction": """
         SELECT 1 - coalesce((SELECT sum(bytes) FROM product), 0) / nullif(sum(d.bytes_raw), 0)
         FROM decision d JOIN capture c USING (capture) WHERE c.stored""",
+    "compression_ratio": """
+        SELECT (sum(bytes_kept) + coalesce((SELECT sum(delta_bytes) FROM storage
+                                            WHERE change = 'compressed'), 0))
+             / nullif(sum(bytes_kept), 0) FROM decision""",
     "backlog_mib": """
         SELECT (coalesce((SELECT sum(bytes) FROM product), 0)
               - coalesce((SELECT sum(bytes) FROM downlink), 0)
-              - coalesce((SELECT sum(s.delta_bytes) FROM storage s JOIN product USING (capture)
-                          WHERE s.change IN ('dropped_overflow', 'dropped_fault')), 0))
+              - coalesce((SELECT sum(delta_bytes) FROM storage
+                          WHERE product <> '' AND change IN ('dropped_overflow', 'dropped_fault')),
+                         0))
              / 1048576""",
     "false_cloud_fraction": """
         SELECT sum(clear_px_called_cloud) / nullif(sum(clear_px), 0)
@@ -185,8 +195,10 @@ _SCALARS: dict[str, str] = {
     "overflow_loss_fraction": """
         SELECT coalesce(sum(coalesce(p.clear_px, c.clear_px)) FILTER (o.capture IS NOT NULL), 0)
              / nullif(sum(c.clear_px), 0)
-        FROM capture c LEFT JOIN product p USING (capture)
-                       LEFT JOIN overflowed o USING (capture)""",
+        FROM capture c
+        LEFT JOIN (SELECT capture, clear_px_kept AS clear_px FROM decision WHERE bytes_kept > 0) p
+            USING (capture)
+        LEFT JOIN overflowed o USING (capture)""",
     "cloud_leakage_fraction": """
         SELECT coalesce((SELECT sum(cloud_px) FROM delivered), 0) / nullif(sum(cloud_px), 0)
         FROM capture""",
@@ -228,8 +240,12 @@ _SCALARS: dict[str, str] = {
         SELECT count(*) FROM (SELECT DISTINCT model_sha256, unnest(tile_sha256) FROM inference
                               WHERE status = 'ok')""",
     "model_calls": "SELECT coalesce(sum(model_calls), 0)::BIGINT FROM host_inference",
-    "products": "SELECT count(*) FROM product",
+    "products": "SELECT count(*) FROM product WHERE kind = 'pixels'",
     "products_delivered": "SELECT count(*) FROM delivered",
+    "previews_delivered": """
+        SELECT count(*) FROM product p JOIN downlink l USING (product)
+        WHERE p.kind <> 'pixels' AND l.complete""",
+    "pixels_released": "SELECT count(*) FROM storage WHERE change = 'dropped_released'",
     "passes": "SELECT count(*) FROM pass",
 }
 
@@ -246,11 +262,11 @@ _BY_SURFACE: dict[str, str] = {
 
 _SATISFIED = """
     SELECT d.target, min(d.delivered_s) FROM delivered d JOIN targets t ON t.name = d.target
-    WHERE d.frame_px > 0 AND 1 - d.clear_px / d.frame_px < t.cloud_limit GROUP BY d.target"""
+    WHERE d.region_px > 0 AND 1 - d.clear_px / d.region_px < t.cloud_limit GROUP BY d.target"""
 
 _PERIODS_SATISFIED = """
     SELECT DISTINCT d.target, d.period FROM delivered d JOIN targets t ON t.name = d.target
-    WHERE d.frame_px > 0 AND 1 - d.clear_px / d.frame_px < t.cloud_limit"""
+    WHERE d.region_px > 0 AND 1 - d.clear_px / d.region_px < t.cloud_limit"""
 
 
 def compute_metrics(run: RunFolder) -> Metrics:

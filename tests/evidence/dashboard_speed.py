@@ -237,7 +237,8 @@ def _write_frame(
             events.Decision,
             t_s=t_s + 2, satellite=name, capture=capture, policy="reschedule", action="keep",
             cover_detected=round(cover, 2), cover_true=cover, blocks=4, blocks_kept=4,
-            kept_blocks=(0, 1, 2, 3), bytes_raw=BYTES, bytes_kept=BYTES, clear_px=clear_px,
+            kept_blocks=(0, 1, 2, 3), bytes_raw=BYTES, bytes_kept=BYTES,
+            region_px=clear_px + cloud_px, block_bytes=(), clear_px=clear_px,
             cloud_px=cloud_px, clear_px_kept=clear_px - lost_px, cloud_px_kept=cloud_px,
             clear_px_perfect=clear_px, clear_px_false_discard=lost_px,
             reason=f"{4 - cloud_px % 4} of 4 blocks hold at most 50 % cloud, frame {cover:.0%}",
@@ -246,9 +247,9 @@ def _write_frame(
     writer.write(
         made_up(
             events.Product,
-            t_s=t_s + 2, satellite=name, product=f"{capture}-p", capture=capture, target=target,
-            bytes=BYTES, blocks=4, clear_px=clear_px - lost_px, cloud_px=cloud_px, priority=1.0,
-            rank_key=1.0,
+            t_s=t_s + 2, satellite=name, product=f"{capture}-p", kind="pixels",
+            capture=capture, target=target, bytes=BYTES, blocks=4, clear_px=clear_px - lost_px,
+            cloud_px=cloud_px, priority=1.0, rank_key=1.0,
         )
     )  # fmt: skip
     writer.write(
@@ -278,8 +279,9 @@ def _write_storage(
             events.Storage,
             t_s=t_s, satellite=name, capacity_bytes=2 << 30, captured_bytes=ledger["captured"],
             sent_bytes=ledger["sent"], dropped_policy_bytes=ledger["dropped_policy"],
-            dropped_overflow_bytes=0, dropped_fault_bytes=0, stored_bytes=stored,
-            queued_bytes=stored, capture=capture, change=change, delta_bytes=BYTES,
+            dropped_overflow_bytes=0, dropped_fault_bytes=0, dropped_released_bytes=0,
+            derived_bytes=0, compressed_bytes=0, stored_bytes=stored, queued_bytes=stored,
+            capture=capture, product=f"{capture}-p", change=change, delta_bytes=BYTES,
             reason="made up",
         )
     )  # fmt: skip

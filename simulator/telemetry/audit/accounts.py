@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from payload.frame import BLOCK_PX
 from simulator.telemetry import events as ev
 from simulator.telemetry.audit.areas import recount
-from simulator.telemetry.audit.findings import Finding, RunLog, by_satellite
+from simulator.telemetry.audit.findings import Finding, RunLog, by_satellite, is_pixels
 
 RELATIVE_TOLERANCE = 1e-9
 MIB = 2**20
@@ -36,14 +36,16 @@ def check_metrics(log: RunLog) -> Iterator[Finding]:
 def recompute(log: RunLog) -> dict[str, Any]:
     """All metrics by name, as `simulator.telemetry.metrics` defines them."""
     complete = {row.product: row for row in log.downlinks if row.complete}
-    delivered = [product for product in log.products if product.product in complete]
+    delivered = [
+        product for product in log.products if product.product in complete and is_pixels(product)
+    ]
     ends_s = {product.product: complete[product.product].end_s for product in delivered}
     return {
         **_delivered(log, delivered, ends_s),
         **_lost(log),
         **_targets(log, delivered, ends_s),
         **_margins(log),
-        **_counts(log, delivered),
+        **_counts(log, delivered, complete),
         **_cost(log, _covered_km2(log, delivered)),
     }
 
@@ -58,8 +60,10 @@ def _delivered(
     pushed_out = sum(
         s.delta_bytes
         for s in log.storages
-        if s.change in ("dropped_overflow", "dropped_fault") and s.capture in log.product_by_capture
+        if s.change in ("dropped_overflow", "dropped_fault") and s.product
     )
+    kept = sum(d.bytes_kept for d in log.decisions)
+    squeezed = sum(s.delta_bytes for s in log.storages if s.change == "compressed")
     queued = sum(p.bytes for p in log.products)
     raw = sum(d.bytes_raw for d in log.decisions if captures[d.capture].stored)
     return {
@@ -69,6 +73,7 @@ def _delivered(
         "clear_fraction_delivered": _ratio(clear_px, clear_px + cloud_px),
         "cloud_leakage_fraction": _ratio(cloud_px, sum(c.cloud_px for c in log.captures)),
         "onboard_reduction_fraction": None if raw == 0 else 1.0 - queued / raw,
+        "compression_ratio": _ratio(kept + squeezed, kept),
         "backlog_mib": (queued - sum(d.bytes for d in log.downlinks) - pushed_out) / MIB,
         "delivery_latency_h_p50": _quantile(waits_h, 0.5),
         "delivery_latency_h_p90": _quantile(waits_h, 0.9),
@@ -135,7 +140,7 @@ def _lost(log: RunLog) -> dict[str, Any]:
     seen = [row for row in log.inferences if row.status == "ok"]
     false_px = {row.capture: row.clear_px_false_discard for row in log.decisions}
     pushed_out = {row.capture for row in log.storages if row.change == "dropped_overflow"}
-    products = log.product_by_capture
+    kept_px = {d.capture: d.clear_px_kept for d in log.decisions if d.bytes_kept > 0}
     return {
         "false_cloud_fraction": _ratio(
             sum(row.clear_px_called_cloud for row in seen), sum(row.clear_px for row in seen)
@@ -157,8 +162,7 @@ def _lost(log: RunLog) -> dict[str, Any]:
         ),
         "overflow_loss_fraction": _ratio(
             sum(
-                products[name].clear_px if name in products else captures[name].clear_px
-                for name in pushed_out
+                kept_px[name] if name in kept_px else captures[name].clear_px for name in pushed_out
             ),
             captured_px,
         ),
@@ -179,15 +183,15 @@ def _targets(
         else properties["max_cloud_fraction"]
         for name, properties in log.targets.items()
     }
+    region_px = {row.capture: row.region_px for row in log.decisions}
     first_s: dict[str, float] = {}
     periods: set[tuple[str, int]] = set()
     for product in delivered:
-        capture = log.capture_by_name[product.capture]
-        labelled_px = capture.clear_px + capture.cloud_px
+        labelled_px = region_px[product.capture]
         if labelled_px and 1.0 - product.clear_px / labelled_px < limits[product.target]:
             end_s = ends_s[product.product]
             first_s[product.target] = min(end_s, first_s.get(product.target, end_s))
-            periods.add((product.target, capture.period))
+            periods.add((product.target, log.capture_by_name[product.capture].period))
     again = [c for c in log.captures if c.reacquisition and c.clear_px + c.cloud_px]
     clear_again = [
         c for c in again if 1.0 - c.clear_px / (c.clear_px + c.cloud_px) < limits[c.target]
@@ -257,7 +261,9 @@ def _margins(log: RunLog) -> dict[str, Any]:
     }
 
 
-def _counts(log: RunLog, delivered: list[ev.Product]) -> dict[str, Any]:
+def _counts(
+    log: RunLog, delivered: list[ev.Product], complete: Mapping[str, ev.Downlink]
+) -> dict[str, Any]:
     seen = [row for row in log.inferences if row.status == "ok"]
     calls = log.run.host_events("inference")["model_calls"].to_pylist()
     return {
@@ -267,8 +273,10 @@ def _counts(log: RunLog, delivered: list[ev.Product]) -> dict[str, Any]:
         "tiles": sum(len(row.tile_sha256) for row in seen),
         "distinct_tiles": len({(row.model_sha256, t) for row in seen for t in row.tile_sha256}),
         "model_calls": sum(calls),
-        "products": len(log.products),
+        "products": sum(is_pixels(product) for product in log.products),
         "products_delivered": len(delivered),
+        "previews_delivered": len(complete) - len(delivered),
+        "pixels_released": sum(row.change == "dropped_released" for row in log.storages),
         "passes": len(log.passes),
         "deadline_misses": sum(row.status == "deadline_missed" for row in log.inferences),
         "payload_faults": sum(row.component == "payload" for row in log.faults),

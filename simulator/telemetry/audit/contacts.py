@@ -18,12 +18,15 @@ from simulator.telemetry.audit.findings import (
     RunLog,
     at,
     by_satellite,
+    is_pixels,
     repeated,
 )
 from simulator.telemetry.events import Downlink, Pass, Product
 
 RANKING_POLICIES = ("prioritise", "reschedule", "oracle")
 RANK_TOLERANCE = 1e-9
+PREVIEWS_FIRST = 1e9
+"""Previews go before all pixels, the oldest of them first."""
 
 
 def check_contacts(log: RunLog) -> Iterator[Finding]:
@@ -92,10 +95,9 @@ def _rate(row: Downlink, radio: Mapping[str, Any], log: RunLog) -> Iterator[Find
 def _order(rows: Sequence[Downlink], products: Sequence[Product], log: RunLog) -> Iterator[Finding]:
     """What is sent next is the highest rank in the queue."""
     gone_s: dict[str, float] = {row.product: row.end_s for row in rows if row.complete}
-    named = log.product_by_capture
     for movement in log.storages:
-        if movement.change in ("dropped_overflow", "dropped_fault") and movement.capture in named:
-            gone_s[named[movement.capture].product] = movement.t_s
+        if movement.change in ("dropped_overflow", "dropped_fault") and movement.product:
+            gone_s[movement.product] = movement.t_s
     ranked = sorted(products, key=lambda product: -product.rank_key)
     for row in rows:
         sent = log.product_by_name.get(row.product)
@@ -110,7 +112,10 @@ def _order(rows: Sequence[Downlink], products: Sequence[Product], log: RunLog) -
     ranking = log.scenario["autonomy"]["policy"] in RANKING_POLICIES
     for product in products:
         capture = log.capture_by_name.get(product.capture)
-        if not ranking and capture is not None and product.rank_key != -capture.t_s:
+        if capture is None or (ranking and is_pixels(product)):
+            continue
+        expected = -capture.t_s if is_pixels(product) else PREVIEWS_FIRST - capture.t_s
+        if product.rank_key != expected:
             yield Finding(at(product), f"rank_key is {product.rank_key}; the oldest is to go first")
 
 

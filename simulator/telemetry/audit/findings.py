@@ -50,6 +50,11 @@ def by_satellite(events: Iterable[S]) -> dict[str, list[S]]:
     return dict(grouped)
 
 
+def is_pixels(product: ev.Product) -> bool:
+    """Whether a product shows ground; else it is a preview."""
+    return product.kind == "pixels"
+
+
 def repeated(names: Iterable[str]) -> set[str]:
     """Names that occur more than once."""
     seen: set[str] = set()
@@ -158,12 +163,18 @@ class RunLog:
         return {row.capture: row for row in self.captures}
 
     @cached_property
+    def inference_by_capture(self) -> dict[str, ev.Inference]:
+        """Inferences by capture."""
+        return {row.capture: row for row in self.inferences}
+
+    @cached_property
     def product_by_name(self) -> dict[str, ev.Product]:
         return {row.product: row for row in self.products}
 
     @cached_property
     def product_by_capture(self) -> dict[str, ev.Product]:
-        return {row.capture: row for row in self.products}
+        """Pixel products; previews show no ground."""
+        return {row.capture: row for row in self.products if is_pixels(row)}
 
     @cached_property
     def timelines(self) -> dict[str, PowerTimeline]:

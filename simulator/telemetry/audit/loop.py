@@ -10,17 +10,25 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from payload.frame import BLOCK_PX, NO_DATA
 from simulator.telemetry.audit.findings import (
     TIME_TOLERANCE_S,
     Finding,
     RunLog,
     at,
     by_satellite,
+    is_pixels,
 )
+from simulator.telemetry.audit.pixels import region_of
+from simulator.telemetry.audit.previews import check_previews, pixels_delivered_s
 from simulator.telemetry.events import Plan
 
 GROUND_TASKED_POLICIES = ("bent_pipe", "discard", "prune", "prioritise")
 DEATHS = ("out_of_memory", "crashed", "timeout", "link_lost")
+PERFECT = (None, "perfect")
 COVER_TOLERANCE = 1e-6
 QUANTISED_COVER_TOLERANCE = 0.01
 """`oracle` reports truth quantised per block; no mask of it is in the log."""
@@ -30,6 +38,7 @@ def check_loop(log: RunLog) -> Iterator[Finding]:
     """Hold news, tasking, plan and faults against what they rest on."""
     yield from _news(log)
     yield from _deliveries_are_learned(log)
+    yield from check_previews(log)
     yield from _tasking(log)
     yield from _plan(log)
     yield from _faults(log)
@@ -40,7 +49,7 @@ def _news(log: RunLog) -> Iterator[Finding]:
     for contact in log.passes:
         ends_s[contact.satellite].add(contact.los_s)
     delay_s = log.scenario["ground"]["processing_delay_h"] * 3600.0
-    delivered_s = {row.capture: row.end_s for row in log.downlinks if row.complete}
+    delivered_s = pixels_delivered_s(log)
     decisions = {row.capture: row for row in log.decisions}
     inferences = {row.capture: row for row in log.inferences}
     for row in log.grounds:
@@ -53,15 +62,22 @@ def _news(log: RunLog) -> Iterator[Finding]:
         if row.t_s not in ends_s[row.satellite]:
             yield Finding(at(row), "the ground learns at the end of a pass, and none ends then")
         tolerance = COVER_TOLERANCE
-        labelled_px = capture.clear_px + capture.cloud_px
+        labelled_px = decision.region_px
+        region = region_of(log, row.satellite)
+        if row.source in ("mask", "thumbnail"):
+            continue  # `check_previews`
         if row.source == "downlink":
             known_s = delivered_s.get(row.capture, float("inf"))
             cover = 1.0 - decision.clear_px_kept / labelled_px if labelled_px else 1.0
+            if row.mask_sha256:
+                cover = _by_mask(log.run.mask(row.mask_sha256), decision.kept_blocks, region)
+            if bool(row.mask_sha256) == (log.scenario["ground"].get("screening") in PERFECT):
+                yield Finding(at(row), "the ground's mask does not go with its screening")
         elif row.source == "telemetry":
             known_s, seen = decision.t_s, inferences.get(row.capture)
             if seen is not None:
                 clear = sum(1.0 - seen.block_cover[i] for i in decision.kept_blocks)
-                cover = 1.0 - clear / decision.blocks
+                cover = 1.0 - clear / len(region)
             else:
                 cover = 1.0 - decision.clear_px_kept / labelled_px if labelled_px else 1.0
                 tolerance = QUANTISED_COVER_TOLERANCE
@@ -77,13 +93,28 @@ def _news(log: RunLog) -> Iterator[Finding]:
             )
 
 
+def _by_mask(mask: NDArray[np.uint8], kept_blocks: Sequence[int], region: Sequence[int]) -> float:
+    """Part of the region that the ground's own mask does not show clear in the kept blocks."""
+    columns = -(-mask.shape[1] // BLOCK_PX)
+    clear = 0.0
+    for block in kept_blocks:
+        top, left = (BLOCK_PX * place for place in divmod(block, columns))
+        pixels = mask[top : top + BLOCK_PX, left : left + BLOCK_PX]
+        valid = pixels[pixels != NO_DATA]
+        clear += 1.0 - (round(float((valid != 0).mean()), 2) if valid.size else 1.0)
+    return 1.0 - clear / len(region)
+
+
 def _deliveries_are_learned(log: RunLog) -> Iterator[Finding]:
-    learned = Counter(row.capture for row in log.grounds if row.source == "downlink")
+    learned = Counter((row.capture, row.source) for row in log.grounds)
     last_los_s = {row.satellite: row.los_s for row in log.passes}
     for row in log.downlinks:
         over = row.end_s <= last_los_s.get(row.satellite, 0.0)
-        if row.complete and over and learned[row.capture] != 1:
-            yield Finding(at(row), f"the ground learned of it {learned[row.capture]} times")
+        product = log.product_by_name.get(row.product)
+        source = "downlink" if product is None or is_pixels(product) else product.kind
+        if row.complete and over and learned[row.capture, source] != 1:
+            times = learned[row.capture, source]
+            yield Finding(at(row), f"the ground learned of it {times} times")
 
 
 def _tasking(log: RunLog) -> Iterator[Finding]:

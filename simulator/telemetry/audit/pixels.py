@@ -6,7 +6,8 @@ follow cover, confusion, kept blocks under the policy and everything a decision 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from payload.frame import BLOCK_PX, COVER_STEP, NO_DATA, content_sha256
-from simulator.telemetry.audit.findings import Finding, RunLog, at
+from simulator.telemetry.audit.findings import Finding, RunLog, at, is_pixels
 from simulator.telemetry.events import Capture, Decision, Inference, Product
 from simulator.telemetry.manifest import RunFolderError
 
@@ -50,6 +51,7 @@ def check_pixels(log: RunLog) -> Iterator[Finding]:
     pictures = _Pictures(log)
     inferences = {row.capture: row for row in log.inferences}
     decisions = {row.capture: row for row in log.decisions}
+    previewed = {row.capture for row in log.products if not is_pixels(row)}
     for capture in log.captures:
         try:
             truth = pictures.truth(capture.truth_sha256)
@@ -62,7 +64,7 @@ def check_pixels(log: RunLog) -> Iterator[Finding]:
                 yield from _decision(log, capture, inference, decision, truth)
                 product = log.product_by_capture.get(capture.capture)
                 if product is not None:
-                    yield from _product(decision, product)
+                    yield from _product(decision, product, held=capture.capture in previewed)
         except RunFolderError as error:
             yield Finding(at(capture), str(error))
 
@@ -109,14 +111,15 @@ def _decision(
         yield Finding(
             at(row), f"blocks_kept is {row.blocks_kept}, {len(row.kept_blocks)} are named"
         )
-    if (
-        row.bytes_raw != capture.bytes
-        or row.bytes_kept != capture.bytes * row.blocks_kept // blocks
-    ):
+    raw_share = capture.bytes * row.blocks_kept // blocks
+    kept_bytes = min(raw_share, sum(row.block_bytes)) if row.block_bytes else raw_share
+    if (row.bytes_raw, row.bytes_kept) != (capture.bytes, kept_bytes):
         yield Finding(at(row), f"{row.bytes_kept} of {row.bytes_raw} bytes for {row.blocks_kept}")
     perfect = _perfect_blocks(log, capture, truth)
     wrongly = sorted(set(perfect) - set(row.kept_blocks))
+    region = region_of(log, capture.satellite)
     expected = {
+        "region_px": _sum(truth.clear, region) + _sum(truth.cloud, region),
         "clear_px": capture.clear_px,
         "cloud_px": capture.cloud_px,
         "clear_px_kept": _sum(truth.clear, row.kept_blocks),
@@ -131,21 +134,43 @@ def _decision(
         yield Finding(at(row), f"cover_true is {row.cover_true}, the capture says {capture.cover}")
     if row.cover_detected != _detected(policy, capture, inference, truth):
         yield Finding(at(row), f"cover_detected {row.cover_detected} is not what was detected")
-    if row.action != _action(policy, capture, inference, row):
+    if row.action != _action(policy, capture, inference, row, len(region)):
         yield Finding(at(row), f"action is {row.action!r} for {row.blocks_kept} of {blocks} blocks")
 
 
-def _product(decision: Decision, row: Product) -> Iterator[Finding]:
-    written = (row.bytes, row.blocks, row.clear_px, row.cloud_px, row.t_s)
+def _product(decision: Decision, row: Product, *, held: bool) -> Iterator[Finding]:
+    """A product is what was decided, and at once unless a preview went before it."""
+    written = (row.bytes, row.blocks, row.clear_px, row.cloud_px)
     decided = (
         decision.bytes_kept,
         decision.blocks_kept,
         decision.clear_px_kept,
         decision.cloud_px_kept,
-        decision.t_s,
     )
-    if written != decided:
-        yield Finding(at(row), f"bytes, blocks, pixels, time are {written}, decided {decided}")
+    if written != decided or row.t_s < decision.t_s or (row.t_s > decision.t_s and not held):
+        yield Finding(
+            at(row),
+            f"bytes, blocks, pixels are {written}, decided {decided} at {decision.t_s:.3f} s",
+        )
+
+
+def region_of(log: RunLog, satellite: str) -> tuple[int, ...]:
+    """Blocks that overlap the region of interest, one by one by their edges in metres."""
+    imager = log.sections[satellite]["imager"]
+    height, width = imager["frame_px"]
+    asked_km = log.scenario.get("data_handling", {}).get("region_of_interest_km")
+    half_m = (math.inf, math.inf) if asked_km is None else [500.0 * km for km in asked_km]
+    columns = -(-width // BLOCK_PX)
+    region = []
+    for block in range(-(-height // BLOCK_PX) * columns):
+        inside = []
+        for place, size, half in zip(divmod(block, columns), (height, width), half_m, strict=True):
+            low_m = (place * BLOCK_PX - size / 2) * imager["gsd_m"]
+            high_m = (min((place + 1) * BLOCK_PX, size) - size / 2) * imager["gsd_m"]
+            inside.append(low_m < half and high_m > -half)
+        if all(inside):
+            region.append(block)
+    return tuple(region)
 
 
 def _kept_blocks(
@@ -153,7 +178,7 @@ def _kept_blocks(
 ) -> tuple[int, ...]:
     """What the policy keeps of a frame, from the detection that was written down."""
     autonomy = log.scenario["autonomy"]
-    everything = tuple(range(len(truth.clear)))
+    everything = region_of(log, capture.satellite)
     if not capture.stored:
         return ()
     if autonomy["policy"] == "oracle":
@@ -161,24 +186,33 @@ def _kept_blocks(
     if autonomy["policy"] == "bent_pipe" or inference is None or not inference.block_cover:
         return everything
     if autonomy["policy"] == "discard":
-        kept = inference.cover_detected <= autonomy["max_cloud_fraction"]
-        return everything if kept else ()
+        cover = _region_cover(inference.cover_detected, inference.block_cover, everything)
+        return everything if cover <= autonomy["max_cloud_fraction"] else ()
     limit = autonomy["block_cloud_fraction"]
-    return tuple(i for i, cover in enumerate(inference.block_cover) if cover <= limit)
+    return tuple(i for i in everything if inference.block_cover[i] <= limit)
 
 
 def _perfect_blocks(log: RunLog, capture: Capture, truth: Blocks) -> tuple[int, ...]:
     """What the policy would keep with a perfect mask."""
     autonomy = log.scenario["autonomy"]
-    everything = tuple(range(len(truth.clear)))
+    everything = region_of(log, capture.satellite)
     if not capture.stored:
         return ()
+    covers = [_quantised(cover) for cover in truth.cover.tolist()]
     if autonomy["policy"] == "discard":
-        return everything if truth.frame_cover <= autonomy["max_cloud_fraction"] else ()
+        cover = _region_cover(truth.frame_cover, covers, everything)
+        return everything if cover <= autonomy["max_cloud_fraction"] else ()
     if autonomy["policy"] not in PRUNING_POLICIES:
         return everything
     limit = autonomy["block_cloud_fraction"]
-    return tuple(i for i, cover in enumerate(truth.cover.tolist()) if _quantised(cover) <= limit)
+    return tuple(i for i in everything if covers[i] <= limit)
+
+
+def _region_cover(whole: float, covers: Sequence[float], region: tuple[int, ...]) -> float:
+    """Cover of the region of interest: that of the frame, or the mean of its blocks, rounded."""
+    if len(region) == len(covers):
+        return whole
+    return _quantised(math.fsum(covers[i] for i in region) / len(region))
 
 
 def _detected(policy: str, capture: Capture, inference: Inference | None, truth: Blocks) -> float:
@@ -187,7 +221,13 @@ def _detected(policy: str, capture: Capture, inference: Inference | None, truth:
     return NO_COVER if inference is None else inference.cover_detected
 
 
-def _action(policy: str, capture: Capture, inference: Inference | None, row: Decision) -> str:
+def _action(
+    policy: str,
+    capture: Capture,
+    inference: Inference | None,
+    row: Decision,
+    region_blocks: int,
+) -> str:
     if not capture.stored:
         return "overflow"
     unseen = inference is None or not inference.block_cover
@@ -195,7 +235,7 @@ def _action(policy: str, capture: Capture, inference: Inference | None, row: Dec
         return "keep_unprocessed"
     if row.blocks_kept == 0:
         return "drop"
-    return "keep" if row.blocks_kept == row.blocks else "prune"
+    return "keep" if row.blocks_kept == region_blocks else "prune"
 
 
 def _sum(counts: NDArray[np.int64], blocks: tuple[int, ...] | list[int]) -> int:

@@ -19,6 +19,7 @@ from simulator.telemetry.audit.findings import (
     RunLog,
     at,
     by_satellite,
+    is_pixels,
     repeated,
 )
 from simulator.telemetry.audit.skies import nodal_period_s
@@ -56,14 +57,20 @@ def _one_each(log: RunLog) -> Iterator[Finding]:
     stored = {row.capture for row in log.captures if row.stored}
     inferring = log.scenario["autonomy"]["policy"] in DETECTING_POLICIES
     kept = {row.capture for row in log.decisions if row.bytes_kept > 0}
-    expected = {
+    pixels = [row.capture for row in log.products if is_pixels(row)]
+    # Pixels behind a preview become a product only when the ground asks for them.
+    waiting = {row.capture for row in log.products if not is_pixels(row)} - set(pixels)
+    expected: dict[str, tuple[list[str], set[str] | None]] = {
         "inference": ([row.capture for row in log.inferences], stored if inferring else set()),
         "decision": ([row.capture for row in log.decisions], names),
-        "product": ([row.capture for row in log.products], kept),
+        "product": (pixels, kept - waiting),
+        "preview": ([row.capture for row in log.products if not is_pixels(row)], None),
     }
     for kind, (found, wanted) in expected.items():
         for name in sorted(repeated(found)):
             yield Finding(f"{kind} {name}", "there are two for this capture")
+        if wanted is None:
+            continue
         for name in sorted(wanted - set(found)):
             yield Finding(f"{kind} {name}", "there is none for this capture")
         for name in sorted(set(found) - wanted):

@@ -23,6 +23,7 @@ from simulator.autonomy.policies import (
 
 LIMITS = Thresholds(max_cloud_fraction=0.7, block_cloud_fraction=0.5, target_cloud_fraction=0.2)
 HALF = Detection(0.5, np.array([[0.0, 0.4], [0.6, 1.0]]))
+ALL = (0, 1, 2, 3)
 OVERCAST = Detection(0.71, np.full((2, 2), 0.71))
 
 
@@ -38,24 +39,24 @@ OVERCAST = Detection(0.71, np.full((2, 2), 0.71))
     ],
 )
 def test_half_a_frame_of_cloud(policy, action, kept):
-    verdict = judge(POLICIES[policy], LIMITS, HALF, 4)
+    verdict = judge(POLICIES[policy], LIMITS, HALF, ALL)
     assert (verdict.action, verdict.kept_blocks) == (action, kept)
 
 
 @pytest.mark.parametrize("policy", ["discard", "prune", "reschedule", "oracle"])
 def test_an_overcast_frame_is_dropped(policy):
-    assert judge(POLICIES[policy], LIMITS, OVERCAST, 4).action == "drop"
+    assert judge(POLICIES[policy], LIMITS, OVERCAST, ALL).action == "drop"
 
 
 def test_cover_at_the_limit_is_kept():
     at_limit = Detection(0.7, np.full((2, 2), 0.5))
-    assert judge(POLICIES["discard"], LIMITS, at_limit, 4).action == "keep"
-    assert judge(POLICIES["prune"], LIMITS, at_limit, 4).action == "keep"
+    assert judge(POLICIES["discard"], LIMITS, at_limit, ALL).action == "keep"
+    assert judge(POLICIES["prune"], LIMITS, at_limit, ALL).action == "keep"
 
 
 @pytest.mark.parametrize("policy", ["discard", "prune", "prioritise", "reschedule"])
 def test_without_a_mask_everything_is_kept(policy):
-    verdict = judge(POLICIES[policy], LIMITS, None, 4)
+    verdict = judge(POLICIES[policy], LIMITS, None, ALL)
     assert (verdict.action, verdict.kept_blocks) == ("keep_unprocessed", (0, 1, 2, 3))
 
 
@@ -110,10 +111,24 @@ def test_rank_is_oldest_first_unless_the_policy_ranks():
 
 
 def test_dropped_blocks_are_not_shown_clear():
-    kept = judge(POLICIES["prune"], LIMITS, HALF, 4)
-    assert not_shown_clear(kept, HALF) == pytest.approx(1.0 - (1.0 + 0.6) / 4)
-    assert not_shown_clear(judge(POLICIES["discard"], LIMITS, HALF, 4), HALF) == pytest.approx(0.5)
-    assert not_shown_clear(judge(POLICIES["prune"], LIMITS, OVERCAST, 4), OVERCAST) == 1.0
+    def shown(policy, detection):
+        kept = judge(POLICIES[policy], LIMITS, detection, ALL).kept_blocks
+        return not_shown_clear(kept, detection, ALL)
+
+    assert shown("prune", HALF) == pytest.approx(1.0 - (1.0 + 0.6) / 4)
+    assert shown("discard", HALF) == pytest.approx(0.5)
+    assert shown("prune", OVERCAST) == 1.0
+
+
+def test_only_the_region_of_interest_is_judged_and_kept():
+    right = (1, 3)
+    assert judge(POLICIES["bent_pipe"], LIMITS, None, right).kept_blocks == right
+    assert judge(POLICIES["discard"], LIMITS, HALF, right).action == "keep"
+    assert judge(POLICIES["discard"], LIMITS, HALF, (3,)).action == "drop"
+    pruned = judge(POLICIES["prune"], LIMITS, HALF, right)
+    assert (pruned.action, pruned.kept_blocks) == ("prune", (1,))
+    assert judge(POLICIES["prune"], LIMITS, HALF, (0, 1)).action == "keep"
+    assert not_shown_clear((1,), HALF, right) == pytest.approx(1.0 - 0.6 / 2)
 
 
 def test_a_target_is_satisfied_strictly_below_its_limit():

@@ -19,6 +19,14 @@ changes = st.fixed_dictionaries(
         "autonomy__planner": st.sampled_from(["fifo", "greedy"]),
         "ground__processing_delay_h": st.sampled_from([0.0, 3.0]),
         "ground__min_elevation_deg": st.sampled_from([0.0, 10.0, 60.0]),
+        "data_handling__compression": st.sampled_from(["none", "none", "jpeg2000"]),
+        "data_handling__preview": st.sampled_from(["none", "mask", "thumbnail"]),
+        "data_handling__region_of_interest_km": st.sampled_from([None, [4, 7], [5.12, 20]]),
+        "data_handling__request_delay_h": st.sampled_from([0.0, 2.0]),
+        "data_handling__storage_quotas": st.sampled_from(
+            [[], [{"max_priority": 1, "fraction": 0.4}, {"max_priority": 2, "fraction": 0.8}]]
+        ),
+        "ground__screening": st.sampled_from(["perfect", "threshold"]),
         "satellites__0__power__battery_wh": st.floats(2.0, 40.0),
         "satellites__0__power__panel_area_m2": st.floats(0.005, 0.06),
         "satellites__0__power__pointing": st.sampled_from(["sun", "nadir", "body"]),

@@ -37,7 +37,7 @@ def fly(ranks: dict[str, float]) -> list:
     for number, (name, rank) in enumerate(ranks.items()):
         storage, queue = Storage(10**6, lambda _: None), DownlinkQueue()
         storage.admit(name, SIZE_BYTES)
-        storage.enqueue(name)
+        storage.enqueue(name, f"{name}-p")
         queue.add(QueuedProduct(f"{name}-p", name, "somewhere", rank, SIZE_BYTES))
         window = planned(0.0, 20.0) if number == 0 else planned(float(number), END_S)
         radio = Radio(

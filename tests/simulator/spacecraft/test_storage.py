@@ -11,7 +11,9 @@ from simulator.spacecraft.storage import Movement, Storage
 sizes = st.integers(1, 1000)
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["admit", "drop", "enqueue", "send"]), st.integers(0, 9), st.floats(0, 1)
+        st.sampled_from(["admit", "refuse", "drop", "compress", "derive", "enqueue", "send"]),
+        st.integers(0, 9),
+        st.floats(0, 1),
     ),
     max_size=60,
 )
@@ -27,21 +29,31 @@ def test_the_ledger_always_balances(capacity_bytes, size_bytes, actions):
         if action == "admit":
             fits = storage.free_bytes >= size_bytes
             assert storage.admit(f"c{index % 10}-{index}" if held else capture, size_bytes) == fits
+        elif action == "refuse" and not held:
+            assert not storage.admit(capture, size_bytes, refused=True)
+        elif action == "compress":
+            storage.compress(capture, int(share * held))
+        elif action == "derive" and storage.free_bytes >= 3:
+            storage.derive(f"{capture}-m-{index}", capture, 3)
         elif action == "drop":
             storage.drop(capture, int(share * held), "policy")
         elif action == "enqueue" and held and capture not in queued:
-            storage.enqueue(capture)
+            storage.enqueue(capture, f"{capture}-p")
             queued.add(capture)
         elif action == "send":
             storage.send(capture, int(share * held))
         if not storage.held_bytes(capture):
             queued.discard(capture)
         dropped = sum(storage.dropped_bytes.values())
-        assert storage.captured_bytes == storage.stored_bytes + storage.sent_bytes + dropped
+        came = storage.captured_bytes + storage.derived_bytes
+        went = storage.sent_bytes + storage.compressed_away_bytes + dropped
+        assert came == storage.stored_bytes + went
+        assert storage.held_up_to(1.0) == storage.stored_bytes
         assert 0 <= storage.queued_bytes <= storage.stored_bytes <= capacity_bytes
-    booked = sum(m.delta_bytes for m in movements if m.change == "captured")
-    gone = sum(m.delta_bytes for m in movements if m.change != "captured")
-    assert (booked, booked - gone) == (storage.captured_bytes, storage.stored_bytes)
+    booked = sum(m.delta_bytes for m in movements if m.change in ("captured", "derived"))
+    gone = sum(m.delta_bytes for m in movements if m.change not in ("captured", "derived"))
+    came = storage.captured_bytes + storage.derived_bytes
+    assert (booked, booked - gone) == (came, storage.stored_bytes)
 
 
 def test_a_frame_that_does_not_fit_is_dropped_by_overflow():
@@ -57,3 +69,11 @@ def test_more_than_is_held_cannot_leave():
     storage.admit("a", 60)
     with pytest.raises(ValueError, match="cannot release 61 of 60"):
         storage.send("a", 61)
+
+
+def test_a_share_is_counted_by_priority():
+    storage = Storage(100, lambda _: None)
+    storage.admit("a", 20, 1.0)
+    storage.admit("b", 30, 5.0)
+    storage.derive("a-m", "a", 4, 1.0)
+    assert (storage.held_up_to(1.0), storage.held_up_to(5.0)) == (24, 54)

@@ -220,6 +220,9 @@ class Ledgers:
                 satellite=SATELLITE,
                 capacity_bytes=2 * 2**30,
                 captured_bytes=self.bytes["captured"],
+                derived_bytes=0,
+                compressed_bytes=0,
+                dropped_released_bytes=0,
                 sent_bytes=self.bytes["sent"],
                 dropped_policy_bytes=self.bytes["dropped_policy"],
                 dropped_overflow_bytes=self.bytes["dropped_overflow"],
@@ -227,6 +230,7 @@ class Ledgers:
                 stored_bytes=stored,
                 queued_bytes=self.queued,
                 capture=capture,
+                product=f"p-{capture}" if change == "sent" else "",
                 change=change,
                 delta_bytes=delta,
                 reason=change,
@@ -254,6 +258,8 @@ def write_mini_events(writer: RunWriter) -> None:
             station="matera",
             targets=("A",),
             periods=(0,),
+            requested=(),
+            released=(),
             reason="tasking was ready",
         )
     )
@@ -395,6 +401,8 @@ def _image(writer: RunWriter, ledgers: Ledgers, shot: Shot, *, slew_deg: float) 
             blocks=4,
             blocks_kept=len(kept),
             kept_blocks=kept,
+            region_px=sum(pixels.values()),
+            block_bytes=(),
             bytes_raw=size,
             bytes_kept=len(kept) * BLOCK_BYTES,
             clear_px_kept=sum(clear_by_block[i] for i in kept),
@@ -414,6 +422,7 @@ def _image(writer: RunWriter, ledgers: Ledgers, shot: Shot, *, slew_deg: float) 
             ev.Product(
                 t_s=ready_s,
                 product=f"p-{shot.name}",
+                kind="pixels",
                 target=shot.target,
                 bytes=len(kept) * BLOCK_BYTES,
                 blocks=len(kept),
@@ -485,8 +494,11 @@ def _pass(
                 target=target,
                 source="downlink",
                 cover=cover,
+                mask_sha256="",
                 satisfied=cover < 0.2,
                 tasking_ready_s=-1.0 if cover < 0.2 else los_s + 3600.0,
+                answer="",
+                answer_ready_s=-1.0,
                 reason="downlink",
             )
         )
