@@ -15,7 +15,14 @@ from simulator.telemetry.audit import audit
 from simulator.telemetry.run_folder import RunFolder
 
 PRUNE = {"autonomy__policy": "prune"}
-MASK_FIRST = PRUNE | {"data_handling__preview": "mask"}
+PIPE = {"autonomy__policy": "bent_pipe"}
+MASK_FIRST = PRUNE | {
+    "data_handling__preview": "mask",
+    "data_handling__request_max_cloud_fraction": 0.3,
+    # Look blindly and keep nearly everything, so that some masks show too much cloud to ask on.
+    "weather__forecast_sigma_24h": 1.0,
+    "autonomy__block_cloud_fraction": 0.95,
+}
 
 
 def rows(run: RunFolder, name: str) -> list[dict]:
@@ -27,17 +34,17 @@ def test_compressed_pixels_are_the_same_pixels_in_fewer_bytes(fly):
     assert audit(small).passed
     first = {row["capture"]: row for row in rows(raw, "decision")}
     same = [row for row in rows(small, "decision") if row["capture"] in first]
-    assert len(same) > 15
+    assert len(same) > 10
     for row in same[:10]:
         assert row["bytes_kept"] <= first[row["capture"]]["bytes_kept"]
         assert row["clear_px_kept"] == first[row["capture"]]["clear_px_kept"]
     assert raw.metrics()["compression_ratio"] == 1.0
     assert small.metrics()["compression_ratio"] > 1.5
-    assert small.metrics()["clear_km2_delivered"] > raw.metrics()["clear_km2_delivered"]
+    assert small.metrics()["clear_km2_delivered"] >= raw.metrics()["clear_km2_delivered"]
 
 
 def test_pixels_wait_behind_their_mask_until_the_ground_asks(fly):
-    run = fly(**MASK_FIRST, data_handling__request_max_cloud_fraction=0.3)
+    run = fly(**MASK_FIRST)
     assert audit(run).passed
     products = rows(run, "product")
     masks = {row["capture"]: row for row in products if row["kind"] == "mask"}
@@ -53,14 +60,14 @@ def test_pixels_wait_behind_their_mask_until_the_ground_asks(fly):
 
 
 def test_a_bent_pipe_can_be_screened_by_thumbnails(fly):
-    plain = fly(autonomy__policy="bent_pipe").metrics()
-    run = fly(autonomy__policy="bent_pipe", data_handling__preview="thumbnail")
+    plain = fly(**PIPE).metrics()
+    run = fly(**PIPE, data_handling__preview="thumbnail")
     assert audit(run).passed
     assert run.metrics()["clear_fraction_delivered"] > plain["clear_fraction_delivered"]
 
 
 def test_without_a_mask_the_pixels_go_at_once(fly):
-    run = fly(autonomy__policy="bent_pipe", data_handling__preview="mask")
+    run = fly(**PIPE, data_handling__preview="mask")
     assert {row["kind"] for row in rows(run, "product")} == {"pixels"}
 
 
@@ -89,22 +96,33 @@ def test_the_region_is_the_blocks_it_touches(region_km, blocks):
     assert set(region_blocks(scenario.data_handling, scenario.satellites[0].imager)) == blocks
 
 
-def test_quotas_keep_room_for_what_matters(fly):
-    small = {"autonomy__policy": "prioritise", "satellites__0__storage_gib": 0.03}
-    quota = [{"max_priority": 1, "fraction": 0.4}]
-    free, rationed = fly(**small), fly(**small, data_handling__storage_quotas=quota)
-    assert audit(rationed).passed
-
-    def refused(run: RunFolder) -> list[str]:
-        return [row["reason"] for row in rows(run, "decision") if row["action"] == "overflow"]
-
-    assert not any("quota" in reason for reason in refused(free))
-    assert "the quota of priority 1 and below is full" in refused(rationed)
+@pytest.mark.parametrize("policy", ["bent_pipe", "prioritise"])
+def test_quotas_keep_room_for_what_matters(fly, policy):
+    run = fly(
+        autonomy__policy=policy,
+        satellites__0__storage_gib=0.05,
+        satellites__0__radio__rate_mbps=0.1,
+        data_handling__storage_quotas=[{"max_priority": 1, "fraction": 0.15}],
+    )
+    assert audit(run).passed
+    full = "the quota of priority 1 and below is full"
+    turned_away = [row for row in rows(run, "decision") if row["action"] == "overflow"]
+    dropped = {
+        row["capture"] for row in rows(run, "storage") if row["change"] == "dropped_overflow"
+    }
+    priority = {
+        f["properties"]["name"]: f["properties"]["priority"] for f in run.targets()["features"]
+    }
+    of = {row["capture"]: priority[row["target"]] for row in rows(run, "capture")}
+    assert dropped
+    assert {of[capture] for capture in dropped} == {1}
+    assert all(row["reason"] == full for row in turned_away)
+    assert run.metrics()["storage_peak_fraction"] < 1.0
 
 
 def test_the_ground_may_be_wrong(fly):
-    perfect = fly(autonomy__policy="bent_pipe")
-    fallible = fly(autonomy__policy="bent_pipe", ground__screening="threshold")
+    perfect = fly(**PIPE)
+    fallible = fly(**PIPE, ground__screening="threshold")
     assert audit(fallible).passed
     news = {row["capture"]: row["cover"] for row in rows(perfect, "ground")}
     seen = [row for row in rows(fallible, "ground") if row["source"] == "downlink"]
@@ -157,7 +175,7 @@ def _full(name: str, row: dict) -> bool:
     wanted = {
         "product": ("kind", "mask"),
         "ground": ("source", "mask"),
-        "decision": ("action", "prune"),
+        "decision": ("action", "keep"),
     }
     key, value = wanted.get(name, ("change", "sent"))
     return row[key] == value

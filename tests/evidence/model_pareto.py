@@ -1,0 +1,172 @@
+"""Models on devices: clear ground, ground per energy, ground lost; and which are not dominated.
+
+Run from the repository's root::
+
+    python tests/evidence/model_pareto.py [--scenario downlink_limited] [--seeds 5]
+        [--models threshold,unet-distilled-8k,...] [--devices myriad2,raspberry-pi-4]
+        [--policy prune] [--hours H] [--jobs N] [--out DIR]
+
+Without ``--models`` every committed card that opens here is flown. A pair is on the front when no
+other delivers at least as much clear ground with no more energy and no more false discards, and is
+better in one of the three. Differences are against the first model on the same device, seed by
+seed. Writes ``model_pareto.csv`` and ``model_pareto.html``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from payload.card import ModelError, card_paths, load_card
+from payload.model import CloudModel
+from simulator.sweep import Setting, Sweep, sweep, write_table
+
+METRICS = {
+    "clear_km2_delivered": 1,
+    "payload_energy_wh": -1,
+    "false_discard_fraction": -1,
+}
+"""What a front is made of: 1 where more is better."""
+
+SHOWN = (*METRICS, "clear_km2_per_wh", "targets_satisfied_fraction", "deadline_misses")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fly every pair, write its table and figure."""
+    asked = _arguments(arguments)
+    out = Path(asked.out or tempfile.mkdtemp(prefix="model-pareto-"))
+    fixed: dict[str, object] = {"duration_h": asked.hours} if asked.hours else {}
+    pairs = [(model, device) for device in asked.devices for model in asked.models]
+    study = sweep(
+        asked.scenario,
+        [
+            Setting(
+                f"{model} on {device}",
+                fixed
+                | {
+                    "autonomy.policy": asked.policy,
+                    "satellites.*.payload.model": model,
+                    "satellites.*.payload.device": device,
+                },
+            )
+            for model, device in pairs
+        ],
+        asked.seeds,
+        out / "runs",
+        jobs=asked.jobs,
+        progress=lambda done, total, label: print(f"{done}/{total} {label}", flush=True),
+    )
+    rows = [_row(study, model, device, asked.models[0]) for model, device in pairs]
+    for row in rows:
+        row["on_front"] = not any(dominates(other, row) for other in rows)
+    write_table(out / "model_pareto.csv", rows)
+    _figure(rows).write_html(out / "model_pareto.html")
+    print(f"\n{asked.scenario}, {asked.policy}, {asked.seeds} paired seeds")
+    for row in rows:
+        shown = "  ".join(f"{name} {_shown(row[name])}" for name in SHOWN)
+        print(f"{'*' if row['on_front'] else ' '} {row['model']} on {row['device']}: {shown}")
+    print(f"* not dominated; table and figure in {out}")
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenario", default="downlink_limited")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--models", type=_names, default=[])
+    parser.add_argument("--devices", type=_names, default=_names("myriad2,raspberry-pi-4"))
+    parser.add_argument("--policy", default="prune")
+    parser.add_argument("--hours", type=float, default=0.0)
+    parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--out", default="")
+    asked = parser.parse_args(arguments)
+    asked.models = asked.models or committed_models()
+    return asked
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def committed_models() -> list[str]:
+    """Cards in payload/models whose network opens here (a peer's weights may not be installed)."""
+    found = []
+    for name in sorted(card_paths()):
+        try:
+            CloudModel(load_card(name))
+        except ModelError as error:
+            print(f"left out: {name}: {error}")
+        else:
+            found.append(name)
+    return found
+
+
+def _row(study: Sweep, model: str, device: str, first: str) -> dict[str, object]:
+    row: dict[str, object] = {"model": model, "device": device}
+    for metric in SHOWN:
+        label = f"{model} on {device}"
+        mean, gain = (
+            study.summary(label, metric),
+            study.difference(label, f"{first} on {device}", metric),
+        )
+        row[metric] = None if mean is None else mean.mean
+        for name in ("low", "high"):
+            row[f"{metric} {name}"] = None if mean is None else getattr(mean, name)
+        row[f"{metric} against {first}"] = None if gain is None else gain.mean
+        for name in ("low", "high"):
+            row[f"{metric} against {first} {name}"] = None if gain is None else getattr(gain, name)
+    return row
+
+
+def dominates(one: dict[str, object], other: dict[str, object]) -> bool:
+    """Whether `one` is at least as good in everything and better in something."""
+    a, b = (
+        [sign * float(row[name] or 0.0) for name, sign in METRICS.items()]  # type: ignore[arg-type]
+        for row in (one, other)
+    )
+    return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
+
+
+def _figure(rows: Sequence[dict[str, object]]) -> go.Figure:
+    figure = go.Figure()
+    for device in dict.fromkeys(str(row["device"]) for row in rows):
+        own = [row for row in rows if row["device"] == device]
+        figure.add_scatter(
+            x=[row["payload_energy_wh"] for row in own],
+            y=[row["clear_km2_delivered"] for row in own],
+            text=[f"{row['model']}<br>lost {_shown(row['false_discard_fraction'])}" for row in own],
+            mode="markers+text",
+            textposition="top center",
+            marker={
+                "size": 12,
+                "symbol": ["circle" if row["on_front"] else "circle-open" for row in own],
+            },
+            name=device,
+        )
+    front = sorted(
+        (row for row in rows if row["on_front"]),
+        key=lambda row: float(row["payload_energy_wh"] or 0.0),  # type: ignore[arg-type]
+    )
+    figure.add_scatter(
+        x=[row["payload_energy_wh"] for row in front],
+        y=[row["clear_km2_delivered"] for row in front],
+        mode="lines",
+        name="front (with false discards)",
+        line={"dash": "dot"},
+    )
+    return figure.update_layout(
+        title="What a model costs on a device, and what it brings",
+        xaxis_title="energy of the payload computer, Wh",
+        yaxis_title="clear km2 delivered",
+    )
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
