@@ -184,11 +184,15 @@ def cache_dir() -> Path:
 
 
 def card_paths() -> dict[str, Path]:
-    """Every card that has a name: the committed ones, then the user's; committed ones win."""
-    found: dict[str, Path] = {}
-    for folder in (MODELS_DIR, cache_dir()):
-        for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.stem, path)
+    """Every card that has a name: the committed ones, then the user's.
+
+    A committed card wins, unless its ONNX file is too large to be beside it and the user has made
+    the model anew: the user's card then knows the user's file.
+    """
+    found = {path.stem: path for path in sorted(MODELS_DIR.glob("*.yaml"))}
+    for path in sorted(cache_dir().glob("*.yaml")):
+        if path.stem not in found or not found[path.stem].with_suffix(".onnx").is_file():
+            found[path.stem] = path
     return found
 
 

@@ -87,7 +87,7 @@ class Augmentation:
     gain_range: tuple[float, float] = (0.8, 1.2)
     band_gain_sigma: float = 0.04
     band_offset_sigma: float = 0.006
-    haze_range: tuple[float, float] = (-0.05, 0.06)
+    haze_range: tuple[float, float] = (-0.04, 0.04)
     noise_sigma_max: float = 0.006
     saturation_probability: float = 0.15
     paste_probability: float = 0.25

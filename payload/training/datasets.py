@@ -41,13 +41,13 @@ EDGE_PX = 2
 """Half width of the strip along a machine-made mask's edges that is not trusted."""
 
 COLLECTION_SHARE: Mapping[str, float] = {
-    "l8biome": 0.34,
-    "oncloudn": 0.16,
-    "sen12mscr": 0.26,
-    "sen12mscr_weak": 0.10,
+    "l8biome": 0.26,
+    "oncloudn": 0.18,
+    "sen12mscr": 0.30,
+    "sen12mscr_weak": 0.11,
     "sen12mscr_ts": 0.05,
     "s2_l2a_tiles": 0.04,
-    "whole_scenes": 0.04,
+    "whole_scenes": 0.05,
     "l1c_tile": 0.01,
 }
 """Share of the patches drawn from each collection; renormalised over those present."""
@@ -141,8 +141,12 @@ class TrainingSet:
         return np.array([sample.sampling_weight for sample in self.samples])
 
     def describe(self) -> dict[str, int]:
-        """Number of images per ``collection (label kind)``: what a card says it was trained on."""
-        kinds = Counter(f"{s.collection} ({s.label_kind})" for s in self.samples)
+        """Number of images per ``collection (label kind)``: what a card says it was trained on.
+
+        Views of an image (`payload.training.views`) are not images of their own.
+        """
+        images = {(s.collection, s.label_kind, s.sha256) for s in self.samples}
+        kinds = Counter(f"{collection} ({kind})" for collection, kind, _ in images)
         return dict(sorted(kinds.items()))
 
 

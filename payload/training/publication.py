@@ -25,6 +25,7 @@ from payload.training.distillation import (
 from payload.training.export import export_student
 from payload.training.quantisation import calibration_tiles, quantise_student
 from payload.training.soft_labels import TEACHER_LABELS, read_soft_labels
+from payload.training.views import VIEWS, with_views
 from payload.training.weak_labels import pseudo_labels
 
 DEFAULT_SIZE = "120k"
@@ -104,7 +105,10 @@ def gather(
     teacher = pseudo if peers_teach else None
     if recipe.is_taught and recipe.teacher == "nnunet":
         teacher = read_soft_labels(TEACHER_LABELS)
-    return load_training_set(scenes_root, recipe.label_kinds, pseudo=pseudo, teacher=teacher)
+    training_set = load_training_set(
+        scenes_root, recipe.label_kinds, pseudo=pseudo, teacher=teacher
+    )
+    return with_views(training_set, pseudo_label_cache.with_name(VIEWS), say)
 
 
 def publish(

@@ -17,8 +17,9 @@ from payload.training.augmentation import Augmentation, Batch, augment
 from payload.training.datasets import Sample, TrainingSet
 from payload.training.soft_labels import FULL_SCALE
 
-SCALE_RANGE: tuple[float, float] = (0.6, 2.6)
-"""Window edge over patch edge; upwards limited by the image. 2.6 takes 10 m near 30 m."""
+SCALE_RANGE: tuple[float, float] = (0.6, 3.0)
+"""Window edge over patch edge; 3 takes cells of 10 m to 30 m. A window larger than the image
+shows it mirrored."""
 
 RESAMPLED_SHARE = 0.5
 """Share of patches cut at another scale than the image's own."""
@@ -65,8 +66,10 @@ class Sampler:
         return augment(batch, rng, self.augmentation)
 
 
-def cut_patch(sample: Sample, patch_px: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A random window of a sample at a random scale.
+def cut_patch(
+    sample: Sample, patch_px: int, rng: np.random.Generator, scale: float | None = None
+) -> NDArray[np.float32]:
+    """A random window of a sample, at a random scale unless one is given.
 
     Returns
     -------
@@ -74,10 +77,8 @@ def cut_patch(sample: Sample, patch_px: int, rng: np.random.Generator) -> NDArra
         Reflectance of four bands, target, weight, teacher.
     """
     height, width = sample.target.shape
-    largest = min(SCALE_RANGE[1], min(height, width) / patch_px)
-    scale = 1.0
-    if rng.random() < RESAMPLED_SHARE and largest > SCALE_RANGE[0]:
-        scale = float(np.exp(rng.uniform(np.log(SCALE_RANGE[0]), np.log(largest))))
+    if scale is None:
+        scale = _random_scale(rng)
     window_px = max(8, round(patch_px * scale))
     top = int(rng.integers(0, max(1, height - window_px + 1)))
     left = int(rng.integers(0, max(1, width - window_px + 1)))
@@ -85,6 +86,12 @@ def cut_patch(sample: Sample, patch_px: int, rng: np.random.Generator) -> NDArra
     missing = [(0, max(0, window_px - n)) for n in window.shape[1:]]
     window = np.pad(window, [(0, 0), *missing], mode="symmetric")
     return _resampled(window, patch_px)
+
+
+def _random_scale(rng: np.random.Generator) -> float:
+    if rng.random() >= RESAMPLED_SHARE:
+        return 1.0
+    return float(np.exp(rng.uniform(*np.log(SCALE_RANGE))))
 
 
 def _window(sample: Sample, rows: slice, columns: slice) -> NDArray[np.float32]:

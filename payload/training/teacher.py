@@ -33,6 +33,7 @@ from payload.training.training_loop import (
     TrainingRecord,
     cloud_logit,
 )
+from payload.training.views import VIEWS, with_views
 from payload.training.weak_labels import LABEL_VERSION, pseudo_labels
 
 ARCHITECTURES: tuple[str, ...] = ("nnunet", "unet-resnet34")
@@ -179,7 +180,9 @@ def _training_set(options: TeacherOptions, report: Callable[[str], None]) -> Tra
         pseudo = pseudo_labels(
             options.scenes_root, options.pseudo_label_cache, report, options.schedule.threads
         )
-    return load_training_set(options.scenes_root, options.label_kinds, pseudo=pseudo)
+    training_set = load_training_set(options.scenes_root, options.label_kinds, pseudo=pseudo)
+    views = options.pseudo_label_cache.with_name(VIEWS)
+    return with_views(training_set, views, report, options.schedule.threads)
 
 
 def plan_of(training_set: TrainingSet, work_dir: Path) -> dict[str, Any]:

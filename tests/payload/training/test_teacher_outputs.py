@@ -218,7 +218,7 @@ def test_a_student_of_unknown_size_or_without_a_teacher_is_refused(
     base = ["student", "--scenes", str(options.scenes_root), "--label-kind", "human"]
     for extra, message in (
         (["--params", "7"], "'7'"),
-        (["--teacher-share", "0.5", "--steps", "1"], "the teacher has looked at none"),
+        (["--teacher-share", "0.5", "--steps", "1"], "there are no soft labels there"),
     ):
         result = CliRunner().invoke(app, [*base, *extra])
         assert result.exit_code == 2

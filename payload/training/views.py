@@ -1,0 +1,148 @@
+"""What the peers say of an image as another sensor would have seen it.
+
+A label made on the image as it is teaches a network to be blind to everything augmentation does:
+to haze it should notice, to the size of a pixel that decides how far an outline is drawn. A *view*
+is an image seen anew, at another cell size, with another sensor's gain and path radiance, and
+judged anew by the ukis-csmask models: the network learns what they would say there, which is how
+a function is taught and not a list of answers (Beyer et al. 2022, "Knowledge distillation: a good
+teacher is patient and consistent"). The joint label of the image as it was keeps a say.
+
+Views are made once, from scenes of the splits ``train`` and ``unlabelled`` that no person
+labelled, and kept in a cache; making them needs the extra ``peers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from payload.scenes import REFLECTANCE_SCALE
+from payload.training.augmentation import Augmentation, change_radiometry, saturate
+from payload.training.datasets import Sample, TrainingSet
+from payload.training.sampling import cut_patch
+from payload.training.weak_labels import LABEL_VERSION, Opinion, UkisDetector, agree, grown
+
+VIEWS_PER_IMAGE = 6
+VIEW_PX = 256
+VIEW_SCALE_RANGE: tuple[float, float] = (0.6, 3.2)
+"""Cell size over the image's own: 10 m cells as far as 32 m."""
+
+VIEW_SHARE = 0.5
+"""Share of an image's draws that its views get."""
+
+VIEWS = f"views-v{LABEL_VERSION}.npz"
+"""Name of the cache; another version of the labels makes other views."""
+
+RADIOMETRY = Augmentation(haze_range=(-0.06, 0.08), saturation_probability=0.25)
+"""Wider than in training: here the label follows what is seen."""
+
+_IMAGE, _PROBABILITY, _CONFIDENCE = "image", "probability", "confidence"
+
+
+def view_of(sample: Sample, ukis: UkisDetector, rng: np.random.Generator) -> Sample:
+    """One view of a sample, judged by the peers; `VIEW_PX` square, at a random scale."""
+    scale = float(np.exp(rng.uniform(*np.log(VIEW_SCALE_RANGE))))
+    patch = cut_patch(sample, VIEW_PX, rng, scale)
+    valid = np.any(patch[:4] != 0, axis=0)
+    seen = change_radiometry(patch[None, :4], rng, RADIOMETRY)
+    seen = saturate(seen, rng, RADIOMETRY.saturation_probability)[0]
+    digital_number = np.rint(np.clip(seen * REFLECTANCE_SCALE, 1, 65535) * valid).astype(np.uint16)
+    gsd_m = sample.gsd_m * scale
+    opinions = [
+        Opinion(heard.detector, grown(heard.probability, gsd_m))
+        for heard in ukis.opinions(digital_number.astype(np.float32) / REFLECTANCE_SCALE)
+    ]
+    label = agree([*opinions, Opinion("joint_label", patch[4])])
+    return replace(
+        sample,
+        name=f"{sample.name} seen anew",
+        gsd_m=gsd_m,
+        digital_number=digital_number,
+        target=label.probability,
+        weight=np.where(valid, label.confidence, 0).astype(np.uint8),
+        teacher=None,
+    )
+
+
+def with_views(
+    training_set: TrainingSet,
+    cache: Path,
+    report: Callable[[str], None] = lambda _: None,
+    threads: int = 1,
+) -> TrainingSet:
+    """A training set with `VIEWS_PER_IMAGE` views of each pseudo-labelled image beside it.
+
+    Parameters
+    ----------
+    training_set : TrainingSet
+    cache : Path
+        An ``.npz`` file; made when missing, or when it lacks an image of the set.
+    report : callable
+        Is told of progress, one line at a time.
+    """
+    viewed = [sample for sample in training_set.samples if sample.label_kind == "pseudo"]
+    if not viewed:
+        return training_set
+    if not _holds(cache, viewed):
+        _make_views(viewed, cache, report, threads)
+    samples: list[Sample] = []
+    with np.load(cache, allow_pickle=False) as arrays:
+        for sample in training_set.samples:
+            if sample.label_kind != "pseudo":
+                samples.append(sample)
+                continue
+            own = sample.sampling_weight * (1 - VIEW_SHARE)
+            samples.append(replace(sample, sampling_weight=own))
+            samples.extend(_read_views(sample, arrays))
+    return TrainingSet(tuple(samples))
+
+
+def _make_views(
+    viewed: list[Sample], cache: Path, report: Callable[[str], None], threads: int
+) -> None:
+    ukis = UkisDetector(threads)
+    arrays: dict[str, np.ndarray] = {}
+    for done, sample in enumerate(viewed, 1):
+        for index in range(VIEWS_PER_IMAGE):
+            rng = np.random.default_rng([int(sample.sha256[:8], 16), index])
+            view = view_of(sample, ukis, rng)
+            for part, array in (
+                (_IMAGE, view.digital_number),
+                (_PROBABILITY, view.target),
+                (_CONFIDENCE, view.weight),
+            ):
+                arrays[_key(sample, index, part)] = array
+        if done % 40 == 0 or done == len(viewed):
+            report(f"views: {done} of {len(viewed)} images")
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = cache.with_suffix(".unfinished.npz")
+    np.savez(unfinished, **arrays)
+    unfinished.replace(cache)
+
+
+def _read_views(sample: Sample, arrays: np.lib.npyio.NpzFile) -> Iterator[Sample]:
+    for index in range(VIEWS_PER_IMAGE):
+        yield replace(
+            sample,
+            name=f"{sample.name} seen anew",
+            digital_number=arrays[_key(sample, index, _IMAGE)],
+            target=arrays[_key(sample, index, _PROBABILITY)],
+            weight=arrays[_key(sample, index, _CONFIDENCE)],
+            teacher=None,
+            sampling_weight=sample.sampling_weight * VIEW_SHARE / VIEWS_PER_IMAGE,
+        )
+
+
+def _key(sample: Sample, index: int, part: str) -> str:
+    return f"{sample.sha256}.{index}.{part}"
+
+
+def _holds(cache: Path, viewed: list[Sample]) -> bool:
+    if not cache.is_file():
+        return False
+    with np.load(cache, allow_pickle=False) as arrays:
+        known = set(arrays.files)
+    return all(_key(s, VIEWS_PER_IMAGE - 1, _CONFIDENCE) in known for s in viewed)
