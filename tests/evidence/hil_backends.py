@@ -35,7 +35,6 @@ from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
-import yaml
 
 from payload.card import load_card
 from simulator.mission import run_mission
@@ -44,18 +43,10 @@ from simulator.scenario import load_scenario
 
 def fly(options: argparse.Namespace, out: Path, **payload: Any) -> Path:
     """Fly the scenario with the payload section changed; the run folder."""
-    document = yaml.safe_load(options.scenario.read_text())
-    document["duration_h"] = options.hours
-    section = document["satellites"][0]["payload"]
-    section.update({"model": options.model, "timing": "declared", **payload})
-    # Paths in a scenario are relative to it, so the changed one lies beside the original.
-    handle, name = tempfile.mkstemp(".yaml", "hil-", options.scenario.parent)
-    os.close(handle)
-    try:
-        Path(name).write_text(yaml.safe_dump(document))
-        return run_mission(load_scenario(Path(name)), out)
-    finally:
-        Path(name).unlink()
+    payload = {"model": options.model, "timing": "declared", **payload}
+    changes = {f"satellites.*.payload.{field}": value for field, value in payload.items()}
+    changes["duration_h"] = options.hours
+    return run_mission(load_scenario(options.scenario, changes), out)
 
 
 def digests(run: Path) -> dict[str, str]:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import yaml
 
 from simulator.mission import run_mission
 from simulator.scenario import load_scenario
@@ -30,17 +29,10 @@ LEAD_S = 60.0
 
 def fly(options: argparse.Namespace, **changes: Any) -> Path:
     """Fly the scenario with changes to its top level and its payload section."""
-    document = yaml.safe_load(options.scenario.read_text())
-    section = document["satellites"][0]["payload"]
-    section.update({"model": options.model, **changes.pop("payload", {})})
-    document.update(changes)
-    handle, name = tempfile.mkstemp(".yaml", "hil-", options.scenario.parent)
-    os.close(handle)
-    try:
-        Path(name).write_text(yaml.safe_dump(document))
-        return run_mission(load_scenario(Path(name)), Path(tempfile.mkdtemp(prefix="hil-pace-")))
-    finally:
-        Path(name).unlink()
+    payload = {"model": options.model, **changes.pop("payload", {})}
+    changes.update({f"satellites.*.payload.{field}": value for field, value in payload.items()})
+    out = Path(tempfile.mkdtemp(prefix="hil-pace-"))
+    return run_mission(load_scenario(options.scenario, changes), out)
 
 
 def main() -> None:
