@@ -108,6 +108,8 @@ def gather(
     training_set = load_training_set(
         scenes_root, recipe.label_kinds, pseudo=pseudo, teacher=teacher
     )
+    if "pseudo" not in recipe.label_kinds:  # views are judged by the peers
+        return training_set
     return with_views(training_set, pseudo_label_cache.with_name(VIEWS), say)
 
 

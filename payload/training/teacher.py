@@ -181,6 +181,8 @@ def _training_set(options: TeacherOptions, report: Callable[[str], None]) -> Tra
             options.scenes_root, options.pseudo_label_cache, report, options.schedule.threads
         )
     training_set = load_training_set(options.scenes_root, options.label_kinds, pseudo=pseudo)
+    if "pseudo" not in options.label_kinds:  # views are judged by the peers
+        return training_set
     views = options.pseudo_label_cache.with_name(VIEWS)
     return with_views(training_set, views, report, options.schedule.threads)
 

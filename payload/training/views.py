@@ -7,13 +7,17 @@ judged anew by the ukis-csmask models: the network learns what they would say th
 a function is taught and not a list of answers (Beyer et al. 2022, "Knowledge distillation: a good
 teacher is patient and consistent"). The joint label of the image as it was keeps a say.
 
-Views are made once, from scenes of the splits ``train`` and ``unlabelled`` that no person
-labelled, and kept in a cache; making them needs the extra ``peers``.
+Images a person labelled are seen anew most often: they are few, a network soon knows them by
+heart, and one hazy forest labelled cloud then makes every hazy forest cloud. What the peers say of
+it under another haze draws the line between the two.
+
+Views are made once, from scenes of the splits ``train`` and ``unlabelled``, and kept in a cache;
+making them needs the extra ``peers``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,12 +29,14 @@ from payload.training.datasets import Sample, TrainingSet
 from payload.training.sampling import cut_patch
 from payload.training.weak_labels import LABEL_VERSION, Opinion, UkisDetector, agree, grown
 
-VIEWS_PER_IMAGE = 6
+VIEWS_PER_IMAGE: Mapping[str, int] = {"human": 24, "pseudo": 6}
+"""Views of an image, by who labelled it; of other labels none are made."""
+
 VIEW_PX = 256
 VIEW_SCALE_RANGE: tuple[float, float] = (0.6, 3.2)
 """Cell size over the image's own: 10 m cells as far as 32 m."""
 
-VIEW_SHARE = 0.5
+VIEW_SHARE = 0.6
 """Share of an image's draws that its views get."""
 
 VIEWS = f"views-v{LABEL_VERSION}.npz"
@@ -38,6 +44,9 @@ VIEWS = f"views-v{LABEL_VERSION}.npz"
 
 RADIOMETRY = Augmentation(haze_range=(-0.06, 0.08), saturation_probability=0.25)
 """Wider than in training: here the label follows what is seen."""
+
+PSEUDO = "pseudo"
+"""Label kind of a view, whoever labelled the image it was made from."""
 
 _IMAGE, _PROBABILITY, _CONFIDENCE = "image", "probability", "confidence"
 
@@ -59,6 +68,7 @@ def view_of(sample: Sample, ukis: UkisDetector, rng: np.random.Generator) -> Sam
     return replace(
         sample,
         name=f"{sample.name} seen anew",
+        label_kind=PSEUDO,
         gsd_m=gsd_m,
         digital_number=digital_number,
         target=label.probability,
@@ -73,7 +83,7 @@ def with_views(
     report: Callable[[str], None] = lambda _: None,
     threads: int = 1,
 ) -> TrainingSet:
-    """A training set with `VIEWS_PER_IMAGE` views of each pseudo-labelled image beside it.
+    """A training set with the views of its images beside them.
 
     Parameters
     ----------
@@ -83,7 +93,7 @@ def with_views(
     report : callable
         Is told of progress, one line at a time.
     """
-    viewed = [sample for sample in training_set.samples if sample.label_kind == "pseudo"]
+    viewed = [sample for sample in training_set.samples if sample.label_kind in VIEWS_PER_IMAGE]
     if not viewed:
         return training_set
     if not _holds(cache, viewed):
@@ -91,7 +101,7 @@ def with_views(
     samples: list[Sample] = []
     with np.load(cache, allow_pickle=False) as arrays:
         for sample in training_set.samples:
-            if sample.label_kind != "pseudo":
+            if sample.label_kind not in VIEWS_PER_IMAGE:
                 samples.append(sample)
                 continue
             own = sample.sampling_weight * (1 - VIEW_SHARE)
@@ -106,7 +116,7 @@ def _make_views(
     ukis = UkisDetector(threads)
     arrays: dict[str, np.ndarray] = {}
     for done, sample in enumerate(viewed, 1):
-        for index in range(VIEWS_PER_IMAGE):
+        for index in range(VIEWS_PER_IMAGE[sample.label_kind]):
             rng = np.random.default_rng([int(sample.sha256[:8], 16), index])
             view = view_of(sample, ukis, rng)
             for part, array in (
@@ -124,15 +134,17 @@ def _make_views(
 
 
 def _read_views(sample: Sample, arrays: np.lib.npyio.NpzFile) -> Iterator[Sample]:
-    for index in range(VIEWS_PER_IMAGE):
+    count = VIEWS_PER_IMAGE[sample.label_kind]
+    for index in range(count):
         yield replace(
             sample,
             name=f"{sample.name} seen anew",
+            label_kind=PSEUDO,
             digital_number=arrays[_key(sample, index, _IMAGE)],
             target=arrays[_key(sample, index, _PROBABILITY)],
             weight=arrays[_key(sample, index, _CONFIDENCE)],
             teacher=None,
-            sampling_weight=sample.sampling_weight * VIEW_SHARE / VIEWS_PER_IMAGE,
+            sampling_weight=sample.sampling_weight * VIEW_SHARE / count,
         )
 
 
@@ -145,4 +157,4 @@ def _holds(cache: Path, viewed: list[Sample]) -> bool:
         return False
     with np.load(cache, allow_pickle=False) as arrays:
         known = set(arrays.files)
-    return all(_key(s, VIEWS_PER_IMAGE - 1, _CONFIDENCE) in known for s in viewed)
+    return all(_key(s, VIEWS_PER_IMAGE[s.label_kind] - 1, _CONFIDENCE) in known for s in viewed)

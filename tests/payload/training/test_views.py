@@ -12,9 +12,9 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from payload.scenes import REFLECTANCE_SCALE, read_scenes
 from payload.training import views
-from payload.training.datasets import TrainingSet, load_training_set
+from payload.training.datasets import load_training_set
 from payload.training.soft_labels import FULL_SCALE, SoftLabel
-from payload.training.views import VIEW_PX, VIEWS_PER_IMAGE, view_of, with_views
+from payload.training.views import VIEW_PX, view_of, with_views
 from payload.training.weak_labels import Opinion
 
 MakeCollection = Callable[..., Path]
@@ -56,26 +56,33 @@ def test_a_view_is_labelled_by_what_is_seen_and_by_what_was_known(pseudo_set) ->
 
 
 def test_views_share_the_draws_of_their_image_and_come_from_the_cache(
-    pseudo_set,
+    pseudo_set,  # type: ignore[no-untyped-def]
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(views, "UkisDetector", BrightIsCloud)
+    monkeypatch.setattr(views, "VIEWS_PER_IMAGE", {"pseudo": 2, "human": 3})
     monkeypatch.setattr(BrightIsCloud, "made", 0)
     said: list[str] = []
     grown = with_views(pseudo_set, tmp_path / "views.npz", said.append)
-    assert len(grown.samples) == len(pseudo_set.samples) + VIEWS_PER_IMAGE
+    assert [s.label_kind for s in grown.samples] == ["pseudo"] * 3 + ["human"] + ["pseudo"] * 3
     assert grown.sampling_weights.sum() == pytest.approx(1.0)
-    assert grown.describe() == pseudo_set.describe()
+    own, *seen_anew = grown.sampling_weights[:3]
+    assert own == pytest.approx((1 - views.VIEW_SHARE) * pseudo_set.sampling_weights[0])
+    assert seen_anew == pytest.approx([views.VIEW_SHARE / 2 * pseudo_set.sampling_weights[0]] * 2)
+    assert grown.describe() == {"c (human)": 1, "c (pseudo)": 2}, "images, however often seen"
     again = with_views(pseudo_set, tmp_path / "views.npz", said.append)
     assert BrightIsCloud.made == 1
-    assert said == ["views: 1 of 1 images"]
+    assert said == ["views: 2 of 2 images"]
     for first, second in zip(grown.samples, again.samples, strict=True):
         np.testing.assert_array_equal(first.digital_number, second.digital_number)
         np.testing.assert_array_equal(first.target, second.target)
 
 
-def test_what_a_person_drew_is_not_judged_anew(pseudo_set, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    human = TrainingSet(tuple(s for s in pseudo_set.samples if s.label_kind == "human"))
-    assert with_views(human, tmp_path / "views.npz") is human
+def test_what_one_detector_alone_labelled_is_not_seen_anew(
+    make_collection: MakeCollection, tmp_path: Path
+) -> None:
+    root = make_collection(tmp_path / "c", [("m", "scl", "train")])
+    alone = load_training_set(root)
+    assert with_views(alone, tmp_path / "views.npz") is alone
     assert not (tmp_path / "views.npz").exists()
