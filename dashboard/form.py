@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+import yaml
 
 FieldPath = tuple[str | int, ...]
+NOT_SET = "not set"
 _SIMPLE = ("number", "integer", "string", "boolean")
 
 
@@ -24,9 +26,9 @@ class FormField:
     path : tuple
         From the root of the scenario.
     kind : str
-        ``number``, ``integer``, ``string``, ``boolean`` or ``choice``.
+        ``number``, ``integer``, ``string``, ``boolean``, ``choice`` or ``list`` (of simple values).
     value : object
-        As in the text, or the default.
+        As in the text, or the default; None where neither says anything.
     """
 
     path: FieldPath
@@ -76,7 +78,7 @@ def _walk(
             for index, one in enumerate(value):
                 if "properties" in item and isinstance(one, dict):
                     _walk(root, item, one, (*here, index), sections)
-        elif (field := _field(raw, below, value, here)) is not None:
+        elif (field := _field(root, raw, below, value, here)) is not None:
             sections.setdefault(_section(path), []).append(field)
 
 
@@ -92,24 +94,32 @@ def _resolved(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
         return _resolved(root, {**root.get("$defs", {}).get(name, {})})
     for key in ("anyOf", "oneOf"):
         options = [_resolved(root, option) for option in schema.get(key, [])]
-        useful = [o for o in options if "properties" in o or o.get("type") in _SIMPLE]
+        useful = [o for o in options if "properties" in o or o.get("type") in (*_SIMPLE, "array")]
         if useful:
-            return useful[0]
+            # A fixed word beside a number (climatology, or 0.4) is typed where the number is.
+            return next((o for o in useful if "const" not in o), useful[0])
     return schema
 
 
+def _simple_items(root: dict[str, Any], schema: dict[str, Any]) -> bool:
+    """Whether the items of an array may be plain values, which can be written between commas."""
+    kinds = [schema.get("items", {}), *schema.get("prefixItems", [])]
+    options = [_resolved(root, o) for kind in kinds for o in (kind, *kind.get("anyOf", ()))]
+    return any(option.get("type") in _SIMPLE for option in options)
+
+
 def _field(
-    raw: dict[str, Any], schema: dict[str, Any], value: Any, path: FieldPath
+    root: dict[str, Any], raw: dict[str, Any], schema: dict[str, Any], value: Any, path: FieldPath
 ) -> FormField | None:
-    if isinstance(value, dict | list):
-        return None
     shown = value if value is not None else raw.get("default")
     choices = tuple(str(choice) for choice in schema.get("enum", ()))
     kind = "choice" if choices else str(schema.get("type", ""))
-    if shown is None or (not choices and kind not in _SIMPLE) or "const" in schema:
+    if isinstance(shown, list):
+        kind = "list"
+        if not _simple_items(root, schema) or any(isinstance(i, dict | list) for i in shown):
+            return None
+    elif (not choices and kind not in _SIMPLE) or isinstance(shown, dict) or "const" in schema:
         return None
-    if kind in ("number", "integer") and not isinstance(shown, int | float):
-        kind = "string"
     least = schema.get("minimum", schema.get("exclusiveMinimum"))
     most = schema.get("maximum", schema.get("exclusiveMaximum"))
     meaning = str(raw.get("description") or schema.get("description") or "")
@@ -123,7 +133,9 @@ def draw(fields: dict[str, list[FormField]], key: str) -> dict[FieldPath, Any]:
     """
     changes: dict[FieldPath, Any] = {}
     for section, members in fields.items():
-        with st.expander(section, expanded=section in ("mission", "autonomy")):
+        unset = all(field.value is None for field in members)
+        title = f"{section} ({NOT_SET})" if unset else section
+        with st.expander(title, expanded=section in ("mission", "autonomy")):
             columns = st.columns(3)
             for index, field in enumerate(members):
                 with columns[index % 3]:
@@ -137,20 +149,42 @@ def _widget(field: FormField, key: str) -> Any:
     help_text = "  \n".join(part for part in (field.meaning, _range(field)) if part) or None
     if field.kind == "choice":
         choices = list(field.choices)
-        index = choices.index(str(field.value)) if str(field.value) in choices else 0
-        return st.selectbox(field.label, choices, index, key=key, help=help_text)
+        index = choices.index(str(field.value)) if str(field.value) in choices else None
+        return st.selectbox(
+            field.label, choices, index, key=key, help=help_text, placeholder=NOT_SET
+        )
     if field.kind == "boolean":
         return st.checkbox(field.label, bool(field.value), key=key, help=help_text)
     if field.kind in ("number", "integer"):
         whole = field.kind == "integer" or (
             isinstance(field.value, int) and not isinstance(field.value, bool)
         )
-        text = st.text_input(field.label, _plain_number(field.value), key=key, help=help_text)
+        text = _text_input(field, _plain_number(field.value), key, help_text)
         return _number(text, field.value, whole=whole)
-    return st.text_input(field.label, str(field.value), key=key, help=help_text)
+    if field.kind == "list":
+        written = ", ".join(str(item) for item in field.value)
+        text = _text_input(field, written, key, help_text)
+        return field.value if text.strip() == written else _listed(text)
+    return _text_input(field, "" if field.value is None else str(field.value), key, help_text) or (
+        field.value
+    )
 
 
-def _plain_number(value: float) -> str:
+def _text_input(field: FormField, shown: str, key: str, help_text: str | None) -> str:
+    return st.text_input(field.label, shown, key=key, help=help_text, placeholder=NOT_SET)
+
+
+def _listed(text: str) -> Any:
+    """Values between commas, as YAML reads them; what is no list goes into the text as it is."""
+    try:
+        return yaml.safe_load(f"[{text}]")
+    except yaml.YAMLError:
+        return text
+
+
+def _plain_number(value: object) -> str:
+    if value is None:
+        return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
