@@ -15,6 +15,7 @@ STYLE = """
 [data-testid="stMetricValue"] {font-size: 1.65rem;}
 [data-testid="stImage"] img {border-radius: 6px;}
 .st-key-box-flight-map {height: 660px !important; flex: none !important;}
+.st-key-pictures {display: grid; gap: 0.75rem; grid-template-columns: repeat(2, 1fr);}
 .st-key-gallery {
   display: grid; gap: 0.75rem; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr));
 }
@@ -27,7 +28,7 @@ STYLE = """
 @media (max-width: 640px) {
   [class*="st-key-cards-"] {grid-template-columns: repeat(2, 1fr);}
   [data-testid="stMetricValue"] {font-size: 1.25rem;}
-  [data-testid="stMetric"] {padding: 0.6rem 0.75rem;}
+  [data-testid="stMetricLabel"] * {white-space: normal !important; text-overflow: clip;}
   .st-key-box-flight-map {height: 340px !important;}
   [data-testid="stMainBlockContainer"] {padding-top: 3.5rem;}
 }

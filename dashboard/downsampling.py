@@ -49,7 +49,7 @@ def orbit_means(table: str, columns: tuple[str, ...]) -> str:
     """Time-weighted mean of step functions from one umbra to the next.
 
     Bins of equal length would beat with the orbit: a night that straddles two of them would fall
-    into one. What lasts less than half an orbit, at either end, is left out.
+    into one. What is left of an orbit at either end is left out.
     Parameters of the query: satellite, from_s, to_s.
     """
     means = ", ".join(f"sum({c} * lasts_s) / sum(lasts_s) AS {c}" for c in columns)
@@ -63,4 +63,4 @@ def orbit_means(table: str, columns: tuple[str, ...]) -> str:
             SELECT start_s FROM eclipse WHERE satellite = $satellite AND kind = 'umbra') umbra
             ON step.t_s >= umbra.start_s
         GROUP BY umbra.start_s HAVING sum(lasts_s) > 0
-        QUALIFY sum(lasts_s) > 0.5 * median(sum(lasts_s)) OVER () ORDER BY 1"""
+        QUALIFY sum(lasts_s) > 0.9 * median(sum(lasts_s)) OVER () ORDER BY 1"""

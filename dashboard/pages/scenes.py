@@ -165,7 +165,7 @@ def _gallery(run: FoundRun, shown: pd.DataFrame) -> None:
 def _badge(action: str) -> None:
     colour = ACTIONS.get(action, NEUTRAL)
     st.html(
-        f'<span style="background:{colour};color:#fff;border-radius:6px;padding:1px 8px;'
+        f'<span style="background:{colour};color:#111;border-radius:6px;padding:1px 8px;'
         f'font-size:0.8rem">{_letters(action)}</span>'
     )
 
@@ -187,20 +187,20 @@ def _detail(run: FoundRun, asked: str | None, shown: pd.DataFrame) -> None:
         capture["mask_sha256"],
     )
     opacity = st.slider("Mask opacity, %", 0, 100, 45, key="opacity", bind="query-params") / 100
-    left, right = st.columns(2, gap="small")
-    left.image(pictures.rgb, width="stretch", caption="Seen")
+    grid = st.container(key="pictures")  # two by two, on a narrow screen too
+    grid.image(pictures.rgb, width="stretch", caption="Seen")
     if pictures.mask is None:
-        right.info("No mask: the policy asked for none, or the frame went unprocessed.")
+        grid.info("No mask: the policy asked for none, or the frame went unprocessed.")
     else:
-        right.image(overlay(pictures, opacity), width="stretch", caption="Detected cloud")
-    left.image(
+        grid.image(overlay(pictures, opacity), width="stretch", caption="Detected cloud")
+    grid.image(
         truth_picture(pictures),
         width="stretch",
         caption="Truth: green clear, white cloud, grey thin cloud, dark shadow",
     )
     errors = error_picture(pictures)
     if errors is not None:
-        right.image(
+        grid.image(
             errors, width="stretch", caption="Errors: vermillion clear called cloud, purple missed"
         )
     _badge(str(capture["action"]))
@@ -238,7 +238,8 @@ def _facts(run: FoundRun, capture: pd.Series) -> pd.DataFrame:
         "inference": capture["status"],
         "latency": "-" if pd.isna(capture["latency_s"]) else f"{capture['latency_s']:.3g} s",
         "energy": "-" if pd.isna(capture["energy_wh"]) else f"{capture['energy_wh']:.3g} Wh",
-        "scene": f"{capture['scene']} ({capture['scene_kind']}, {capture['scene_gsd_m']:g} m)",
+        "scene": capture["scene"],
+        "pixels of the scene": f"{capture['scene_kind']}, {capture['scene_gsd_m']:g} m",
     }
     return pd.DataFrame({"field": list(facts), "value": [str(v) for v in facts.values()]})
 

@@ -17,9 +17,8 @@ from playwright.sync_api import Browser, Page
 
 PAGES = ("missions", "flight", "scenes", "budgets", "downlink", "models", "scenario")
 SCREENS = {"wide": (1440, 900), "narrow": (390, 844)}
-README_PAGES = {"flight": "Flight", "downlink": "Where the bytes went"}
-"""Page, and the heading from which on it is shown."""
-README_SIZE_PX = (1440, 1240)
+README_PAGES = {"flight": ("Flight", 1520), "downlink": ("Where the bytes went", 930)}
+"""Page, the heading from which on it is shown, and how far down."""
 README_WIDTH_PX = 1100
 README_COLOURS = 256
 SCREENSHOTS = Path(__file__).parents[2] / "dashboard" / "screenshots"
@@ -62,14 +61,14 @@ def all_pictures(
 def readme_pictures(chromium: Browser, address: str, run: str) -> None:
     """A part of two pages, small enough to be committed."""
     SCREENSHOTS.mkdir(exist_ok=True)
-    for name, heading in README_PAGES.items():
+    for name, (heading, shown_px) in README_PAGES.items():
         page = chromium.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
         small, whole = SCREENSHOTS / f"{name}.png", SCREENSHOTS / f"{name}.tmp.png"
         picture(page, address, name, run, whole)
         top = page.get_by_role("heading", name=heading, exact=True).bounding_box()["y"] - 24
         page.close()
         with Image.open(whole) as image:
-            shown = image.convert("RGB").crop((0, top, README_SIZE_PX[0], top + README_SIZE_PX[1]))
+            shown = image.convert("RGB").crop((0, top, image.width, top + shown_px))
             height_px = round(shown.height * README_WIDTH_PX / shown.width)
             shown = shown.resize((README_WIDTH_PX, height_px), Image.Resampling.LANCZOS)
             shown.quantize(README_COLOURS, method=Image.Quantize.FASTOCTREE).save(
