@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dashboard.charts.flows import byte_balance, byte_streams
+from dashboard.delivery import BYTES, PIXELS
+from dashboard.event_store import EventStore
 
 
 def test_what_comes_in_goes_out() -> None:
@@ -30,3 +34,13 @@ def test_previews_and_changes_without_a_name_are_shown() -> None:
     streams = byte_streams(sources, outcomes)
     assert sum(s.amount for s in streams if s.target == "memory") == pytest.approx(104.0)
     assert sum(s.amount for s in streams if s.source == "memory") == pytest.approx(104.0)
+
+
+def test_every_pixel_and_byte_of_a_run_is_somewhere(flown: Path) -> None:
+    store = EventStore(flown)
+    pixels = store.rows(PIXELS).iloc[0].fillna(0)
+    for kind in ("clear", "cloud"):
+        outcomes = [value for name, value in pixels.items() if str(name).startswith(kind)]
+        assert sum(outcomes) == store.value(f"SELECT sum({kind}_px) FROM capture")
+    sources, outcomes = byte_balance(store.rows(BYTES).set_index("change")["mib"].to_dict())
+    assert sum(outcomes.values()) == pytest.approx(sum(sources.values()))

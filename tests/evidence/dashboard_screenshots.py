@@ -11,13 +11,13 @@ import argparse
 from pathlib import Path
 from urllib.parse import urlencode
 
-from dashboard_chromium import Watcher, browser, dashboard, settle
+from dashboard_chromium import PATIENCE_MS, Watcher, browser, dashboard, settle
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
 PAGES = ("missions", "flight", "scenes", "budgets", "downlink", "models", "scenario")
 SCREENS = {"wide": (1440, 900), "narrow": (390, 844)}
-README_PAGES = {"flight": ("Flight", 1520), "downlink": ("Where the bytes went", 930)}
+README_PAGES = {"flight": ("Flight", 1490), "downlink": ("Where the bytes went", 930)}
 """Page, the heading from which on it is shown, and how far down."""
 README_WIDTH_PX = 1100
 README_COLOURS = 256
@@ -63,6 +63,7 @@ def readme_pictures(chromium: Browser, address: str, run: str) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     for name, (heading, shown_px) in README_PAGES.items():
         page = chromium.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
+        page.set_default_timeout(PATIENCE_MS)
         small, whole = SCREENSHOTS / f"{name}.png", SCREENSHOTS / f"{name}.tmp.png"
         picture(page, address, name, run, whole)
         top = page.get_by_role("heading", name=heading, exact=True).bounding_box()["y"] - 24
