@@ -27,11 +27,12 @@ import numpy as np
 from dashboard_chromium import browser, dashboard, settle
 from playwright.sync_api import Page
 
+from dashboard.event_store import EventStore
 from payload.frame import content_sha256
 from simulator.scenario import load_scenario, resolved_yaml
 from simulator.scenario.loading import bundled_scenarios
 from simulator.telemetry import events
-from simulator.telemetry.manifest import new_manifest
+from simulator.telemetry.manifest import RunFolderError, new_manifest
 from simulator.telemetry.metrics import compute_metrics
 from simulator.telemetry.run_folder import RunFolder, RunWriter
 
@@ -301,6 +302,17 @@ def _write_power(writer: RunWriter, name: str, t_s: float, index: int, part: int
     )  # fmt: skip
 
 
+def readable(folder: Path) -> bool:
+    """Whether the run is there, whole, and of the present version of the events."""
+    try:
+        store = EventStore(folder)
+        for name in events.EVENT_TYPES:
+            store.rows(f"SELECT count(*) FROM {name}")
+    except RunFolderError:
+        return False
+    return store.run.complete
+
+
 WATCH = """
 window.lastChange = 0;
 new MutationObserver(() => { window.lastChange = performance.now(); })
@@ -322,6 +334,9 @@ def measure(page: Page, act: Callable[[], object]) -> float:
     page.wait_for_timeout(QUIET_MS)
     page.wait_for_function(f"window.quiet({QUIET_MS})")
     ended_ms = page.evaluate("performance.timeOrigin + window.lastChange")
+    errors = page.locator('[data-testid="stAlertContentError"]').all_inner_texts()
+    if errors:
+        raise SystemExit(f"{page.url} shows an error, so its time means nothing: {errors[0]}")
     return float(ended_ms - started_ms) / 1000
 
 
@@ -365,7 +380,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "nepho-speed")
     arguments = parser.parse_args()
     folder = arguments.folder / "million"
-    if not (folder / "metrics.json").exists():
+    if not readable(folder):
         started = time.perf_counter()
         write_run(arguments.folder, arguments.events)
         print(f"written in {time.perf_counter() - started:.0f} s")
