@@ -16,7 +16,6 @@ from dashboard.colours import (
     DROPPED,
     NEUTRAL,
     STORED,
-    WAITING,
     series_colour,
     translucent,
 )
@@ -201,7 +200,7 @@ def survival(curves: Mapping[str, pd.DataFrame], end_h: float) -> go.Figure:
 
 def _survival_colour(label: str, index: int) -> str:
     named = {"bent_pipe": CLOUDY, "oracle": CLEAR}
-    return WAITING if index == 0 else named.get(label, series_colour(index))
+    return DELIVERED if index == 0 else named.get(label, series_colour(index))
 
 
 def waits(table: pd.DataFrame) -> go.Figure:

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page
 
 PAGES = ("missions", "flight", "scenes", "budgets", "downlink", "models", "scenario")
 SCREENS = {"wide": (1440, 900), "narrow": (390, 844)}
-README_PAGES = {"flight": ("Flight", 1490), "downlink": ("Where the bytes went", 930)}
+README_PAGES = {"flight": ("Flight", 1490), "downlink": ("Where the bytes went", 908)}
 """Page, the heading from which on it is shown, and how far down."""
 README_WIDTH_PX = 1100
 README_COLOURS = 256
