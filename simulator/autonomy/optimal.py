@@ -12,6 +12,7 @@ times is its gap.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ TIMES_PER_ACCESS = 4
 WORK_LIMIT_S = 2.0
 """Work one plan may cost, in CP-SAT's deterministic seconds (of the order of a second)."""
 
+WALL_LIMIT_S = 60.0
+"""Wall time after which a plan is taken as it is; only a very slow machine comes to it."""
+
 VALUE_STEPS = 1_000_000
 """Steps per unit of value: CP-SAT counts in whole numbers."""
 
@@ -49,9 +53,12 @@ class OptimalPlanner:
     ----------
     work_limit_s : float
         Deterministic seconds of CP-SAT per plan.
+    wall_limit_s : float
+        Wall seconds per plan. Where this one ends a search, the plan depends on the machine.
     """
 
     work_limit_s: float = WORK_LIMIT_S
+    wall_limit_s: float = WALL_LIMIT_S
 
     def solve(self, problem: PlanningProblem) -> Solution:
         """See `Planner`. The bound holds over the candidate times."""
@@ -61,7 +68,7 @@ class OptimalPlanner:
         )
         candidates = _candidates(problem, known.captures)
         if not candidates:
-            return Solution(known.captures, known.value)
+            return Solution(known.captures, known.value, "proved")
         model = cp_model.CpModel()
         chosen = [model.new_bool_var("") for _ in candidates]
         _once_per_task(model, chosen, candidates)
@@ -72,11 +79,13 @@ class OptimalPlanner:
         taken = {(c.key, c.capture_s) for c in known.captures}
         for variable, capture in zip(chosen, candidates, strict=True):
             model.add_hint(variable, (capture.key, capture.capture_s) in taken)
-        solver = _solver(self.work_limit_s)
+        solver = _solver(self.work_limit_s, self.wall_limit_s)
         status = solver.solve(model)
-        bound = (solver.best_objective_bound + 0.5 * len(candidates)) / VALUE_STEPS
+        everything = _value_of_all_tasks(candidates)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            return Solution(known.captures, bound)
+            # Stopped before it had a bound of its own.
+            return Solution(known.captures, max(everything, known.value), self._ended(solver))
+        bound = min(everything, (solver.best_objective_bound + 0.5 * len(candidates)) / VALUE_STEPS)
         found = Solution(
             tuple(
                 capture
@@ -87,7 +96,12 @@ class OptimalPlanner:
         )
         best = max(known, found, key=lambda solution: solution.value)
         proved = status == cp_model.OPTIMAL
-        return Solution(best.captures, best.value if proved else max(bound, best.value))
+        if proved:
+            return Solution(best.captures, best.value, "proved")
+        return Solution(best.captures, max(bound, best.value), self._ended(solver))
+
+    def _ended(self, solver: cp_model.CpSolver) -> str:
+        return "wall limit" if solver.wall_time >= self.wall_limit_s else "work limit"
 
 
 def _candidates(
@@ -120,6 +134,14 @@ def _times_s(opportunity: Opportunity) -> set[float]:
     step_s = (high - low) / (TIMES_PER_ACCESS - 1)
     spread = {low, high, *(low + n * step_s for n in range(1, TIMES_PER_ACCESS - 1))}
     return spread | {min(max(opportunity.access.closest_s, low), high)}
+
+
+def _value_of_all_tasks(candidates: Sequence[PlannedCapture]) -> float:
+    """What the best capture of every task would bring together: more than any plan."""
+    best: dict[tuple[str, int], float] = {}
+    for capture in candidates:
+        best[capture.key] = max(capture.value, best.get(capture.key, 0.0))
+    return math.fsum(best.values())
 
 
 def _once_per_task(
@@ -174,10 +196,14 @@ def _time_to_turn(
                 model.add_at_most_one([chosen[i], chosen[j]])
 
 
-def _solver(work_limit_s: float) -> cp_model.CpSolver:
-    """One thread, one seed and a limit of work: the same answer on every machine and day."""
+def _solver(work_limit_s: float, wall_limit_s: float) -> cp_model.CpSolver:
+    """One thread, one seed and a limit of work: the same answer on every machine and day.
+
+    Unless the limit of wall time comes first.
+    """
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = SOLVER_SEED
     solver.parameters.max_deterministic_time = work_limit_s
+    solver.parameters.max_time_in_seconds = wall_limit_s
     return solver

@@ -1,9 +1,11 @@
 """What the coming hours can pay for: limits on captures set by battery and storage.
 
-Before a plan is made, the battery is run ahead under the loads that are always there. Between two
-instants at which it is full, the lowest charge left at each dawn says how many captures that
-stretch can afford. Storage limits captures by the room there is now plus what the passes until
-then can carry away.
+Before a plan is made, the battery is run ahead under the loads that are always there. A battery
+that is charged with `net(a, b)` between two instants and may be full at `a` holds at most
+``capacity + net(a, b) - captures since a`` at `b`, so what is left there over the floor limits the
+captures between the two; the charge now limits those from now on in the same way. Captures that
+keep all these limits never take the charge below the floor. Storage limits
+captures by the room there is now plus what the passes until then can carry away.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from collections.abc import Sequence
 from simulator.autonomy.planner import CaptureLimit
 from simulator.spacecraft.battery import Battery, BatteryState
 
-FULL_FRACTION = 0.999
-"""A battery above this share of its capacity counts as full."""
+STEP_S = 600.0
+"""Generation of panels that do not follow the Sun turns between changes of sunlight; it is looked
+at this often."""
 
 
 def energy_limits(
@@ -28,7 +31,7 @@ def energy_limits(
     sunlight_changes_s: Sequence[float],
     until_s: float,
 ) -> tuple[CaptureLimit, ...]:
-    """Captures that keep the charge above `floor_wh` at each change of sunlight until `until_s`.
+    """Captures that keep the charge above `floor_wh` until `until_s`.
 
     Parameters
     ----------
@@ -48,19 +51,33 @@ def energy_limits(
     Returns
     -------
     tuple of CaptureLimit
-        Windows that start now or when the battery was last full.
+        Windows that start now, or where the battery may be full.
     """
-    if capture_wh <= 0.0:
+    if capture_wh <= 0.0 or until_s <= state.t_s:
         return ()
-    limits, since_s = [], state.t_s
-    changes = [t for t in sunlight_changes_s if state.t_s < t < until_s]
-    for at_s in [*changes, until_s]:
+    start_s, start_wh, start_generated_wh = state.t_s, state.charge_wh, state.generated_wh
+    steps = math.ceil((until_s - start_s) / STEP_S)
+    grid_s = [start_s + (until_s - start_s) * n / steps for n in range(1, steps + 1)]
+    times_s = sorted({*grid_s, *(t for t in sunlight_changes_s if start_s < t < until_s)})
+    net_wh = [0.0]
+    for at_s in times_s:
         state = battery.advance(state, at_s, base_load_w)
-        if state.charge_wh >= FULL_FRACTION * battery.capacity_wh:
-            since_s = at_s
-            continue
-        captures = max(math.floor((state.charge_wh - floor_wh) / capture_wh), 0)
-        limits.append(CaptureLimit(since_s, at_s, captures, "energy"))
+        generated_wh = state.generated_wh - start_generated_wh
+        net_wh.append(generated_wh - base_load_w * (at_s - start_s) / 3600.0)
+    times_s.insert(0, start_s)
+    last = len(net_wh) - 1
+    peaks = [n for n in range(1, last) if net_wh[n] >= net_wh[n - 1] and net_wh[n] > net_wh[n + 1]]
+    limits: list[CaptureLimit] = []
+    for since, charge_wh in [(0, start_wh), *((peak, battery.capacity_wh) for peak in peaks)]:
+        fewest = math.inf
+        for end in range(last, since, -1):
+            # A capture may fall anywhere in the last step, so the lower of its ends counts.
+            net = min(net_wh[end - 1], net_wh[end]) - net_wh[since]
+            captures = max(math.floor((charge_wh + net - floor_wh) / capture_wh), 0)
+            # What a longer stretch allows at most, a part of it need not be told again.
+            if captures < fewest:
+                fewest = captures
+                limits.append(CaptureLimit(times_s[since], times_s[end], captures, "energy"))
     return tuple(limits)
 
 

@@ -70,6 +70,11 @@ class PlannedCapture:
     period: int = 0
 
     @property
+    def view(self) -> tuple[str, float]:
+        """Target and start of the access, which name the access."""
+        return self.target, self.access_start_s
+
+    @property
     def key(self) -> tuple[str, int]:
         """What is imaged once: target and period."""
         return self.target, self.period
@@ -111,10 +116,14 @@ class Solution:
         In time order.
     bound : float or None
         No plan of the problem has more value; None where the planner cannot tell.
+    ended : str
+        Why the search ended: ``proved`` (nothing better exists), ``work limit``, ``wall limit``, or
+        ``complete`` for planners that do not search.
     """
 
     captures: tuple[PlannedCapture, ...]
     bound: float | None = None
+    ended: str = "complete"
 
     @property
     def value(self) -> float:

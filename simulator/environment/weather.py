@@ -95,6 +95,19 @@ class Weather:
         """Cloud fraction over a target at `t_s`, 0..1."""
         return float(self._covers(target, np.array([latitude_deg]), np.array([t_s]))[0])
 
+    def glance(
+        self, target: str, latitude_deg: float, t_s: float, sigma: float
+    ) -> tuple[float, float]:
+        """Cover over a target, and what a low-resolution picture of it says.
+
+        The error is a normal draw per target and hour times `sigma`. What is seen is rounded to
+        1 %, as every cover is on which something is decided.
+        """
+        true = self.cover(target, latitude_deg, t_s)
+        hour = math.floor(t_s / 3600.0)
+        draw = _keyed_normals(self._seed, "glance", target, hour // CHUNK_NODES)[hour % CHUNK_NODES]
+        return true, round(min(1.0, max(0.0, true + sigma * float(draw))), 2)
+
     def forecast(self, target: str, latitude_deg: float, t_s: float, issued_s: float) -> float:
         """What a forecast issued at `issued_s` says of the cover at `t_s`."""
         return float(self.forecast_many([target], [latitude_deg], [t_s], issued_s)[0])

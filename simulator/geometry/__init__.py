@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from simulator.geometry.accesses import Access, AccessError, accesses
 from simulator.geometry.elements import OrbitError
+from simulator.geometry.glances import Glance, glances
 from simulator.geometry.lvlh import Pointed, Pointing, slew_angle_deg
 from simulator.geometry.orbit import Orbit
 from simulator.geometry.panels import GenerationProfile, PanelError, generation_profile
@@ -20,6 +21,7 @@ __all__ = [
     "Access",
     "AccessError",
     "GenerationProfile",
+    "Glance",
     "Orbit",
     "OrbitError",
     "PanelError",
@@ -32,6 +34,7 @@ __all__ = [
     "Track",
     "accesses",
     "generation_profile",
+    "glances",
     "ground_track",
     "illumination",
     "passes",

@@ -118,8 +118,16 @@ def _cubic_weights(place: float) -> tuple[float, float, float, float]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Scene:
-    """The satellite, the targets and the limits of one search."""
+class Scene:
+    """The satellite, the targets and the limits of one search.
+
+    Attributes
+    ----------
+    orbit : Orbit
+    place_km, up : ndarray, shape (n, 3)
+        Earth-fixed places of the targets and their verticals.
+    max_off_nadir_deg, min_sun_elevation_deg : float
+    """
 
     orbit: Orbit
     place_km: Floats
@@ -206,7 +214,7 @@ def accesses(
         return []
     if len(places) != len(names):
         raise AccessError(f"targets: {len(names)} names for {len(places)} places")
-    scene = _Scene(
+    scene = Scene(
         orbit, places, vertical(latitude_deg, longitude_deg), max_off_nadir_deg,
         min_sun_elevation_deg,
     )  # fmt: skip
@@ -218,7 +226,7 @@ def accesses(
     return sorted(found, key=lambda access: (access.start_s, access.target))
 
 
-def _candidate_windows(scene: _Scene, duration_s: float) -> tuple[Indices, Floats, Floats]:
+def _candidate_windows(scene: Scene, duration_s: float) -> tuple[Indices, Floats, Floats]:
     """Targets and windows outside which no access can be: a sweep of all pairs on a coarse grid."""
     step_s = scene.orbit.search_step_s
     t_s = np.linspace(0.0, duration_s, max(2, math.ceil(duration_s / step_s)) + 1)
@@ -249,7 +257,7 @@ def _candidate_windows(scene: _Scene, duration_s: float) -> tuple[Indices, Float
     return which[fresh], start, end
 
 
-def _reach_rad(scene: _Scene, radius_km: float) -> float:
+def _reach_rad(scene: Scene, radius_km: float) -> float:
     """Largest central angle from satellite to target, on a sphere inside the ellipsoid."""
     # Geodetic nadir leaves the geocentric one by up to 0.2 deg.
     off_nadir = math.radians(min(90.0, scene.max_off_nadir_deg + 0.2))
@@ -259,7 +267,7 @@ def _reach_rad(scene: _Scene, radius_km: float) -> float:
     return math.asin(beyond) - off_nadir
 
 
-def _slack_rad(scene: _Scene, step_s: float) -> float:
+def _slack_rad(scene: Scene, step_s: float) -> float:
     """How far satellite, Sun and Earth can turn in a step, and what spheres leave out."""
     return math.radians(_SLACK_DEG) + step_s * (scene.orbit.perigee_rate_rad_s + _EARTH_RATE_RAD_S)
 
@@ -277,7 +285,7 @@ def _batches(length_s: Floats, step_s: float) -> Iterator[slice]:
 
 
 def _search_windows(
-    scene: _Scene,
+    scene: Scene,
     names: Sequence[str],
     target: Indices,
     start_s: Floats,
@@ -297,7 +305,7 @@ def _search_windows(
 
 
 def _sampled(
-    scene: _Scene, names: Sequence[str], target: Indices, found: Intervals, step_s: float
+    scene: Scene, names: Sequence[str], target: Indices, found: Intervals, step_s: float
 ) -> list[Access]:
     """Accesses of the intervals found; their arrays are views of a few long ones."""
     t_s, first = sample_intervals(found, step_s=step_s, least_spans=_LEAST_SPANS)

@@ -27,6 +27,9 @@ KM_PER_DEGREE = 111.195
 MAX_FRAMES = 20_000
 """More than this is an area cut with too small a frame."""
 
+MAX_CELLS = 2_000_000
+"""Most cells of the rectangle around an area that are looked through."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -124,7 +127,7 @@ def cells_of(area: Any, cell_km: tuple[float, float], path: FieldPath) -> list[C
     height_deg = cell_km[0] / KM_PER_DEGREE
     rows = max(1, math.ceil((north - south) / height_deg))
     boxes: list[tuple[float, float, float, float]] = []
-    if rows > MAX_FRAMES:
+    if rows * (east - west) / height_deg > MAX_CELLS:
         raise _too_many(cell_km, path)
     shapely.prepare(area)
     for row in range(rows):
@@ -133,8 +136,6 @@ def cells_of(area: Any, cell_km: tuple[float, float], path: FieldPath) -> list[C
         shrink = max(0.01, math.cos(math.radians(latitude)))
         width_deg = cell_km[1] / (KM_PER_DEGREE * shrink)
         columns = max(1, math.ceil((east - west) / width_deg))
-        if columns > MAX_FRAMES:
-            raise _too_many(cell_km, path)
         longitude = (west + east) / 2 + (np.arange(columns) + 0.5 - columns / 2) * width_deg
         bottom, top = latitude - height_deg / 2, latitude + height_deg / 2
         cells = shapely.box(longitude - width_deg / 2, bottom, longitude + width_deg / 2, top)

@@ -31,6 +31,9 @@ class Autonomy(Section):
         "reschedule"
     )
     planner: Literal["fifo", "greedy", "optimal"] = "greedy"
+    planner_wall_limit_s: float = Field(default=60, gt=0, le=86_400)
+    """optimal: wall seconds after which a plan is taken as it is. Its search ends by a fixed amount
+    of work before, so that runs repeat; where this limit ends it, the run says so."""
     max_cloud_fraction: Fraction = 0.7
     """discard: frames above it are dropped."""
     block_cloud_fraction: Fraction = 0.5

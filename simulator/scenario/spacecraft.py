@@ -195,6 +195,21 @@ class Agility(Section):
     """Time between the end of a slew and an exposure."""
 
 
+class LookAhead(Section):
+    """A forward-looking low-resolution camera that glances at the clouds over coming targets."""
+
+    pitch_deg: float = Field(default=45, ge=5, le=65)
+    """Angle ahead of nadir at which it looks (CogniSAT-6: 40 to 50 deg)."""
+    half_swath_deg: float = Field(default=40, gt=0, le=65)
+    """Largest angle to the left or right of the track that it sees."""
+    decide_s: float = Field(default=15, gt=0, le=600)
+    """From the glance to a cover the planner can use, s."""
+    power_w: float = Field(default=4, ge=0, le=10_000)
+    """Power of camera and processing from the glance to the decision, W."""
+    cover_sigma: float = Field(default=0.1, ge=0, le=1)
+    """Standard deviation of the error of the cover it reads."""
+
+
 class ModcodStep(Section):
     """One row of a table of rates by elevation."""
 
@@ -288,6 +303,8 @@ class Satellite(Section):
     """Mass memory for captures and products, GiB (2^30 bytes)."""
     imager: Imager
     agility: Agility
+    look_ahead: LookAhead | None = None
+    """Left out: none is on board. {} is one with the values above."""
     radio: Radio
     payload: Payload
 

@@ -31,8 +31,8 @@ from simulator.scenario.source import Source, read_source, undefined_variable
 
 MAX_PRIORITY = 100.0
 
-MAX_REPEAT_DAYS = 366.0
-MAX_SPACING_KM = 5000.0
+REPEAT_DAYS = (1.0 / 24.0, 366.0)
+SPACING_KM = (1.0, 5000.0)
 
 PROPERTIES = (
     "name", "priority", "deadline", "deadline_h", "surface", "max_cloud_fraction", "repeat_days",
@@ -210,7 +210,7 @@ def _targets_of(
         yield Target(latitude_deg=latitude, longitude_deg=longitude, **wanted)
     elif kind in ("Polygon", "MultiPolygon"):
         area = area_of(geometry, here)
-        spacing_km = _optional(properties, "spacing_km", path, MAX_SPACING_KM)
+        spacing_km = _optional(properties, "spacing_km", path, SPACING_KM)
         cells = cells_of(area, (spacing_km, spacing_km) if spacing_km else frame_km, here)
         digits = max(2, len(str(len(cells))))
         for number, cell in enumerate(cells, start=1):
@@ -257,17 +257,17 @@ def _wanted(
         "priority": _number(properties.get("priority", 1.0), (*path, "priority"), MAX_PRIORITY),
         "deadline_h": _deadline_h(properties, path, epoch),
         "surface": surface,
-        "max_cloud_fraction": _optional(properties, "max_cloud_fraction", path[:-1], 1.0),
-        "repeat_days": _optional(properties, "repeat_days", path[:-1], MAX_REPEAT_DAYS),
+        "max_cloud_fraction": _optional(properties, "max_cloud_fraction", path[:-1], (0.0, 1.0)),
+        "repeat_days": _optional(properties, "repeat_days", path[:-1], REPEAT_DAYS),
     }
 
 
 def _optional(
-    properties: Mapping[str, Any], name: str, feature: FieldPath, highest: float
+    properties: Mapping[str, Any], name: str, feature: FieldPath, span: tuple[float, float]
 ) -> float | None:
     """Read a number that may be left out."""
-    value = properties.get(name)
-    return None if value is None else _number(value, (*feature, "properties", name), highest)
+    value, path = properties.get(name), (*feature, "properties", name)
+    return None if value is None else _number(value, path, span[1], span[0])
 
 
 def _deadline_h(properties: Mapping[str, Any], path: FieldPath, epoch: datetime) -> float | None:
@@ -292,14 +292,15 @@ def _deadline_h(properties: Mapping[str, Any], path: FieldPath, epoch: datetime)
     return _number(value, (*path, field), 24.0 * 366 * 100)
 
 
-def _number(value: Any, path: FieldPath, highest: float) -> float:
+def _number(value: Any, path: FieldPath, highest: float, lowest: float = 0.0) -> float:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not plain or not 0 < value <= highest:
+    if not plain or not lowest <= value <= highest or value == 0:
+        least = f"of at least {lowest:.3g}" if lowest else "above 0"
         raise RefusalError(
             path,
             f"{value!r} is out of range" if plain else f"{value!r} is not a number",
-            f"give a number above 0 and at most {highest:g}",
-            f"a number above 0 and at most {highest:g}",
+            f"give a number {least} and at most {highest:g}",
+            f"a number {least} and at most {highest:g}",
         )
     return float(value)
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from simulator.geometry import (
     Access,
     GenerationProfile,
+    Glance,
     Orbit,
     Shadow,
     Track,
     accesses,
     generation_profile,
+    glances,
     ground_track,
     passes,
     shadows,
@@ -26,7 +28,7 @@ from simulator.spacecraft.radio import PlannedPass, usable_windows
 
 @dataclass(frozen=True)
 class Flight:
-    """What the orbit brings: track, shadow, generation, passes and accesses."""
+    """What the orbit brings: track, shadow, generation, passes, accesses and glances ahead."""
 
     orbit: Orbit
     track: Track
@@ -34,6 +36,7 @@ class Flight:
     generation: GenerationProfile
     passes: tuple[PlannedPass, ...]
     accesses: tuple[Access, ...]
+    glances: tuple[Glance, ...] = ()
 
     @property
     def period_s(self) -> float:
@@ -51,22 +54,32 @@ def fly(scenario: Scenario, satellite: Satellite, targets: Sequence[Target]) -> 
     """
     orbit = orbit_of(scenario, satellite)
     duration_s = scenario.duration_s
-    imager = satellite.imager
+    imager, look_ahead = satellite.imager, satellite.look_ahead
+    found = accesses(
+        orbit,
+        [target.name for target in targets],
+        [target.latitude_deg for target in targets],
+        [target.longitude_deg for target in targets],
+        max_off_nadir_deg=imager.max_off_nadir_deg,
+        min_sun_elevation_deg=imager.min_sun_elevation_deg,
+        duration_s=duration_s,
+    )
     return Flight(
         orbit=orbit,
         track=ground_track(orbit, duration_s),
         shadows=tuple(shadows(orbit, duration_s)),
         generation=generation_profile(orbit, duration_s, satellite.power.pointing),
         passes=_planned_passes(scenario, satellite, orbit),
-        accesses=tuple(
-            accesses(
+        accesses=tuple(found),
+        glances=()
+        if look_ahead is None
+        else tuple(
+            glances(
                 orbit,
-                [target.name for target in targets],
-                [target.latitude_deg for target in targets],
-                [target.longitude_deg for target in targets],
-                max_off_nadir_deg=imager.max_off_nadir_deg,
-                min_sun_elevation_deg=imager.min_sun_elevation_deg,
-                duration_s=duration_s,
+                found,
+                {target.name: (target.latitude_deg, target.longitude_deg) for target in targets},
+                pitch_deg=look_ahead.pitch_deg,
+                half_swath_deg=look_ahead.half_swath_deg,
             )
         ),
     )

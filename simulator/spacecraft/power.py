@@ -2,7 +2,8 @@
 
 Loads are named and constant between switches. At every switch, every change of sunlight and every
 crossing of a threshold the battery is advanced exactly and one `Power` event is written. When the
-charge falls to the low-power threshold payload and imager are shed until it has recovered.
+charge falls to the low-power threshold payload, imager and look-ahead are shed until it has
+recovered.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import simpy
 from simulator.spacecraft.battery import Battery, BatteryState
 from simulator.telemetry.events import Event, Power
 
-Load = Literal["bus", "payload", "imager", "radio"]
+Load = Literal["bus", "payload", "imager", "radio", "look_ahead"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class PowerSubsystem:
     log: Callable[[Event], None]
     low_power: bool = False
     loads_w: dict[Load, float] = field(
-        default_factory=lambda: {"bus": 0.0, "payload": 0.0, "imager": 0.0, "radio": 0.0}
+        default_factory=lambda: dict.fromkeys(
+            ("bus", "payload", "imager", "radio", "look_ahead"), 0.0
+        )
     )
     payload_wh: float = 0.0
 
@@ -151,6 +154,7 @@ class PowerSubsystem:
                 payload_w=self.loads_w["payload"],
                 imager_w=self.loads_w["imager"],
                 radio_w=self.loads_w["radio"],
+                look_ahead_w=self.loads_w["look_ahead"],
                 bus_w=self.loads_w["bus"],
                 generation_w=self.battery.generation.at(state.t_s),
                 generated_wh=state.generated_wh,

@@ -8,6 +8,7 @@ and decides whether to look again - on board at once, or when the ground says so
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,12 +40,13 @@ from simulator.spacecraft.flight import Flight
 from simulator.spacecraft.frame_path import FramePath, Screen
 from simulator.spacecraft.handling import Handling
 from simulator.spacecraft.imaging import REPLAN_EVERY_S, Exposure, ImagingProcess, exposure_s
+from simulator.spacecraft.look_ahead import CloudsSeen, LookAheadCamera
 from simulator.spacecraft.outbox import Outbox
 from simulator.spacecraft.power import PowerLimits, PowerSubsystem
 from simulator.spacecraft.radio import DownlinkQueue, QueuedProduct, Radio
 from simulator.spacecraft.storage import GIB, Movement, Storage
 from simulator.spacecraft.taken import FramePolicy, PictureBook, PixelSource, Taken
-from simulator.telemetry.events import Event, HostPlanning, Plan
+from simulator.telemetry.events import Event, Fault, HostPlanning, Plan
 from simulator.telemetry.events import Storage as StorageEvent
 
 
@@ -77,8 +79,9 @@ class Satellite:
         Antennas by station, shared by all satellites.
     outages : tuple of Outage
         Spans in which the payload is off.
-    pixels, pictures, log : callable
-        Weather and scenes, the pictures of captures, and the event log.
+    pixels, clouds, pictures, log : callable
+        Weather and scenes, what the look-ahead camera sees, the pictures of captures, and the
+        event log.
     screen : callable or None
         The ground's own model; None where the ground sees the truth.
     """
@@ -96,6 +99,7 @@ class Satellite:
         outages: tuple[Outage, ...],
         *,
         pixels: PixelSource,
+        clouds: CloudsSeen,
         pictures: PictureBook,
         log: Callable[[Event], None],
         screen: Screen | None = None,
@@ -118,6 +122,19 @@ class Satellite:
             on_planned=self._on_planned,
             on_exposure=self._on_exposure,
         )
+        self.look_ahead = None
+        if section.look_ahead is not None:
+            self.look_ahead = LookAheadCamera(
+                env,
+                self.name,
+                section.look_ahead,
+                flight.glances,
+                self.power,
+                planner,
+                clouds=clouds,
+                replan=self.imaging.replan,
+                log=log,
+            )
         self.computer = (
             None if link is None else self._payload_computer(link, section, flight, outages)
         )
@@ -133,7 +150,7 @@ class Satellite:
             log=log,
             on_contact=self._on_contact,
             on_delivered=self._on_delivered,
-            on_los=lambda _: ground.pass_ends(self.name, env.now),
+            on_los=self._on_los,
         )
         handling = Handling(rules.data_handling, section.imager)
         self.outbox = Outbox(
@@ -170,6 +187,8 @@ class Satellite:
         if self.computer is not None:
             self._env.process(self.computer.run())
         self._env.process(self.imaging.run())
+        if self.look_ahead is not None:
+            self._env.process(self.look_ahead.run())
         self._env.process(self.radio.run())
 
     def finish(self) -> None:
@@ -266,7 +285,19 @@ class Satellite:
                 self._rules.max_attempts, self._env.now
             ):
                 self.planner.tasks[key] = task.handed_over(request.attempt)
-        self.imaging.replan("uplink")
+        self.imaging.replan("uplink" if message.tasking else "forecast")
+
+    def _on_los(self, station: str) -> None:
+        """A pass is over: the ground learns of it, and storage has the room it will have."""
+        del station
+        self._ground.pass_ends(self.name, self._env.now)
+        self.imaging.replan("pass")
+
+    def _on_payload_event(self, event: Event) -> None:
+        """Write down what the payload computer says; a fault makes the plan anew."""
+        self._log(event)
+        if isinstance(event, Fault):
+            self.imaging.replan("fault")
 
     def _on_movement(self, movement: Movement) -> None:
         storage = self.storage
@@ -324,6 +355,7 @@ class Satellite:
                 bound=-1.0 if solution.bound is None else solution.bound,
                 gap_fraction=-1.0 if gap_fraction is None else gap_fraction,
                 wall_s=wall_s,
+                ended=solution.ended,
             )
         )
 
@@ -338,7 +370,9 @@ class Satellite:
         limits = energy_limits(
             self.power.battery,
             self.power.projected(),
-            base_load_w=section.power.bus_load_w + self._idle_w(),
+            base_load_w=section.power.bus_load_w
+            + self._idle_w()
+            + self._look_ahead_w(now_s, until_s),
             capture_wh=self._capture_wh(),
             floor_wh=self.power.limits.low_power_wh,
             sunlight_changes_s=self.power.sunlight_changes_s,
@@ -357,6 +391,15 @@ class Satellite:
             ],
             until_s=until_s,
         )
+
+    def _look_ahead_w(self, now_s: float, until_s: float) -> float:
+        """Mean load of the look-ahead camera, were it to glance at every coming target."""
+        section = self._section.look_ahead
+        if section is None:
+            return 0.0
+        starts_s = [glance.t_s for glance in self._flight.glances]
+        count = bisect_left(starts_s, until_s) - bisect_left(starts_s, now_s)
+        return section.power_w * min(1.0, count * section.decide_s / (until_s - now_s))
 
     def _idle_w(self) -> float:
         return 0.0 if self._link is None else self._link.describe().idle_power_w
@@ -390,7 +433,7 @@ class Satellite:
             ),
             outages,
             idle_power_w=link.describe().idle_power_w,
-            log=self._log,
+            log=self._on_payload_event,
             on_outcome=lambda outcome: self.frames.detected(outcome),
         )
 

@@ -230,6 +230,7 @@ class Power(Event):
     payload_wh: float
     low_power: bool
     reason: str
+    look_ahead_w: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +261,32 @@ class Storage(Event):
     change: str
     delta_bytes: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance(Event):
+    """The look-ahead camera saw a target before its overflight. `t_s` is when the cover was known.
+
+    `looked_s` is the moment of the picture, `closest_s` when the target is nearest to nadir, and
+    `lead_s` lies between them. `forecast_cover` is what the planner expected before, -1 where it
+    had not asked; `cover_seen` is -1 where the camera was shed (`outcome` is ``seen`` or ``shed``).
+    """
+
+    kind_of_event: ClassVar[str] = "glance"
+    target: str
+    period: int
+    latitude_deg: float
+    longitude_deg: float
+    looked_s: float
+    closest_s: float
+    lead_s: float
+    roll_deg: float
+    pitch_deg: float
+    off_nadir_deg: float
+    forecast_cover: float
+    weather_cover: float
+    cover_seen: float
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,7 +415,8 @@ class HostPlanning(HostEvent):
     """What making one plan took, and how good it is known to be.
 
     `bound` is the most value any plan could have, `gap_fraction` how much of it the plan may be
-    short of; both are -1 where the planner cannot tell.
+    short of; both are -1 where the planner cannot tell. `ended` says why the search ended
+    (`simulator.autonomy.planner.Solution`).
     """
 
     kind_of_event: ClassVar[str] = "planning"
@@ -399,6 +427,7 @@ class HostPlanning(HostEvent):
     bound: float
     gap_fraction: float
     wall_s: float
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -416,7 +445,8 @@ class HostPace(HostEvent):
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind_of_event: cls
     for cls in (
-        Capture, Inference, Decision, Product, Downlink, Pass, Eclipse, Power, Storage, Plan,
+        Capture, Inference, Decision, Product, Downlink, Pass, Eclipse, Power, Storage, Glance,
+        Plan,
         Uplink, Ground, Coverage, Fault,
     )
 }  # fmt: skip

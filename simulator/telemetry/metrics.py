@@ -126,6 +126,12 @@ class Metrics:
     passes: int = _metric("", "station passes")
     targets: int = _metric("", "targets of the mission")
     targets_satisfied: int = _metric("", "targets satisfied by the end")
+    plans: int = _metric("", "plans made, the first of each satellite included")
+    plan_gap_fraction: float | None = _metric(
+        "", "most that a plan may fall short of the best one (optimal only; host)", "lower"
+    )
+    glances: int = _metric("", "looks ahead at the clouds over a target")
+    look_ahead_energy_wh: float = _metric("Wh", "energy of the look-ahead camera", "lower")
     periods_due: int = _metric("", "repeat periods that lie whole within the mission")
     periods_satisfied_fraction: float | None = _metric(
         "", "of these, those with a clear image captured in them and delivered", "higher"
@@ -215,6 +221,14 @@ _SCALARS: dict[str, str] = {
         WHERE reacquisition AND clear_px + cloud_px > 0""",
     "payload_energy_wh": "SELECT coalesce(sum(payload_wh), 0.0) FROM last_power",
     "payload_energy_share": "SELECT sum(payload_wh) / nullif(sum(consumed_wh), 0) FROM last_power",
+    "plans": "SELECT count(*) FROM host_planning",
+    "plan_gap_fraction": "SELECT max(gap_fraction) FROM host_planning WHERE gap_fraction >= 0",
+    "glances": "SELECT count(*) FROM glance WHERE outcome = 'seen'",
+    "look_ahead_energy_wh": """
+        SELECT coalesce(sum(look_ahead_w * (next_s - t_s)), 0.0) / 3600
+        FROM (SELECT t_s, look_ahead_w,
+                     coalesce(lead(t_s) OVER (PARTITION BY satellite ORDER BY row), t_s) AS next_s
+              FROM power_rows)""",
     "battery_min_fraction": "SELECT min(charge_fraction) FROM power",
     "low_power_h": """
         SELECT coalesce(sum(next_s - t_s), 0.0) / 3600

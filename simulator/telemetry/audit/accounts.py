@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -248,7 +249,13 @@ def _margins(log: RunLog) -> dict[str, Any]:
         low_s += math.fsum(
             end_s - row.t_s for row, end_s in zip(rows, ends_s, strict=True) if row.low_power
         )
+    look_ahead_ws = math.fsum(
+        before.look_ahead_w * (after.t_s - before.t_s)
+        for rows in by_satellite(log.powers).values()
+        for before, after in pairwise(rows)
+    )
     return {
+        "look_ahead_energy_wh": look_ahead_ws / 3600.0,
         "battery_min_fraction": min((row.charge_fraction for row in log.powers), default=None),
         "low_power_h": low_s / 3600.0,
         "storage_peak_fraction": max(
@@ -266,6 +273,7 @@ def _counts(
 ) -> dict[str, Any]:
     seen = [row for row in log.inferences if row.status == "ok"]
     calls = log.run.host_events("inference")["model_calls"].to_pylist()
+    gaps = log.run.host_events("planning")["gap_fraction"].to_pylist()
     return {
         "captures": len(log.captures),
         "frames_processed": len(seen),
@@ -278,6 +286,9 @@ def _counts(
         "previews_delivered": len(complete) - len(delivered),
         "pixels_released": sum(row.change == "dropped_released" for row in log.storages),
         "passes": len(log.passes),
+        "plans": len(gaps),
+        "plan_gap_fraction": max((gap for gap in gaps if gap >= 0.0), default=None),
+        "glances": sum(row.outcome == "seen" for row in log.glances),
         "deadline_misses": sum(row.status == "deadline_missed" for row in log.inferences),
         "payload_faults": sum(row.component == "payload" for row in log.faults),
     }

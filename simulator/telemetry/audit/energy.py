@@ -70,7 +70,7 @@ def _row(row: Power, power: Mapping[str, Any], shadows: _Shadows) -> Iterator[Fi
         yield Finding(at(row), f"charge {row.charge_wh} Wh is outside 0..{capacity_wh:g} Wh")
     if not _close(row.charge_fraction * capacity_wh, row.charge_wh, capacity_wh):
         yield Finding(at(row), f"charge_fraction is not charge / {capacity_wh:g} Wh")
-    loads_w = (row.bus_w, row.payload_w, row.imager_w, row.radio_w)
+    loads_w = (row.bus_w, row.payload_w, row.imager_w, row.radio_w, row.look_ahead_w)
     if min(loads_w) < 0.0 or not _close(math.fsum(loads_w), row.load_w, 1.0 + row.load_w):
         yield Finding(at(row), f"load_w {row.load_w} is not the sum of the loads {loads_w}")
     if row.bus_w != power["bus_load_w"]:
@@ -117,8 +117,9 @@ def _step(before: Power, after: Power, power: Mapping[str, Any]) -> Iterator[Fin
 def _hysteresis(before: Power, after: Power, power: Mapping[str, Any]) -> Iterator[Finding]:
     low_wh = power["battery_wh"] * power["low_power_fraction"]
     recover_wh = power["battery_wh"] * power["recover_fraction"]
-    if before.low_power and after.t_s > before.t_s and before.payload_w + before.imager_w > 0.0:
-        yield Finding(at(before), "payload or imager draws power while both are shed")
+    sheddable_w = before.payload_w + before.imager_w + before.look_ahead_w
+    if before.low_power and after.t_s > before.t_s and sheddable_w > 0.0:
+        yield Finding(at(before), "payload, imager or look-ahead draws power while they are shed")
     if before.low_power == after.low_power:
         limit_wh, sign = (recover_wh, 1.0) if after.low_power else (low_wh, -1.0)
         if sign * (after.charge_wh - limit_wh) > THRESHOLD_TOLERANCE_WH:

@@ -151,6 +151,10 @@ class RunLog:
         return self._rows(ev.Ground)
 
     @cached_property
+    def glances(self) -> tuple[ev.Glance, ...]:
+        return self._rows(ev.Glance)
+
+    @cached_property
     def coverages(self) -> tuple[ev.Coverage, ...]:
         return self._rows(ev.Coverage)
 

@@ -20,7 +20,7 @@ from skyfield.api import EarthSatellite, load, load_file, wgs84
 from skyfield.framelib import itrs
 
 from simulator.telemetry.audit.findings import Finding, RunLog, at
-from simulator.telemetry.events import Capture, Eclipse, Pass
+from simulator.telemetry.events import Capture, Eclipse, Glance, Pass
 
 MOST_ROWS = 400
 """Rows of a type and satellite that are recomputed."""
@@ -71,6 +71,7 @@ def check_geometry(log: RunLog) -> Iterator[Finding]:
             if row.station not in stations:
                 yield Finding(at(row), f"there is no station {row.station!r}")
         yield from _captures(sky, [row for row in log.captures if row.satellite == name])
+        yield from _glances(sky, [row for row in log.glances if row.satellite == name])
         eclipses = [row for row in log.eclipses if row.satellite == name]
         yield from _eclipse_chain(eclipses)
         yield from _scan_eclipses(sky, eclipses, log.run.horizon_s)
@@ -178,6 +179,26 @@ def _captures(sky: Sky, rows: Sequence[Capture]) -> Iterator[Finding]:
             "pitch_deg": math.degrees(math.asin(forward)),
             "roll_deg": math.degrees(math.atan2(right, down)),
             "sun_elevation_deg": float(sun.apparent().altaz()[0].degrees),
+        }
+        for name, angle_deg in found.items():
+            if abs(angle_deg - getattr(row, name)) > ANGLE_TOLERANCES_DEG[name]:
+                yield Finding(at(row), f"{name} is {getattr(row, name):.4f}, found {angle_deg:.4f}")
+
+
+def _glances(sky: Sky, rows: Sequence[Glance]) -> Iterator[Finding]:
+    """The line of sight of the look-ahead camera at the moment of each picture."""
+    rows = _evenly(rows)
+    if not rows:
+        return
+    axes, satellite_km = _axes(sky.satellite.at(sky.times([row.looked_s for row in rows])))
+    for index, row in enumerate(rows):
+        target = _place(row.latitude_deg, row.longitude_deg, 0.0)
+        line = target.itrs_xyz.km - satellite_km[index]
+        forward, right, down = axes[index] @ (line / np.linalg.norm(line))
+        found = {
+            "off_nadir_deg": math.degrees(math.acos(min(1.0, down))),
+            "pitch_deg": math.degrees(math.asin(forward)),
+            "roll_deg": math.degrees(math.atan2(right, down)),
         }
         for name, angle_deg in found.items():
             if abs(angle_deg - getattr(row, name)) > ANGLE_TOLERANCES_DEG[name]:

@@ -35,6 +35,13 @@ changes = st.fixed_dictionaries(
         "satellites__0__radio__rate_mbps": st.floats(0.01, 20.0),
         "satellites__0__payload__frame_deadline_s": st.floats(0.05, 100.0),
         "satellites__0__payload__energy_limit_wh_per_orbit": st.floats(0.001, 1.0),
+        "satellites__0__look_ahead": st.sampled_from(
+            [
+                {},
+                {"pitch_deg": 20, "half_swath_deg": 15, "power_w": 30, "cover_sigma": 0.5},
+                {"pitch_deg": 55, "decide_s": 90, "cover_sigma": 0},
+            ]
+        ),
         "satellites__0__orbit": st.sampled_from(
             [
                 {"sun_synchronous": {"altitude_km": 600, "ltan_h": 6.0}},

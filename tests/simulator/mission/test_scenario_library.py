@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from simulator.telemetry.run_folder import RunFolder
 DEVICE = "satellites.*.payload.device"
 MODEL = "satellites.*.payload.model"
 POLICY = "autonomy.policy"
+LOOK_AHEAD = "satellites.0.look_ahead"
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +106,50 @@ def test_snow_season_punishes_a_detector_that_knows_brightness_only(flown):
     assert bright["false_discard_fraction_by_surface"]["snow_ice"] > 0.3
     assert bright["false_discard_fraction"] > 0.1
     assert bright["clear_km2_delivered"] < whole["clear_km2_delivered"]
+
+
+def test_dynamic_targeting_satisfies_more_with_fewer_captures_than_blind_pointing(flown):
+    looking = flown("dynamic_targeting", {}).metrics()
+    blind = flown("dynamic_targeting", {LOOK_AHEAD: None}).metrics()
+    assert looking["glances"] > looking["captures"] > 0
+    assert blind["glances"] == blind["look_ahead_energy_wh"] == 0
+    assert looking["captures"] < 0.8 * blind["captures"]
+    assert looking["targets_satisfied"] > blind["targets_satisfied"]
+    assert looking["clear_fraction_delivered"] > blind["clear_fraction_delivered"] + 0.05
+
+
+def test_dynamic_targeting_turns_a_minute_or_two_ahead(flown):
+    run = flown("dynamic_targeting", {})
+    glances = run.events("glance").to_pylist()
+    assert {row["outcome"] for row in glances} == {"seen"}
+    assert all(60.0 < row["lead_s"] < 120.0 for row in glances)
+    errors = [row["cover_seen"] - row["weather_cover"] for row in glances]
+    assert 0.02 < sum(map(abs, errors)) / len(errors) < 0.1  # 0.1 in spread, less at 0 and 1
+    changes = [row for row in run.events("plan").to_pylist() if row["trigger"] == "glance"]
+    assert {row["change"] for row in changes} == {"add", "remove"}
+    assert any("a glance ahead saw" in row["reason"] for row in changes)
+    seen = {(row["target"], round(row["closest_s"])): row for row in glances}
+    soon = [row for row in changes if row["capture_s"] - row["t_s"] < 120.0]
+    assert len(soon) > len(seen) / 10
+
+
+def test_a_dull_camera_is_worth_less_than_a_sharp_one(flown):
+    sharp = flown("dynamic_targeting", {}).metrics()
+    dull = flown("dynamic_targeting", {LOOK_AHEAD: {"cover_sigma": 0.8}}).metrics()
+    assert dull["targets_satisfied"] < sharp["targets_satisfied"]
+
+
+def test_land_mapping_covers_land_and_deltas_frame_by_frame(flown):
+    run = flown("land_mapping", {}, hours=30)
+    metrics = run.metrics()
+    areas = {f["properties"]["area"]: f["properties"] for f in run.targets()["features"]}
+    assert set(areas) == {"danube-delta", "nile-delta", "mekong-delta", "land"}
+    assert metrics["periods_due"] == 0  # the first period of two and a half days is not over
+    rows = run.events("coverage").to_pylist()
+    land = [row["covered_fraction"] for row in rows if row["area"] == "land"]
+    assert land == sorted(land)
+    assert land[-1] > 0.05
+    captures = run.events("capture").to_pylist()
+    shares = Counter(row["target"].split("#")[0] for row in captures)
+    assert shares["land"] > 100
+    assert len(shares) > 1

@@ -43,6 +43,7 @@ BUS_W, IMAGER_W, RADIO_W, PAYLOAD_W, IDLE_W = 6.0, 10.0, 5.0, 1.8, 0.2
 GENERATION_W = 12.0
 EXPOSURE_S = EDGE_PX * 10 / 1000 / 7.0
 LATENCY_S = 10.0
+LOOK_AHEAD_W, DECIDE_S = 2.0, 15.0
 SATELLITE = "s1"
 
 SCENARIO = {
@@ -77,6 +78,13 @@ SCENARIO = {
                 "warmup_s": 10,
             },
             "agility": {"slew_rate_deg_s": 1.0, "settle_s": 5},
+            "look_ahead": {
+                "pitch_deg": 45.0,
+                "half_swath_deg": 40.0,
+                "decide_s": DECIDE_S,
+                "power_w": LOOK_AHEAD_W,
+                "cover_sigma": 0.1,
+            },
             "radio": {"power_w": RADIO_W, "rate_mbps": 1},
             "payload": {
                 "power_limit_w": 5,
@@ -187,7 +195,8 @@ class Ledgers:
         self.consumed += hours * self.load_w
         self.payload += hours * self.payload_w
         imager_w, radio_w = loads_w.get("imager_w", 0.0), loads_w.get("radio_w", 0.0)
-        self.t_s, self.load_w = t_s, BUS_W + payload_w + imager_w + radio_w
+        look_ahead_w = loads_w.get("look_ahead_w", 0.0)
+        self.t_s, self.load_w = t_s, BUS_W + payload_w + imager_w + radio_w + look_ahead_w
         self.payload_w = payload_w
         self.writer.write(
             ev.Power(
@@ -199,6 +208,7 @@ class Ledgers:
                 payload_w=payload_w,
                 imager_w=imager_w,
                 radio_w=radio_w,
+                look_ahead_w=look_ahead_w,
                 bus_w=BUS_W,
                 generation_w=GENERATION_W,
                 generated_wh=self.generated,
@@ -247,6 +257,8 @@ def write_mini_events(writer: RunWriter) -> None:
     ledgers.power(0.0, "start")
     pointing_deg = 0.0
     for shot in _shots():
+        if shot.name == "c4":
+            _glance(writer, ledgers, shot)
         _image(writer, ledgers, shot, slew_deg=abs(shot.off_nadir_deg - pointing_deg))
         pointing_deg = shot.off_nadir_deg
         if shot.name == "c3":
@@ -276,6 +288,32 @@ def write_mini_events(writer: RunWriter) -> None:
         )
     )
     ledgers.power(DURATION_S, "end")
+
+
+def _glance(writer: RunWriter, ledgers: Ledgers, shot: Shot) -> None:
+    looked_s = shot.t_s - 75.0
+    ledgers.power(looked_s, "look-ahead on", look_ahead_w=LOOK_AHEAD_W)
+    ledgers.power(looked_s + DECIDE_S, "look-ahead off")
+    writer.write(
+        ev.Glance(
+            t_s=looked_s + DECIDE_S,
+            satellite=SATELLITE,
+            target=shot.target,
+            period=0,
+            latitude_deg=45.0,
+            longitude_deg=9.0,
+            looked_s=looked_s,
+            closest_s=shot.t_s,
+            lead_s=75.0,
+            roll_deg=0.0,
+            pitch_deg=45.0,
+            off_nadir_deg=45.0,
+            forecast_cover=0.3,
+            weather_cover=0.05,
+            cover_seen=0.1,
+            outcome="seen",
+        )
+    )
 
 
 def _image(writer: RunWriter, ledgers: Ledgers, shot: Shot, *, slew_deg: float) -> None:

@@ -24,7 +24,17 @@ from simulator.telemetry.run_folder import RunFolder, RunWriter, file_records
 WITHOUT_GEOMETRY = tuple(name for name in CHECKS if name != "geometry")
 """The mini mission is not on any orbit; `test_audit_geometry` covers that check."""
 
-PHYSICAL = ("energy", "storage", "imaging", "pixels", "processing", "contacts", "loop", "areas")
+PHYSICAL = (
+    "energy",
+    "storage",
+    "imaging",
+    "pixels",
+    "processing",
+    "contacts",
+    "loop",
+    "areas",
+    "look-ahead",
+)
 MOST_DELETIONS = 4
 
 Rows = list[dict[str, Any]]
@@ -175,6 +185,7 @@ PHYSICS: dict[str, dict[str, str]] = {
         "curtailed_wh": "energy",
         "payload_wh": "energy",
         "low_power": "energy",
+        "look_ahead_w": "energy",
     },
     "storage": {
         "captured_bytes": "storage",
@@ -190,6 +201,22 @@ PHYSICS: dict[str, dict[str, str]] = {
     },
     "plan": {"planned_captures": "loop", "change": "loop", "target": "loop", "period": "loop"},
     "uplink": {"station": "loop", "targets": "loop", "periods": "loop", "satellite": "loop"},
+    "glance": dict.fromkeys(
+        (
+            "target",
+            "period",
+            "looked_s",
+            "closest_s",
+            "lead_s",
+            "pitch_deg",
+            "forecast_cover",
+            "weather_cover",
+            "cover_seen",
+            "outcome",
+            "t_s",
+        ),
+        "look-ahead",
+    ),
     "coverage": {
         "area": "areas",
         "target": "areas",
