@@ -8,7 +8,6 @@ and decides whether to look again - on board at once, or when the ground says so
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,8 +15,6 @@ import simpy
 
 from payload.frame import PayloadLink
 from simulator.autonomy.onboard import OnboardPlanner, PlanChange
-from simulator.autonomy.outlook import energy_limits, storage_limits
-from simulator.autonomy.planner import CaptureLimit
 from simulator.autonomy.policies import satisfies
 from simulator.ground.operations import GroundOperations, Report
 from simulator.scenario import DataHandling
@@ -29,6 +26,7 @@ from simulator.spacecraft.battery import (
     BatteryState,
     GenerationCurve,
 )
+from simulator.spacecraft.budget import CaptureBudget
 from simulator.spacecraft.computer import (
     ComputerLimits,
     Job,
@@ -39,7 +37,7 @@ from simulator.spacecraft.computer import (
 from simulator.spacecraft.flight import Flight
 from simulator.spacecraft.frame_path import FramePath, Screen
 from simulator.spacecraft.handling import Handling
-from simulator.spacecraft.imaging import REPLAN_EVERY_S, Exposure, ImagingProcess, exposure_s
+from simulator.spacecraft.imaging import Exposure, ImagingProcess
 from simulator.spacecraft.look_ahead import CloudsSeen, LookAheadCamera
 from simulator.spacecraft.outbox import Outbox
 from simulator.spacecraft.power import PowerLimits, PowerSubsystem
@@ -110,6 +108,15 @@ class Satellite:
         self._link = link
         self.power = _power(env, section, flight, log)
         self.storage = Storage(int(section.storage_gib * GIB), self._on_movement)
+        self.budget = CaptureBudget(
+            section,
+            flight,
+            self.power,
+            self.storage,
+            link,
+            drops_for_room=rules.policy.traits.ranks_downlink,
+            duration_s=rules.duration_s,
+        )
         queue = DownlinkQueue()
         self.imaging = ImagingProcess(
             env,
@@ -117,7 +124,7 @@ class Satellite:
             Agility(section.agility.slew_rate_deg_s, section.agility.settle_s),
             self.power,
             planner,
-            capture_limits=self._capture_limits,
+            capture_limits=lambda: self.budget.limits(env.now),
             on_plan=self._on_plan,
             on_planned=self._on_planned,
             on_exposure=self._on_exposure,
@@ -358,61 +365,6 @@ class Satellite:
                 ended=solution.ended,
             )
         )
-
-    # Limits ---------------------------------------------------------------------------------
-
-    def _capture_limits(self) -> tuple[CaptureLimit, ...]:
-        """What battery and storage allow until the plan is surely made anew, and an orbit more."""
-        now_s, section = self._env.now, self._section
-        until_s = min(now_s + REPLAN_EVERY_S + self._flight.period_s, self._rules.duration_s)
-        if until_s <= now_s:
-            return ()
-        limits = energy_limits(
-            self.power.battery,
-            self.power.projected(),
-            base_load_w=section.power.bus_load_w
-            + self._idle_w()
-            + self._look_ahead_w(now_s, until_s),
-            capture_wh=self._capture_wh(),
-            floor_wh=self.power.limits.low_power_wh,
-            sunlight_changes_s=self.power.sunlight_changes_s,
-            until_s=until_s,
-        )
-        if self._rules.policy.traits.ranks_downlink:
-            return limits
-        return limits + storage_limits(
-            now_s=now_s,
-            free_bytes=self.storage.free_bytes,
-            frame_bytes=section.imager.frame_bytes,
-            passes=[
-                (p.contact.los_s, p.capacity_bytes)
-                for p in self._flight.passes
-                if now_s < p.contact.los_s
-            ],
-            until_s=until_s,
-        )
-
-    def _look_ahead_w(self, now_s: float, until_s: float) -> float:
-        """Mean load of the look-ahead camera, were it to glance at every coming target."""
-        section = self._section.look_ahead
-        if section is None:
-            return 0.0
-        starts_s = [glance.t_s for glance in self._flight.glances]
-        count = bisect_left(starts_s, until_s) - bisect_left(starts_s, now_s)
-        return section.power_w * min(1.0, count * section.decide_s / (until_s - now_s))
-
-    def _idle_w(self) -> float:
-        return 0.0 if self._link is None else self._link.describe().idle_power_w
-
-    def _capture_wh(self) -> float:
-        """Imager energy of one capture, and the payload's share: its limit spread over frames."""
-        imager = self._section.imager
-        imaging_wh = imager.power_w * (imager.warmup_s + exposure_s(imager)) / 3600.0
-        if self._link is None:
-            return imaging_wh
-        active_w = self._link.describe().active_power_w
-        longest_s = self._section.payload.frame_deadline_s
-        return imaging_wh + active_w * longest_s / 3600.0
 
     def _payload_computer(
         self,

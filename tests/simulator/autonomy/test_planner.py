@@ -130,3 +130,18 @@ def test_optimal_repeats_itself_and_says_its_gap_when_stopped_early():
     assert first == second
     assert first.gap_fraction > 0.0
     assert OptimalPlanner(work_limit_s=2.0).solve(problem).gap_fraction <= first.gap_fraction
+
+
+def test_optimal_out_of_time_gives_what_is_known_and_says_so():
+    rng = np.random.default_rng(3)
+    offered = [
+        opportunity(f"t{n}", float(s), float(r), float(v))
+        for n, (s, r, v) in enumerate(rng.uniform((0, -30, 0), (900, 30, 5), (80, 3)))
+    ]
+    problem = PlanningProblem(offered, 0.0, NADIR, AGILITY, EXPOSURE_S)
+    hurried = OptimalPlanner(wall_limit_s=1e-6).solve(problem)
+    assert hurried.ended == "wall limit"
+    assert hurried.value >= PLANNERS["greedy"]().solve(problem).value
+    assert 0.0 < hurried.gap_fraction < 1.0
+    assert OptimalPlanner(work_limit_s=0.05).solve(problem).ended == "work limit"
+    assert PLANNERS["greedy"]().solve(problem).ended == "complete"

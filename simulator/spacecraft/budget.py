@@ -1,0 +1,98 @@
+"""What a satellite's next captures may cost: the limits its planner has to keep.
+
+Battery and storage are run ahead until the plan is surely made anew, and an orbit more; a capture
+is charged with the imager's energy, the longest work of the payload, and on average the look-ahead.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from payload.frame import PayloadLink
+from simulator.autonomy.outlook import energy_limits, storage_limits
+from simulator.autonomy.planner import CaptureLimit
+from simulator.scenario import Satellite
+from simulator.spacecraft.flight import Flight
+from simulator.spacecraft.imaging import REPLAN_EVERY_S, exposure_s
+from simulator.spacecraft.power import PowerSubsystem
+from simulator.spacecraft.storage import Storage
+
+
+class CaptureBudget:
+    """Limits on the captures to come, of one satellite.
+
+    Parameters
+    ----------
+    section : Satellite
+        The satellite's part of the scenario.
+    flight : Flight
+    power : PowerSubsystem
+    storage : Storage
+    link : PayloadLink or None
+        None for policies without a model on board.
+    drops_for_room : bool
+        Whether a full storage makes room by dropping, so that it limits no capture.
+    duration_s : float
+        End of the mission.
+    """
+
+    def __init__(
+        self,
+        section: Satellite,
+        flight: Flight,
+        power: PowerSubsystem,
+        storage: Storage,
+        link: PayloadLink | None,
+        *,
+        drops_for_room: bool,
+        duration_s: float,
+    ) -> None:
+        self._section, self._flight, self._power, self._storage = section, flight, power, storage
+        self._drops_for_room, self._duration_s = drops_for_room, duration_s
+        self._glances_s = [glance.t_s for glance in flight.glances]
+        imager = section.imager
+        self._capture_wh = imager.power_w * (imager.warmup_s + exposure_s(imager)) / 3600.0
+        self._idle_w = 0.0
+        if link is not None:
+            description = link.describe()
+            self._idle_w = description.idle_power_w
+            longest_s = section.payload.frame_deadline_s
+            self._capture_wh += description.active_power_w * longest_s / 3600.0
+
+    def limits(self, now_s: float) -> tuple[CaptureLimit, ...]:
+        """What battery and storage allow from `now_s` on."""
+        until_s = min(now_s + REPLAN_EVERY_S + self._flight.period_s, self._duration_s)
+        if until_s <= now_s:
+            return ()
+        limits = energy_limits(
+            self._power.battery,
+            self._power.projected(),
+            base_load_w=self._section.power.bus_load_w
+            + self._idle_w
+            + self._look_ahead_w(now_s, until_s),
+            capture_wh=self._capture_wh,
+            floor_wh=self._power.limits.low_power_wh,
+            sunlight_changes_s=self._power.sunlight_changes_s,
+            until_s=until_s,
+        )
+        if self._drops_for_room:
+            return limits
+        return limits + storage_limits(
+            now_s=now_s,
+            free_bytes=self._storage.free_bytes,
+            frame_bytes=self._section.imager.frame_bytes,
+            passes=[
+                (p.contact.los_s, p.capacity_bytes)
+                for p in self._flight.passes
+                if now_s < p.contact.los_s
+            ],
+            until_s=until_s,
+        )
+
+    def _look_ahead_w(self, now_s: float, until_s: float) -> float:
+        """Mean load of the look-ahead camera, were it to glance at every coming target."""
+        section = self._section.look_ahead
+        if section is None:
+            return 0.0
+        count = bisect_left(self._glances_s, until_s) - bisect_left(self._glances_s, now_s)
+        return section.power_w * min(1.0, count * section.decide_s / (until_s - now_s))
