@@ -85,14 +85,16 @@ def test_no_replan_loses_a_product(fly):
         sent[row["product"]] += row["bytes"]
         done |= {row["product"]} if row["complete"] else set()
     for row in run.events("storage").to_pylist():
-        held[row["capture"]] += row["delta_bytes"] * (1 if row["change"] == "captured" else -1)
+        held[row["capture"]] += row["delta_bytes"] * (
+            1 if row["change"] in ("captured", "derived") else -1
+        )
     overflowed = {
         row["capture"]
         for row in run.events("storage").to_pylist()
         if row["change"] == "dropped_overflow"
     }
     products = run.events("product").to_pylist()
-    assert len(products) > 15
+    assert len(products) > 5
     for row in products:
         left = row["bytes"] - sent[row["product"]]
         assert (row["product"] in done) == (left == 0)
