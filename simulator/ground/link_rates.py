@@ -22,6 +22,9 @@ SPEED_OF_LIGHT_KM_S = 299_792.458
 BOLTZMANN_DB_W_HZ_K = -228.599
 """10 log10 of Boltzmann's constant, dBW/Hz/K."""
 
+LOWEST_FLAT_DEG = 5.0
+"""Below it the 1 / sin law overstates the path; the loss at this elevation is used."""
+
 DVB_S2: tuple[tuple[str, float, float], ...] = (
     ("QPSK 1/4", -2.35, 0.490),
     ("QPSK 1/3", -1.24, 0.656),
@@ -120,22 +123,32 @@ def _rate(radio: Radio, elevation_deg: float, range_km: float) -> tuple[float, s
         )
     if radio.link_budget is None:
         raise ValueError("radio: none of rate_mbps, modcod and link_budget is given")
-    return budget_rate_mbps(radio.link_budget, range_km)
+    return budget_rate_mbps(radio.link_budget, range_km, elevation_deg)
 
 
-def es_n0_db(budget: LinkBudget, range_km: float) -> float:
+def atmosphere_db(budget: LinkBudget, elevation_deg: float) -> float:
+    """Loss along the path through a flat atmosphere, dB (ITU-R P.618 takes it from 5 deg up)."""
+    path = 1.0 / math.sin(math.radians(max(elevation_deg, LOWEST_FLAT_DEG)))
+    return budget.atmosphere_zenith_db * path
+
+
+def es_n0_db(budget: LinkBudget, range_km: float, elevation_deg: float = 90.0) -> float:
     """Signal-to-noise ratio per symbol, dB, less losses and margin (symbol rate = bandwidth)."""
     wavelength_km = SPEED_OF_LIGHT_KM_S / (budget.frequency_ghz * 1e9)
     free_space_db = 20.0 * math.log10(4.0 * math.pi * range_km / wavelength_km)
     c_n0_dbhz = (
-        budget.eirp_dbw - free_space_db + budget.g_over_t_db_k - BOLTZMANN_DB_W_HZ_K
-    ) - budget.losses_db
+        (budget.eirp_dbw - free_space_db + budget.g_over_t_db_k - BOLTZMANN_DB_W_HZ_K)
+        - budget.losses_db
+        - atmosphere_db(budget, elevation_deg)
+    )
     return c_n0_dbhz - 10.0 * math.log10(budget.bandwidth_mhz * 1e6) - budget.margin_db
 
 
-def budget_rate_mbps(budget: LinkBudget, range_km: float) -> tuple[float, str]:
+def budget_rate_mbps(
+    budget: LinkBudget, range_km: float, elevation_deg: float = 90.0
+) -> tuple[float, str]:
     """Rate of the best DVB-S2 MODCOD that the link closes at this range, and its name."""
-    ratio_db = es_n0_db(budget, range_km)
+    ratio_db = es_n0_db(budget, range_km, elevation_deg)
     closing = [row for row in DVB_S2 if row[1] <= ratio_db]
     if not closing:
         return 0.0, "no MODCOD closes"

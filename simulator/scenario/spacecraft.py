@@ -230,7 +230,10 @@ class LinkBudget(Section):
     g_over_t_db_k: float = Field(ge=-40, le=60)
     """Figure of merit of the station, dB/K."""
     losses_db: float = Field(default=3, ge=0, le=60)
-    """Pointing, polarisation, atmosphere and implementation together, dB."""
+    """Pointing, polarisation and implementation together, dB; atmosphere too, where
+    `atmosphere_zenith_db` is 0."""
+    atmosphere_zenith_db: float = Field(default=0, ge=0, le=20)
+    """Gases, cloud and rain straight up, dB; along the path it grows as 1 / sin(elevation)."""
     margin_db: float = Field(default=3, ge=0, le=30)
     """Held back from the signal-to-noise ratio before a rate is chosen, dB."""
 

@@ -14,6 +14,7 @@ from simulator.telemetry.audit.energy import check_energy
 from simulator.telemetry.audit.findings import Finding, RunLog
 from simulator.telemetry.audit.imaging import check_imaging
 from simulator.telemetry.audit.integrity import check_inputs, check_integrity, check_schema
+from simulator.telemetry.audit.links import check_links
 from simulator.telemetry.audit.look_ahead import check_look_ahead
 from simulator.telemetry.audit.loop import check_loop
 from simulator.telemetry.audit.pixels import check_pixels
@@ -42,6 +43,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "look-ahead": ("glances on the line ahead, powered, in time to decide", check_look_ahead),
     "areas": ("captures in their periods, coverage counted again", check_areas),
     "geometry": ("passes, pointing, Sun and shadow again by plain Skyfield", check_geometry),
+    "links": ("rates and MODCODs again from range and elevation", check_links),
     "metrics": ("metrics.json equals its recomputation", check_metrics),
 }
 """Meaning and code of every check, in the order they run."""

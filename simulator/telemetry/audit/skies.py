@@ -108,8 +108,15 @@ class Sky:
 
     def elevation_deg(self, station: Mapping[str, Any], position: Any) -> NDArray[np.float64]:
         """Geometric elevation of satellite positions over a station."""
+        return self.elevation_and_range(station, position)[0]
+
+    def elevation_and_range(
+        self, station: Mapping[str, Any], position: Any
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Geometric elevation, deg, and distance, km, of satellite positions over a station."""
         place = _place(station["latitude_deg"], station["longitude_deg"], station["altitude_m"])
-        return np.asarray((position - place.at(position.t)).altaz()[0].degrees)
+        elevation, _, distance = (position - place.at(position.t)).altaz()
+        return np.asarray(elevation.degrees), np.asarray(distance.km)
 
 
 def nodal_period_s(elements: Mapping[str, Any]) -> float:

@@ -38,6 +38,15 @@ def test_the_budget_adds_up_by_hand():
     assert es_n0_db(BUDGET, 1000.0) == pytest.approx(expected_db, abs=FREE_SPACE_DB)
 
 
+def test_air_costs_more_low_over_the_horizon():
+    thick = BUDGET.model_copy(update={"atmosphere_zenith_db": 0.5})
+    clear_db = es_n0_db(BUDGET, 1000.0, 30.0)
+    assert es_n0_db(thick, 1000.0, 90.0) == pytest.approx(clear_db - 0.5)
+    assert es_n0_db(thick, 1000.0, 30.0) == pytest.approx(clear_db - 1.0)
+    assert es_n0_db(thick, 1000.0, 1.0) == es_n0_db(thick, 1000.0, 5.0)
+    assert budget_rate_mbps(thick, 1000.0, 6.0)[0] < budget_rate_mbps(BUDGET, 1000.0, 6.0)[0]
+
+
 @pytest.mark.parametrize(("name", "required_db", "bits_per_symbol"), DVB_S2)
 def test_each_modcod_is_chosen_where_it_just_closes(name, required_db, bits_per_symbol):
     excess_db = es_n0_db(BUDGET, 1000.0) - required_db
