@@ -12,8 +12,8 @@ and a cloudy target is asked for again after the ground's delay by the next upli
 is one weather and one choice of scenes, the same for all policies; differences are taken seed by
 seed (bootstrap, BCa). Times until a target is satisfied are Kaplan-Meier quantiles over the targets
 of all seeds, a target that is not satisfied by the end censored there; their intervals, and those
-of the differences, resample whole seeds. `inf` says that the quantile is not reached within the mission.
-Writes ``policies.csv``, and ``time_to_clear.html`` with the curves.
+of the differences, resample whole seeds. `inf` says that the quantile is not reached within the
+mission. Writes ``policies.csv``, and ``time_to_clear.html`` with the curves.
 """
 
 from __future__ import annotations
