@@ -36,6 +36,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from payload.frame import block_cover
@@ -135,8 +136,6 @@ def densities(run: RunFolder) -> Mapping[str, float]:
 
 def run_limit(run: RunFolder) -> float:
     """The scenario's block limit."""
-    import yaml
-
     return float(yaml.safe_load(run.scenario_yaml)["autonomy"]["block_cloud_fraction"])
 
 
