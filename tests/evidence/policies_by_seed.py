@@ -134,14 +134,19 @@ def _quantile_row(study: Sweep, policy: str, baseline: str, quantile: float) -> 
 
     everyone = range(len(own))
     low, high = bootstrap_interval(lambda seeds: picked(seeds, own), len(own), resamples=500)
-    gain_low, gain_high = bootstrap_interval(gained, len(own), resamples=500)
+    gain = gained(everyone)
+    gain_low, gain_high = (
+        (math.nan, math.nan)  # reached by neither: resamples that do would mislead
+        if math.isnan(gain)
+        else bootstrap_interval(gained, len(own), resamples=500)
+    )
     return {
         "policy": policy,
         "quantity": f"time to clear p{100 * quantile:.0f} (h)",
         "value": picked(everyone, own),
         "low": low,
         "high": high,
-        "against baseline": gained(everyone),
+        "against baseline": gain,
         "gain low": gain_low,
         "gain high": gain_high,
     }
