@@ -13,6 +13,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from simulator.autonomy.planner import (
     CaptureLimit,
     Opportunity,
@@ -186,7 +188,12 @@ class OnboardPlanner:
         self.offered = len(opportunities)
         self.solution = self._planner.solve(
             PlanningProblem(
-                opportunities, free_s, attitude, self._agility, self._exposure_s, limits
+                opportunities,
+                free_s,
+                attitude,
+                self._agility,
+                self._exposure_s,
+                _that_can_bind(limits, opportunities),
             )
         )
         self.plan = self.solution.captures
@@ -295,3 +302,17 @@ class OnboardPlanner:
     def _seen(self, capture: PlannedCapture) -> bool:
         """Whether the look-ahead camera has seen the clouds over this capture's access."""
         return capture.view in self._glanced
+
+
+def _that_can_bind(
+    limits: Sequence[CaptureLimit], offered: Sequence[Opportunity]
+) -> list[CaptureLimit]:
+    """Limits without those that allow more captures than there are opportunities in their time."""
+    earliest_s = np.array([opportunity.earliest_s for opportunity in offered])
+    latest_s = np.array([opportunity.latest_s for opportunity in offered])
+    return [
+        limit
+        for limit in limits
+        if limit.captures
+        < np.count_nonzero((earliest_s < limit.end_s) & (latest_s >= limit.start_s))
+    ]

@@ -13,8 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from simulator.autonomy.planner import CaptureLimit
 from simulator.spacecraft.battery import Battery, BatteryState
+
+FULL_WITHIN_WH = 1e-9
 
 STEP_S = 600.0
 """Generation of panels that do not follow the Sun turns between changes of sunlight; it is looked
@@ -59,25 +63,36 @@ def energy_limits(
     steps = math.ceil((until_s - start_s) / STEP_S)
     grid_s = [start_s + (until_s - start_s) * n / steps for n in range(1, steps + 1)]
     times_s = sorted({*grid_s, *(t for t in sunlight_changes_s if start_s < t < until_s)})
-    net_wh = [0.0]
+    net, full = [0.0], [start_wh >= battery.capacity_wh - FULL_WITHIN_WH]
     for at_s in times_s:
         state = battery.advance(state, at_s, base_load_w)
         generated_wh = state.generated_wh - start_generated_wh
-        net_wh.append(generated_wh - base_load_w * (at_s - start_s) / 3600.0)
+        net.append(generated_wh - base_load_w * (at_s - start_s) / 3600.0)
+        full.append(state.charge_wh >= battery.capacity_wh - FULL_WITHIN_WH)
     times_s.insert(0, start_s)
-    last = len(net_wh) - 1
-    peaks = [n for n in range(1, last) if net_wh[n] >= net_wh[n - 1] and net_wh[n] > net_wh[n + 1]]
+    net_wh = np.array(net)
+    # A capture may fall anywhere in a step, so at either end the worse of its two sides counts.
+    lowest_wh = np.minimum(net_wh[:-1], net_wh[1:])
+    highest_wh = np.maximum(net_wh[:-1], net_wh[1:])
+    starts = [(0, start_wh)] + [
+        (n, battery.capacity_wh - float(highest_wh[n]))
+        for n in range(len(times_s) - 1)
+        if full[n] or full[n + 1]
+    ]
     limits: list[CaptureLimit] = []
-    for since, charge_wh in [(0, start_wh), *((peak, battery.capacity_wh) for peak in peaks)]:
-        fewest = math.inf
-        for end in range(last, since, -1):
-            # A capture may fall anywhere in the last step, so the lower of its ends counts.
-            net = min(net_wh[end - 1], net_wh[end]) - net_wh[since]
-            captures = max(math.floor((charge_wh + net - floor_wh) / capture_wh), 0)
-            # What a longer stretch allows at most, a part of it need not be told again.
-            if captures < fewest:
-                fewest = captures
-                limits.append(CaptureLimit(times_s[since], times_s[end], captures, "energy"))
+    told = np.full(len(times_s) - 1, math.inf)
+    for since, charge_wh in starts:
+        left = np.floor((charge_wh + lowest_wh - floor_wh) / capture_wh).clip(0)
+        # What a longer stretch allows at most, a part of it need not be told again.
+        fewest = np.minimum.accumulate(left[::-1])[::-1]
+        news = (left == fewest) & (left < told)
+        news[:-1] &= left[:-1] < fewest[1:]
+        news[:since] = False
+        told[since:] = np.minimum(told, fewest)[since:]
+        limits += [
+            CaptureLimit(times_s[since], times_s[end + 1], int(left[end]), "energy")
+            for end in np.flatnonzero(news)
+        ]
     return tuple(limits)
 
 

@@ -57,7 +57,7 @@ def charges(battery, state, load_w, captures_s, capture_wh, times_s):
 
 
 @given(case=cases)
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_captures_within_the_limits_never_pass_the_floor(case):
     curve, changes = sunlit(case["power_w"], case["phase_s"])
     battery = Battery(case["capacity_wh"], curve)
