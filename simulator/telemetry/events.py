@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _ARROW: dict[object, pa.DataType] = {
     float: pa.float64(),

@@ -20,7 +20,13 @@ from hypothesis import strategies as st
 
 from payload.frame import content_sha256
 from simulator.telemetry import event_log
-from simulator.telemetry.events import EVENT_TYPES, HOST_EVENT_TYPES, Eclipse, Plan
+from simulator.telemetry.events import (
+    EVENT_TYPES,
+    HOST_EVENT_TYPES,
+    SCHEMA_VERSION,
+    Eclipse,
+    Plan,
+)
 from simulator.telemetry.manifest import Manifest, RunFolderError, file_sha256, run_folder_name
 from simulator.telemetry.run_folder import RunFolder, RunWriter
 from simulator.telemetry.runs import list_runs
@@ -341,8 +347,14 @@ def test_no_manifest(tmp_path: Path) -> None:
     [
         ("{", "cannot be read as JSON"),
         ("[]", "holds no JSON object"),
-        ('{"schema_version": 99}', "schema_version is 99, this version of nephoscope reads 1"),
-        ('{"schema_version": 1}', "is not a manifest of schema 1"),
+        (
+            '{"schema_version": 99}',
+            f"schema_version is 99, this version of nephoscope reads {SCHEMA_VERSION}",
+        ),
+        (
+            json.dumps({"schema_version": SCHEMA_VERSION}),
+            f"is not a manifest of schema {SCHEMA_VERSION}",
+        ),
     ],
 )
 def test_damaged_manifest(tmp_path: Path, text: str, expected: str) -> None:
