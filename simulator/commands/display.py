@@ -27,6 +27,21 @@ PROBLEMS_SHOWN = 4
 
 STATE_STYLE = {"complete": "green", "running": "cyan", "unreadable": "red"}
 
+VALUE_WITHOUT_FEATURE: Mapping[str, object] = {
+    "compression_ratio": 1.0,
+    "previews_delivered": 0,
+    "pixels_released": 0,
+    "plan_gap_fraction": None,
+    "glances": 0,
+    "look_ahead_energy_wh": 0.0,
+    "periods_due": 0,
+    "periods_satisfied_fraction": None,
+    "area_coverage_fraction": None,
+    "area_coverage_fraction_by_area": {},
+}
+"""What a metric is in a mission that does not fly the feature it measures; such rows are left out
+of the table for people. JSON has them all."""
+
 
 class Report(Protocol):
     """Called by long work with the share done (0..1) and what is being done."""
@@ -111,6 +126,8 @@ def metrics_table(metrics: Mapping[str, Any], table: Mapping[str, MetricInfo], t
     shown.add_column("meaning", style="dim")
     for name, info in table.items():
         value = metrics.get(name)
+        if name in VALUE_WITHOUT_FEATURE and value == VALUE_WITHOUT_FEATURE[name]:
+            continue
         if isinstance(value, Mapping):
             shown.add_row(name, "", "", info.meaning)
             for key, part in value.items():
