@@ -32,6 +32,7 @@ from payload.training.training_loop import (
     TrainingPlan,
     TrainingRecord,
     cloud_logit,
+    flushed_denormals,
 )
 from payload.training.views import VIEWS, with_views
 from payload.training.weak_labels import LABEL_VERSION, pseudo_labels
@@ -161,14 +162,15 @@ def train_teacher(
     training_set = _training_set(options, report)
     report(f"{len(training_set.samples)} training images: {training_set.describe()}")
     plan = plan_of(training_set, options.work_dir)
-    torch.manual_seed(options.seed)
-    network = CloudNetwork(options.architecture, plan)
-    report(f"{options.architecture}: {parameter_count(network) / 1e6:.2f} M parameters")
     sampler = Sampler(training_set, *nnunet_plan.patch_and_batch(plan), seed=options.seed)
-    trainer = Trainer(network, sampler, options.schedule, options.work_dir, report=report)
-    if options.resume:
-        trainer.resume()
-    record = trainer.run()
+    with flushed_denormals():
+        torch.manual_seed(options.seed)
+        network = CloudNetwork(options.architecture, plan)
+        report(f"{options.architecture}: {parameter_count(network) / 1e6:.2f} M parameters")
+        trainer = Trainer(network, sampler, options.schedule, options.work_dir, report=report)
+        if options.resume:
+            trainer.resume()
+        record = trainer.run()
     name = MODEL_NAMES[options.architecture]
     plot_losses(options.work_dir / LOG, options.work_dir / CURVE, f"{name}: training loss")
     return TrainedTeacher(trainer.average.eval(), plan, record, training_set, options)

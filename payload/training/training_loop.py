@@ -16,7 +16,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -194,6 +195,21 @@ def dice_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return 1 - (2 * overlap + smoothing) / (size + smoothing)
 
 
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Take numbers below the normal range for zero while the block runs.
+
+    Gradients of pixels long learnt sink there, where a processor computes a hundred times slower.
+    Enter it before the first worker thread of torch, which inherits it, and leave it before
+    anybody else computes: it holds for the whole thread.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 class Trainer:
     """Trains one network in one folder.
 
@@ -219,9 +235,6 @@ class Trainer:
         loss: Loss = segmentation_loss,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        # Gradients of pixels long learnt sink below the smallest normal number, where a processor
-        # computes a hundred times slower; set before the first worker thread inherits it.
-        torch.set_flush_denormal(True)
         torch.set_num_threads(plan.threads)
         self.bf16 = plan.computes_bf16
         if self.bf16:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from payload.training.training_loop import (
     TrainingError,
     TrainingPlan,
     dice_loss,
+    flushed_denormals,
     learning_rate,
     segmentation_loss,
     soft_cross_entropy,
@@ -177,6 +179,15 @@ def test_an_unknown_precision_is_refused_and_both_known_ones_learn(tmp_path: Pat
         folder = tmp_path / precision
         losses[precision] = Trainer(fresh_network(), BrightSquares(), plan, folder).run().final_loss
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=BF16_TOLERANCE)
+
+
+def test_denormals_are_flushed_only_within_the_block() -> None:
+    tiny = torch.tensor(1e-40)
+    with suppress(KilledError), flushed_denormals():
+        assert float(tiny * 1.0) == 0.0
+        raise KilledError
+    assert float(tiny * 1.0) > 0.0
+    assert 5e-324 > 0.0
 
 
 def test_the_learning_rate_rises_then_falls_to_zero() -> None:
