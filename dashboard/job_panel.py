@@ -34,7 +34,11 @@ def _panel(job: Job) -> None:
         if state == "complete":
             _links(job, found)
         elif state == "interrupted":
-            st.info("Cancelled. What was simulated until then stays readable.")
+            flown = jobs.runs_of(job, found)
+            left = (
+                "What was simulated until then stays readable." if flown else "Nothing was flown."
+            )
+            st.info(f"Cancelled. {left}")
             _links(job, found)
         else:
             st.error("The run did not start or did not end well. It said:")

@@ -171,7 +171,8 @@ def _offer(found: Folders, run: FoundRun, missing: list[str]) -> None:
         except JobError as error:
             st.error(plain(error))
             return
-        st.switch_page("pages/missions.py")
+        st.success(f"Under way: {words}. They are shown here once they are complete.")
+        st.page_link("pages/missions.py", label="Watch them fly", icon=":material/visibility:")
 
 
 def _fly_reference(found: Folders, run: FoundRun, policy: str) -> None:

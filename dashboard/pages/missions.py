@@ -108,10 +108,13 @@ def _matches(run: FoundRun, search: str, state: str | None) -> bool:
     if state and run.state != state:
         return False
     setup = setup_of(run)
-    seed = f"seed {run.manifest.seed}" if run.manifest else ""
+    seed = str(run.manifest.seed) if run.manifest else ""
     names = [run.run_id, run.state, setup.policy, setup.planner, *setup.models, *setup.devices]
-    text = " ".join([*names, seed]).lower()
-    return all(word in text for word in search.lower().split())
+    text = " ".join([*names, "seed"]).lower()
+    # A number means the seed: digits stand in the hash of nearly every run folder too.
+    return all(
+        word == seed if word.isdecimal() else word in text for word in search.lower().split()
+    )
 
 
 def _table(shown: list[FoundRun]) -> list[FoundRun]:

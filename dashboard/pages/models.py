@@ -196,7 +196,8 @@ def _surfaces(found: Folders) -> None:
         by_surface(table),
         table,
         "Clear pixels dropped that a perfect mask under the same policy would have kept, of the "
-        "clear pixels captured: mean over the complete runs of this folder, whatever their policy.",
+        "clear pixels captured: mean over the complete runs of this folder that used a mask, each "
+        "counted once however long it is.",
     )
     _worst(found)
 

@@ -15,6 +15,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from dashboard import jobs
 from dashboard.charts import timeline
 from dashboard.event_store import EventStore
 from dashboard.metric_text import GROUPS, number
@@ -55,6 +56,35 @@ def test_downlink_shows_the_metrics_of_the_run(open_page: Open, runs: Path) -> N
     shown = [metric.value for metric in open_page(runs, "downlink").metric]
     names = [name for group in GROUPS.values() for name in group]
     assert shown == [number(name, metrics[name]) for name in names]
+
+
+def test_references_are_flown_from_the_page_which_says_so(
+    open_page: Open, text_of: Said, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(jobs, "start", lambda _root, _title, command, **_: started.append(command))
+    app = open_page(runs, "downlink")
+    (button,) = (one for one in app.button if one.label == "Fly the references")
+    button.click().run()
+    assert not app.exception
+    assert {command[3] for command in started} <= {"bent_pipe", "oracle"}
+    assert started
+    assert "Under way" in text_of(app)
+
+
+def test_a_number_in_the_search_is_a_seed_and_no_part_of_a_hash(
+    open_page: Open, text_of: Said, runs: Path
+) -> None:
+    folder = only_run(runs)
+    seed = json.loads((folder / "manifest.json").read_text())["seed"]
+    app = open_page(runs, "missions")
+    app.text_input[0].set_value(f"seed {seed}").run()
+    assert "No run matches" not in text_of(app)
+    digit_of_hash = next(
+        c for c in folder.name.rpartition("-")[2] if c.isdigit() and c != str(seed)
+    )
+    app.text_input[0].set_value(digit_of_hash).run()
+    assert "No run matches" in text_of(app)
 
 
 @pytest.mark.parametrize("page", OF_A_RUN)
