@@ -280,7 +280,7 @@ def dashboard(
 
     [dim]nephoscope dashboard runs[/]
     """
-    raise typer.Exit(missions.dashboard(directory, port=port))
+    missions.dashboard(directory, port=port)
 
 
 app.command("profile-device")(profile_device)

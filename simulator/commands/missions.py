@@ -6,13 +6,12 @@ Modules that take long to import are imported where they are used, so that ``--h
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.markup import escape
 
@@ -239,8 +238,11 @@ def runs(folder: Path, *, as_json: bool) -> int:
     return 0
 
 
-def dashboard(folder: Path, *, port: int) -> int:
-    """Serve the dashboard on this machine until it is stopped; return the exit code."""
+def dashboard(folder: Path, *, port: int) -> NoReturn:
+    """Serve the dashboard on this machine until it is stopped.
+
+    The server takes this process's place: whoever stops the command stops the server.
+    """
     from simulator.telemetry.runs import list_runs
 
     list_runs(folder)
@@ -253,7 +255,4 @@ def dashboard(folder: Path, *, port: int) -> int:
     command = [sys.executable, "-m", "streamlit", "run", str(page)]
     command += ["--server.address", "127.0.0.1", "--server.port", str(port)]
     command += ["--browser.gatherUsageStats", "false", "--", str(folder.resolve())]
-    try:
-        return subprocess.run(command, check=False, env=os.environ).returncode
-    except KeyboardInterrupt:
-        return 0
+    os.execv(sys.executable, command)

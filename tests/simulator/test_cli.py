@@ -179,11 +179,7 @@ def test_the_dashboard_is_served_to_this_machine_alone(
 ) -> None:
     commands: list[list[str]] = []
 
-    def record(command: list[str], **_: Any) -> SimpleNamespace:
-        commands.append(command)
-        return SimpleNamespace(returncode=0)
-
-    monkeypatch.setattr(missions.subprocess, "run", record)
+    monkeypatch.setattr(missions.os, "execv", lambda _, command: commands.append(command))
     assert call("dashboard", tmp_path, "--port", 8600).exit_code == 0
     (command,) = commands
     assert command[command.index("--server.address") + 1] == "127.0.0.1"
