@@ -199,7 +199,7 @@ def dice_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 def flushed_denormals() -> Iterator[None]:
     """Take numbers below the normal range for zero while the block runs.
 
-    Gradients of pixels long learnt sink there, where a processor computes a hundred times slower.
+    Gradients of pixels long learnt may sink there, where many processors compute far slower.
     Enter it before the first worker thread of torch, which inherits it, and leave it before
     anybody else computes: it holds for the whole thread.
     """
