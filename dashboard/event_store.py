@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulator.telemetry.event_log import read_parquet
-from simulator.telemetry.events import EVENT_TYPES, HOST_EVENT_TYPES, arrow_schema
+from simulator.telemetry.events import EVENT_TYPES, arrow_schema
+from simulator.telemetry.host_events import HOST_EVENT_TYPES
 from simulator.telemetry.manifest import RunFolderError, file_sha256
 from simulator.telemetry.metrics import target_cloud_limits
 from simulator.telemetry.run_folder import RunFolder

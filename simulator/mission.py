@@ -45,7 +45,8 @@ from simulator.spacecraft.flight import Flight, fly
 from simulator.spacecraft.imaging import exposure_s
 from simulator.spacecraft.satellite import Rules, Satellite
 from simulator.spacecraft.taken import FramePolicy, PictureBook
-from simulator.telemetry.events import Eclipse, HostPace, HostRun
+from simulator.telemetry.events import Eclipse
+from simulator.telemetry.host_events import HostPace, HostRun
 from simulator.telemetry.manifest import new_manifest, run_folder_name
 from simulator.telemetry.metrics import compute_metrics
 from simulator.telemetry.orbits import orbits_json

@@ -26,7 +26,8 @@ from payload.link.trace import RecordingLink
 from simulator.autonomy.policies import POLICIES
 from simulator.geometry import Track
 from simulator.scenario import Payload, PayloadFaults, Scenario
-from simulator.telemetry.events import Event, HostPayload
+from simulator.telemetry.events import Event
+from simulator.telemetry.host_events import HostPayload
 from simulator.telemetry.run_folder import RunWriter
 
 REPLAY = "replay:"

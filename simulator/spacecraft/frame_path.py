@@ -37,7 +37,8 @@ from simulator.spacecraft.imaging import Exposure
 from simulator.spacecraft.outbox import Outbox
 from simulator.spacecraft.storage import MIB, Storage
 from simulator.spacecraft.taken import FramePolicy, PictureBook, PixelSource, Taken, TargetDesk
-from simulator.telemetry.events import Capture, Decision, Event, HostInference, Inference
+from simulator.telemetry.events import Capture, Decision, Event, Inference
+from simulator.telemetry.host_events import HostInference
 
 Screen = Callable[[CapturedPixels], tuple[Screened, NDArray[np.uint8] | None]]
 """What the ground's model says of a frame, and its mask the first time."""

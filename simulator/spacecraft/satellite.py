@@ -44,8 +44,9 @@ from simulator.spacecraft.power import PowerLimits, PowerSubsystem
 from simulator.spacecraft.radio import DownlinkQueue, QueuedProduct, Radio
 from simulator.spacecraft.storage import GIB, Movement, Storage
 from simulator.spacecraft.taken import FramePolicy, PictureBook, PixelSource, Taken
-from simulator.telemetry.events import Event, Fault, HostPlanning, Plan
+from simulator.telemetry.events import Event, Fault, Plan
 from simulator.telemetry.events import Storage as StorageEvent
+from simulator.telemetry.host_events import HostPlanning
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 Events are the only thing a run leaves for metrics, audit and dashboard to read. Fields carry
 units in their names; ``px`` are truth-labelled pixels; times are simulated seconds since the
-scenario's epoch. `HostEvent` classes hold what the host measured (wall time, resident memory):
-they go to ``host_events/`` and are outside the promise of byte-identical logs.
+scenario's epoch. What the host measured meanwhile is in `simulator.telemetry.host_events`.
 """
 
 from __future__ import annotations
@@ -35,11 +34,6 @@ class Event:
     kind_of_event: ClassVar[str] = ""
     t_s: float
     satellite: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostEvent(Event):
-    """Something the host measured; never byte-identical between runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,90 +366,14 @@ class Fault(Event):
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostInference(HostEvent):
-    """Wall time and memory of one frame's inference on the host."""
-
-    kind_of_event: ClassVar[str] = "inference"
-    capture: str
-    wall_s: float
-    model_calls: int
-    peak_memory_mib: float
-    memory_provenance: str
-    rss_mib: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRun(HostEvent):
-    """Wall time of the phases of a run: ``geometry``, ``mission``, ``total``."""
-
-    kind_of_event: ClassVar[str] = "run"
-    phase: str
-    wall_s: float
-    rss_mib: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPayload(HostEvent):
-    """What a payload said of itself: at start and end, after a fault, after a restart."""
-
-    kind_of_event: ClassVar[str] = "payload"
-    moment: str
-    link: str
-    alive: bool
-    rss_mib: float
-    frames: int
-    restarts: int
-    enforced: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPlanning(HostEvent):
-    """What making one plan took, and how good it is known to be.
-
-    `bound` is the most value any plan could have, `gap_fraction` how much of it the plan may be
-    short of; both are -1 where the planner cannot tell. `ended` says why the search ended
-    (`simulator.autonomy.planner.Solution`).
-    """
-
-    kind_of_event: ClassVar[str] = "planning"
-    trigger: str
-    opportunities: int
-    captures: int
-    value: float
-    bound: float
-    gap_fraction: float
-    wall_s: float
-    ended: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPace(HostEvent):
-    """How late events were stepped under real-time pace, wall seconds."""
-
-    kind_of_event: ClassVar[str] = "pace"
-    events: int
-    p50_s: float
-    p99_s: float
-    max_s: float
-    factor: float
-
-
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind_of_event: cls
     for cls in (
         Capture, Inference, Decision, Product, Downlink, Pass, Eclipse, Power, Storage, Glance,
-        Plan,
-        Uplink, Ground, Coverage, Fault,
+        Plan, Uplink, Ground, Coverage, Fault,
     )
 }  # fmt: skip
-"""Event classes by file name, deterministic ones."""
-
-HOST_EVENT_TYPES: dict[str, type[Event]] = {
-    cls.kind_of_event: cls for cls in (HostInference, HostRun, HostPayload, HostPlanning, HostPace)
-}
-"""Event classes by file name, host ones."""
+"""Event classes by file name."""
 
 
 def arrow_schema(event_type: type[Event]) -> pa.Schema:

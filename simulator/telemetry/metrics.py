@@ -22,7 +22,8 @@ import yaml
 from scipy import stats
 
 from simulator.telemetry.coverage import Delivery, covered_km2
-from simulator.telemetry.events import EVENT_TYPES, HOST_EVENT_TYPES
+from simulator.telemetry.events import EVENT_TYPES
+from simulator.telemetry.host_events import HOST_EVENT_TYPES
 from simulator.telemetry.revisits import revisits
 from simulator.telemetry.run_folder import RunFolder
 

@@ -37,7 +37,8 @@ from simulator.telemetry.capture_images import (
     write_rgb,
 )
 from simulator.telemetry.event_log import COMPRESSION, EventLogWriter, read_events, read_parquet
-from simulator.telemetry.events import EVENT_TYPES, HOST_EVENT_TYPES, Event, HostEvent
+from simulator.telemetry.events import EVENT_TYPES, Event
+from simulator.telemetry.host_events import HOST_EVENT_TYPES, HostEvent
 from simulator.telemetry.manifest import (
     MANIFEST_NAME,
     FileRecord,

@@ -31,7 +31,7 @@ from dashboard.event_store import EventStore
 from payload.frame import content_sha256
 from simulator.scenario import load_scenario, resolved_yaml
 from simulator.scenario.loading import bundled_scenarios
-from simulator.telemetry import events
+from simulator.telemetry import events, host_events
 from simulator.telemetry.manifest import RunFolderError, new_manifest
 from simulator.telemetry.metrics import compute_metrics
 from simulator.telemetry.run_folder import RunFolder, RunWriter
@@ -228,7 +228,7 @@ def _write_frame(
     )  # fmt: skip
     writer.write(
         made_up(
-            events.HostInference,
+            host_events.HostInference,
             t_s=t_s + 2, satellite=name, capture=capture, wall_s=0.01, model_calls=1,
             peak_memory_mib=90.0, memory_provenance="modelled", rss_mib=300.0,
         )

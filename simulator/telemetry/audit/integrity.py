@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterator
 
 from simulator.telemetry.audit.findings import Finding, RunLog
-from simulator.telemetry.events import EVENT_TYPES, HOST_EVENT_TYPES
+from simulator.telemetry.events import EVENT_TYPES
+from simulator.telemetry.host_events import HOST_EVENT_TYPES
 from simulator.telemetry.manifest import RunFolderError
 from simulator.telemetry.run_folder import METRICS_NAME, TEXT_FILES, TRACK_NAME, file_records
 

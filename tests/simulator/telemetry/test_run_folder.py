@@ -20,13 +20,8 @@ from hypothesis import strategies as st
 
 from payload.frame import content_sha256
 from simulator.telemetry import event_log
-from simulator.telemetry.events import (
-    EVENT_TYPES,
-    HOST_EVENT_TYPES,
-    SCHEMA_VERSION,
-    Eclipse,
-    Plan,
-)
+from simulator.telemetry.events import EVENT_TYPES, SCHEMA_VERSION, Eclipse, Plan
+from simulator.telemetry.host_events import HOST_EVENT_TYPES
 from simulator.telemetry.manifest import Manifest, RunFolderError, file_sha256, run_folder_name
 from simulator.telemetry.run_folder import RunFolder, RunWriter
 from simulator.telemetry.runs import list_runs
