@@ -238,9 +238,11 @@ _SCALARS: dict[str, str] = {
                               greatest(t_s, $horizon_s)) AS next_s
               FROM power_rows)
         WHERE low_power""",
-    "storage_peak_fraction": (
-        "SELECT coalesce(max(stored_bytes / capacity_bytes), 0.0) FROM storage"
-    ),
+    # A frame that is turned away is booked as captured and dropped at once: it was never in memory.
+    "storage_peak_fraction": """
+        SELECT coalesce(max(s.stored_bytes / s.capacity_bytes), 0.0)
+        FROM storage s LEFT JOIN capture c USING (capture)
+        WHERE s.change <> 'captured' OR coalesce(c.stored, true)""",
     "storage_overflow_mib": """
         SELECT coalesce(sum(delta_bytes), 0) / 1048576 FROM storage
         WHERE change = 'dropped_overflow'""",

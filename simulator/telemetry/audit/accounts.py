@@ -254,12 +254,18 @@ def _margins(log: RunLog) -> dict[str, Any]:
         for rows in by_satellite(log.powers).values()
         for before, after in pairwise(rows)
     )
+    turned_away = {("captured", row.capture) for row in log.captures if not row.stored}
     return {
         "look_ahead_energy_wh": look_ahead_ws / 3600.0,
         "battery_min_fraction": min((row.charge_fraction for row in log.powers), default=None),
         "low_power_h": low_s / 3600.0,
         "storage_peak_fraction": max(
-            (row.stored_bytes / row.capacity_bytes for row in log.storages), default=0.0
+            (
+                row.stored_bytes / row.capacity_bytes
+                for row in log.storages
+                if (row.change, row.capture) not in turned_away
+            ),
+            default=0.0,
         ),
         "station_utilisation": _ratio(
             math.fsum(row.transmit_s for row in log.passes),

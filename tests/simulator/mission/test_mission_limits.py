@@ -75,6 +75,8 @@ def test_a_full_memory_drops_by_policy_and_says_so(fly, policy):
     if policy == "reschedule":
         assert ledger[-1]["dropped_overflow_bytes"] > 0
         assert metrics(run)["storage_overflow_mib"] > 0
+        assert max(row["stored_bytes"] for row in ledger) > ledger[0]["capacity_bytes"]
+    assert metrics(run)["storage_peak_fraction"] <= 1.0  # what is turned away was never in memory
     assert audit(run).passed
 
 
