@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Protocol, TypeVar
 
 import yaml
@@ -92,6 +93,23 @@ class RunLog:
         """Properties of each target."""
         features = self.run.targets()["features"]
         return {feature["properties"]["name"]: feature["properties"] for feature in features}
+
+    @cached_property
+    def on_the_way(self) -> frozenset[str]:
+        """The last captures of a run that stopped short: nothing was decided on them yet."""
+        if self.run.complete:
+            return frozenset()
+        decided = {row.capture for row in self.decisions}
+        return frozenset(
+            row.capture
+            for rows in by_satellite(self.captures).values()
+            for row in takewhile(lambda row: row.capture not in decided, reversed(rows))
+        )
+
+    def may_be_of_a_pass_under_way(self, satellite: str, t_s: float) -> bool:
+        """Whether the run stopped before the end of a pass, which is when passes are written."""
+        last_los_s = max((c.los_s for c in self.passes if c.satellite == satellite), default=0.0)
+        return not self.run.complete and t_s > last_los_s
 
     def outages_s(self, kind: str, **subject: str) -> list[tuple[float, float]]:
         """Spans of the scenario's faults of one kind that concern `subject`."""

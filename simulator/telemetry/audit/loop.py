@@ -130,7 +130,7 @@ def _tasking(log: RunLog) -> Iterator[Finding]:
             (satellite, station) == (uplink.satellite, uplink.station)
             and aos_s - TIME_TOLERANCE_S <= uplink.t_s <= los_s + TIME_TOLERANCE_S
             for satellite, station, aos_s, los_s in contacts
-        ):
+        ) and not log.may_be_of_a_pass_under_way(uplink.satellite, uplink.t_s):
             yield Finding(at(uplink), f"there is no pass over {uplink.station} then")
         if len(uplink.periods) != len(uplink.targets):
             yield Finding(at(uplink), "targets and periods differ in number")

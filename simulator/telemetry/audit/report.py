@@ -48,6 +48,9 @@ CHECKS: dict[str, tuple[str, Check]] = {
 }
 """Meaning and code of every check, in the order they run."""
 
+OF_WHOLE_RUNS = ("integrity", "metrics")
+"""Checks against what a run writes down when it is complete."""
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -61,29 +64,45 @@ class CheckResult:
         At most `MOST_FINDINGS`.
     more : bool
         Whether there were more.
+    unchecked : bool
+        Whether there is nothing yet to check against: the run is not complete.
     """
 
     name: str
     meaning: str
     findings: tuple[Finding, ...]
     more: bool = False
+    unchecked: bool = False
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was found."""
-        return not self.findings
+        """Whether it was checked and nothing was found."""
+        return not (self.findings or self.unchecked)
+
+    @property
+    def sign(self) -> str:
+        """What stands before it in a list."""
+        return "FAIL" if self.findings else "-" if self.unchecked else "ok"
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    """The outcome of an audit."""
+    """The outcome of an audit.
+
+    Attributes
+    ----------
+    checks : tuple of CheckResult
+    stopped_short : str
+        How far a run came that is not complete, as words; empty for a complete one.
+    """
 
     checks: tuple[CheckResult, ...]
+    stopped_short: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
+        """Whether the run is complete and every check passed."""
+        return not self.stopped_short and all(check.passed for check in self.checks)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -93,18 +112,25 @@ class AuditReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         checks = [asdict(check) | {"passed": check.passed} for check in self.checks]
-        return {"passed": self.passed, "checks": checks}
+        return {"passed": self.passed, "stopped_short": self.stopped_short, "checks": checks}
 
     def text(self) -> str:
         """One line per check, its findings below it, and the outcome."""
         lines = []
         for check in self.checks:
-            lines.append(f"{'ok  ' if check.passed else 'FAIL'}  {check.name:<11} {check.meaning}")
+            lines.append(f"{check.sign:<4}  {check.name:<11} {check.meaning}")
             lines += [f"      {found.where}: {found.message}" for found in check.findings]
             lines += ["      and more of the same"] if check.more else []
-        failed = sum(not check.passed for check in self.checks)
-        outcome = f"failed: {failed} of {len(self.checks)} checks" if failed else "passed"
-        return "\n".join([*lines, f"audit {outcome}"])
+        return "\n".join([*lines, f"audit {self._outcome()}"])
+
+    def _outcome(self) -> str:
+        checked = [check for check in self.checks if not check.unchecked]
+        failed = sum(not check.passed for check in checked)
+        found = f"{failed} of {len(checked)} checks" if failed else ""
+        if not self.stopped_short:
+            return f"failed: {found}" if failed else "passed"
+        so_far = f"fails {found}" if failed else f"passes {len(checked)} checks"
+        return f"incomplete: the run is {self.stopped_short}; what it wrote until then {so_far}"
 
 
 def audit(run: RunFolder, checks: Sequence[str] = tuple(CHECKS)) -> AuditReport:
@@ -113,7 +139,7 @@ def audit(run: RunFolder, checks: Sequence[str] = tuple(CHECKS)) -> AuditReport:
     Parameters
     ----------
     run : RunFolder
-        A complete run; one that is not is reported as such and checked as far as it goes.
+        One that is not complete is reported as such and checked as far as it goes.
     checks : sequence of str
         Names from `CHECKS`; all by default.
 
@@ -122,11 +148,20 @@ def audit(run: RunFolder, checks: Sequence[str] = tuple(CHECKS)) -> AuditReport:
     AuditReport
     """
     log = RunLog(run)
-    return AuditReport(tuple(_result(name, log) for name in checks))
+    results = tuple(_result(name, log) for name in checks)
+    return AuditReport(results, "" if run.complete else _how_far(run))
+
+
+def _how_far(run: RunFolder) -> str:
+    manifest = run.manifest
+    hours = f"{run.horizon_s / 3600:.1f} of {manifest.duration_s / 3600:.1f} h"
+    return f"{manifest.state} at {hours}"
 
 
 def _result(name: str, log: RunLog) -> CheckResult:
     meaning, check = CHECKS[name]
+    if name in OF_WHOLE_RUNS and not log.run.complete:
+        return CheckResult(name, meaning, (), unchecked=True)
     findings: list[Finding] = []
     try:
         findings.extend(islice(check(log), MOST_FINDINGS + 1))

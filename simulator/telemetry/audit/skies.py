@@ -21,6 +21,7 @@ from skyfield.framelib import itrs
 
 from simulator.telemetry.audit.findings import Finding, RunLog, at
 from simulator.telemetry.events import Capture, Eclipse, Glance, Pass
+from simulator.telemetry.run_folder import RunFolder
 
 MOST_ROWS = 400
 """Rows of a type and satellite that are recomputed."""
@@ -66,7 +67,7 @@ def check_geometry(log: RunLog) -> Iterator[Finding]:
             over = [row for row in passes if row.station == station["name"]]
             mask_deg = general_deg if mask is None else mask
             yield from _ends(sky, station, mask_deg, over, log.run.horizon_s)
-            yield from _scan_passes(sky, station, mask_deg, over, log.run.horizon_s)
+            yield from _scan_passes(sky, station, mask_deg, over, log.run)
         for row in passes:
             if row.station not in stations:
                 yield Finding(at(row), f"there is no station {row.station!r}")
@@ -155,12 +156,15 @@ def _ends(
 
 
 def _scan_passes(
-    sky: Sky, station: Mapping[str, Any], mask_deg: float, rows: Sequence[Pass], horizon_s: float
+    sky: Sky, station: Mapping[str, Any], mask_deg: float, rows: Sequence[Pass], run: RunFolder
 ) -> Iterator[Finding]:
-    t_s, position = sky.grid(horizon_s)
+    t_s, position = sky.grid(run.horizon_s)
     elevation = sky.elevation_deg(station, position)
     listed = _inside(t_s, [(row.aos_s, row.los_s) for row in rows])
-    for index in np.flatnonzero(listed != (elevation > mask_deg)):
+    wrong = listed != (elevation > mask_deg)
+    if not run.complete:  # a pass is written at its end: one may have been under way
+        wrong[np.flatnonzero(elevation <= mask_deg).max(initial=-1) + 1 :] = False
+    for index in np.flatnonzero(wrong):
         if abs(elevation[index] - mask_deg) > PASS_TOLERANCE_DEG:
             word = "no pass is listed" if not listed[index] else "a pass is listed"
             yield Finding(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from simulator.telemetry.audit import audit
 from simulator.telemetry.run_folder import RunFolder
 
 PATIENCE_S = 120.0
@@ -51,3 +56,44 @@ def wait_for_progress(out: Path, process: subprocess.Popen[str]) -> Path:
                     return folder
         time.sleep(0.05)
     raise AssertionError(f"no progress; exit code {process.poll()}")
+
+
+def moments(run: RunFolder) -> dict[str, float]:
+    """Moments at which something has begun that is written down only at its end."""
+    capture = run.events("capture").to_pylist()[4]
+    inference = next(
+        row for row in run.events("inference").to_pylist() if row["capture"] == capture["capture"]
+    )
+    contact = run.events("pass").to_pylist()[1]
+    return {
+        "exposing": capture["t_s"],
+        "inferring": (inference["start_s"] + inference["t_s"]) / 2,
+        "in contact": (contact["aos_s"] + contact["los_s"]) / 2,
+    }
+
+
+def cut_short(run: RunFolder, t_s: float, place: Path) -> RunFolder:
+    """A copy of a run as it would stand had it been stopped at `t_s`."""
+    shutil.copytree(run.path, place)
+    (place / "metrics.json").unlink()
+    for path in [*place.glob("events/*.parquet"), *place.glob("host_events/*.parquet")]:
+        rows = pq.read_table(path)
+        path.unlink()
+        path.with_suffix("").mkdir()
+        written = rows.filter(pc.less_equal(rows["t_s"], t_s))
+        pq.write_table(written, path.with_suffix("") / "part-00001.parquet")
+    manifest = dataclasses.replace(
+        run.manifest, status="interrupted", reason="Cut.", progress_s=t_s, files={}
+    )
+    (place / "manifest.json").write_text(manifest.to_json())
+    return RunFolder.open(place)
+
+
+@pytest.mark.parametrize("moment", ["exposing", "inferring", "in contact"])
+def test_a_stopped_run_is_incomplete_to_the_auditor_and_not_wrong(fly, tmp_path, moment):
+    whole = fly()
+    report = audit(cut_short(whole, moments(whole)[moment], tmp_path / "cut"))
+    assert report.findings == ()
+    assert not report.passed
+    assert [check.name for check in report.checks if check.unchecked] == ["integrity", "metrics"]
+    assert "audit incomplete: the run is interrupted at" in report.text()

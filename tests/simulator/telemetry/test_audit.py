@@ -322,6 +322,25 @@ def test_an_unfinished_run_says_so(
         fill_run(writer)
         writer.interrupt("Interrupted by the user.")
     run = RunFolder.open(tmp_path / "run")
-    (finding,) = audit(run, ("integrity",)).findings
-    assert finding.message == "the run is interrupted: Interrupted by the user."
-    assert not failed(run, PHYSICAL)
+    report = audit(run, ("integrity", *PHYSICAL))
+    assert report.findings == ()
+    assert not report.passed
+    assert [check.name for check in report.checks if check.unchecked] == ["integrity"]
+    assert report.text().endswith(
+        f"the run is interrupted at {run.horizon_s / 3600:.1f} of 6.0 h; what it wrote until then "
+        f"passes {len(PHYSICAL)} checks"
+    )
+
+
+def test_an_unfinished_run_is_still_found_wrong(
+    tmp_path: Path, manifest: Any, fill_run: Callable[[RunWriter], None]
+) -> None:
+    with RunWriter(tmp_path / "run", manifest=manifest) as writer:
+        fill_run(writer)
+        writer.interrupt("Interrupted by the user.")
+    for path in (tmp_path / "run" / "events" / "decision").iterdir():
+        table = pq.read_table(path)
+        pq.write_table(table.slice(1), path)
+    report = audit(RunFolder.open(tmp_path / "run"), ("processing",))
+    assert any("there is none for this capture" in f.message for f in report.findings)
+    assert "what it wrote until then fails 1 of 1 checks" in report.text()
