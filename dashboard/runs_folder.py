@@ -15,12 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from simulator.telemetry import runs as telemetry_runs
 from simulator.telemetry.manifest import MANIFEST_NAME, Manifest, RunFolderError, read_manifest
+from simulator.telemetry.runs import Setup, how_far, read_scenario
 
 CAMPAIGN_NAME = "campaign.json"
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -127,23 +126,12 @@ def _found(path: Path, run_id: str, root: Path, campaign: str = "") -> FoundRun:
     except (RunFolderError, OSError) as error:
         return FoundRun(run_id, path, "unreadable", str(error), None, campaign)
     state = manifest.state
-    return FoundRun(run_id, path, state, _detail(manifest, state), manifest, campaign)
+    return FoundRun(run_id, path, state, how_far(manifest), manifest, campaign)
 
 
 @lru_cache(maxsize=4096)
 def _manifest(path: Path, _mtime_ns: int, _size: int) -> Manifest:
     return read_manifest(path)
-
-
-def _detail(manifest: Manifest, state: str) -> str:
-    reached = f"{manifest.progress_s / 3600:.1f} of {manifest.duration_s / 3600:.1f} h simulated"
-    if state == "complete":
-        return ""
-    if state == "running":
-        return f"Still running: {reached}."
-    if state == "incomplete":
-        return f"Its process is gone (last sign of life {manifest.heartbeat}); {reached}."
-    return f"{manifest.reason} {reached[0].upper()}{reached[1:]}.".strip()
 
 
 @lru_cache(maxsize=4096)
@@ -152,17 +140,6 @@ def _digest(path: Path, _mtime_ns: int, _size: int) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What of a scenario tells runs apart in a list."""
-
-    policy: str
-    planner: str
-    models: tuple[str, ...]
-    devices: tuple[str, ...]
-    satellites: int
 
 
 def scenario_of(run: FoundRun) -> dict[str, Any]:
@@ -174,32 +151,12 @@ def scenario_of(run: FoundRun) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)
 def _scenario(path: Path, _sha256: str) -> dict[str, Any]:
-    if not _inside(path, path.parent):
-        return {}
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    return values if isinstance(values, dict) else {}
+    return read_scenario(path) if _inside(path, path.parent) else {}
 
 
 def setup_of(run: FoundRun) -> Setup:
     """Policy, planner, models and devices of a run."""
-    scenario = scenario_of(run)
-    autonomy = scenario.get("autonomy") or {}
-    satellites = [s for s in scenario.get("satellites") or [] if isinstance(s, dict)]
-    payloads = [s.get("payload") or {} for s in satellites]
-    return Setup(
-        policy=str(autonomy.get("policy", "")),
-        planner=str(autonomy.get("planner", "")),
-        models=_distinct(p.get("model") for p in payloads),
-        devices=_distinct(p.get("device") for p in payloads),
-        satellites=len(satellites),
-    )
-
-
-def _distinct(names: Any) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(Path(str(name)).stem for name in names if name))
+    return telemetry_runs.setup_of(scenario_of(run))
 
 
 def stored_metrics(run: FoundRun) -> dict[str, Any]:

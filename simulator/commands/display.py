@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -43,16 +44,28 @@ VALUE_WITHOUT_FEATURE: Mapping[str, object] = {
 of the table for people. JSON has them all."""
 
 
+UNBOUNDED = Console(width=10_000)
+"""What a table is measured on."""
+
+
 class Report(Protocol):
     """Called by long work with the share done (0..1) and what is being done."""
 
     def __call__(self, fraction: float, text: str, /) -> None: ...
 
 
-def out(*, min_width: int = 0) -> Console:
-    """Return the console of results; a table of numbers is never cut below `min_width`."""
-    console = Console(highlight=False)
-    return Console(highlight=False, width=min_width) if console.width < min_width else console
+def out() -> Console:
+    """Return the console of results."""
+    return Console(highlight=False)
+
+
+def print_uncut(table: Table) -> None:
+    """Print a table at its own width where the terminal is narrower: no number is ever cut."""
+    console = out()
+    widest = Measurement.get(UNBOUNDED, UNBOUNDED.options, table).maximum
+    if console.width < widest:
+        console = Console(highlight=False, width=widest)
+    console.print(table)
 
 
 def err() -> Console:
@@ -146,21 +159,23 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def runs_table(runs: Sequence[RunSummary]) -> Table:
-    """Lay out run folders: name, in what state, what was flown."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run folder", "state", "seed", "started (UTC)"):
-        shown.add_column(column, no_wrap=True, overflow="fold")
-    shown.add_column("detail", overflow="fold")
+def print_runs(runs: Sequence[RunSummary]) -> None:
+    """Print run folders: in what state, what was flown; below, why one is not complete."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("run folder", "state", "policy", "model", "seed", "started (UTC)"):
+        table.add_column(column, no_wrap=True)
     for run in runs:
         manifest = run.manifest
-        started = manifest.created[:16].replace("T", " ") if manifest else ""
         style = STATE_STYLE.get(run.state, "yellow")
-        shown.add_row(
+        table.add_row(
             escape(run.path.name),
             f"[{style}]{run.state}[/]",
+            escape(run.setup.policy),
+            escape(", ".join(run.setup.models)),
             str(manifest.seed) if manifest else "",
-            started,
-            escape(run.detail),
+            manifest.created[:16].replace("T", " ") if manifest else "",
         )
-    return shown
+    print_uncut(table)
+    for run in runs:
+        if run.detail:
+            out().print(f"[yellow]{escape(run.path.name)}[/]: {escape(run.detail)}")

@@ -225,6 +225,9 @@ def runs(folder: Path, *, as_json: bool) -> int:
                     "detail": run.detail,
                     "scenario": run.manifest.name if run.manifest else None,
                     "seed": run.manifest.seed if run.manifest else None,
+                    "policy": run.setup.policy or None,
+                    "models": list(run.setup.models),
+                    "devices": list(run.setup.devices),
                     "started": run.manifest.created if run.manifest else None,
                 }
                 for run in found
@@ -232,7 +235,7 @@ def runs(folder: Path, *, as_json: bool) -> int:
         )
     elif found:
         display.out().print(f"runs in {escape(str(folder))}", soft_wrap=True)
-        display.out().print(display.runs_table(found))
+        display.print_runs(found)
     else:
         display.out().print(f"No run folder in {escape(str(folder))}.")
     return 0

@@ -1,7 +1,8 @@
-"""Tables of models compared on the same patches: score, difference, false cloud by surface.
+"""Tables of models: what their cards say, what they cost here, how they compare.
 
-A difference is paired: both models saw the same redrawn patches. A surface's share of clear pixels
-called cloud says what a pooled figure hides, that a model is good everywhere but over snow.
+Models are compared on the same patches: score, difference, false cloud by surface. A difference is
+paired: both models saw the same redrawn patches. A surface's share of clear pixels called cloud
+says what a pooled figure hides, that a model is good everywhere but over snow.
 """
 
 from __future__ import annotations
@@ -10,12 +11,94 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from payload.card import JaccardRecord, ModelCard
+from payload.training import profiling
 from payload.training.evaluation import ALL, Estimate, Evaluation
 from payload.training.evaluation import as_plain as evaluation_as_plain
 from payload.training.paired import PairedDifference, paired_difference
 
 LABEL = "human"
 """Only what a person drew ranks models."""
+
+
+POOLED = ("all", "val")
+"""Data set and split of the score that a list of models shows: all collections together."""
+
+CARD_COLUMNS = ("model", "precision", "parameters", "MAC/px", "kB", "peak MiB", "ms, 2 threads")
+
+
+def cards_table(cards: Sequence[ModelCard]) -> Table:
+    """What the cards say, one line each: cost, and the pooled score on human labels."""
+    table = Table(title="Cloud models", title_justify="left", box=None, pad_edge=False)
+    for column in (*CARD_COLUMNS, "Jaccard, val, human labels"):
+        head = column.replace("precision", "pre-\ncision").replace("peak ", "peak\n")
+        head = head.replace("2 ", "2\n").replace("val, ", "val,\n")
+        table.add_column(head, justify="left" if column == "model" else "right", vertical="bottom")
+    for card in cards:
+        human = [record for record in card.jaccard if record.label == LABEL]
+        pooled = [record for record in human if (record.data_set, record.split) == POOLED]
+        score = _score(pooled[0]) if pooled else "\n".join(map(_named_score, human)) or "-"
+        table.add_row(*_card_cells(card), score)
+    return table
+
+
+def cards_markdown(cards: Sequence[ModelCard]) -> str:
+    """The same as a Markdown table, with every score on human labels."""
+    head = (*CARD_COLUMNS, "Jaccard on human labels [95 %]")
+    rows = [head, ("---",) * len(head)]
+    for card in cards:
+        scores = (_named_score(record) for record in card.jaccard if record.label == LABEL)
+        rows.append((*_card_cells(card), "; ".join(scores)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _card_cells(card: ModelCard) -> tuple[str, ...]:
+    threads = card.measurements.get("profile", {}).get("threads", {})
+    return (
+        card.name,
+        card.precision,
+        f"{card.parameters:,}",
+        f"{card.macs_per_px:,.0f}",
+        f"{card.bytes / 1000:,.0f}",
+        "" if card.peak_memory_mib is None else f"{card.peak_memory_mib:.0f}",
+        f"{1000 * threads[2]['latency_least_s']:.1f}" if 2 in threads else "",
+    )
+
+
+def _score(record: JaccardRecord) -> str:
+    interval = f" [{record.ci95[0]:.2f}, {record.ci95[1]:.2f}]" if record.ci95 else ""
+    return f"{record.value:.3f}{interval}"
+
+
+def _named_score(record: JaccardRecord) -> str:
+    return f"{record.data_set} {record.split} {_score(record)}"
+
+
+def profile_table(profiles: Sequence[profiling.Profile]) -> Table:
+    """What models cost on this machine: one line for each number of threads."""
+    title = f"One 512 px tile on {profiles[0].host}, {profiles[0].runtime}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("model")
+    for heading in (
+        "parameters", "MAC/px", "kB", "peak\nMiB", "thr.", "ms", "CPU\nms", "Mpx/s", "GFLOP/s",
+        "of\npeak",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right", vertical="bottom")
+    for p in profiles:
+        cells = [f"{p.parameters:,}", f"{p.macs_per_px:,.0f}", f"{p.bytes / 1000:,.0f}"]
+        cells.append(f"{p.peak_memory_mib:.0f}")
+        for threads in profiling.THREADS:
+            first = threads == profiling.THREADS[0]
+            table.add_row(
+                *((p.model, *cells) if first else [""] * (1 + len(cells))),
+                str(threads),
+                f"{1000 * p.latency[threads].least_s:.1f}",
+                f"{1000 * p.latency[threads].processor_s:.1f}",
+                f"{p.megapixels_per_s[threads]:.1f}",
+                f"{p.gflop_per_s[threads]:.1f}",
+                f"{p.share_of_peak[threads]:.2f}",
+            )
+    return table
 
 
 def differences_to_first(results: Sequence[Evaluation]) -> list[PairedDifference]:

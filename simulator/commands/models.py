@@ -15,28 +15,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from payload.card import JaccardRecord, ModelCard, list_cards, load_card, save_card
+from payload.card import ModelCard, list_cards, load_card, save_card
 from payload.model import CloudModel
 from payload.scenes import Scene, read_scenes
 from payload.training import evaluation, profiling
 from payload.training.case_pictures import draw_cases, worst_and_best
 from payload.training.evaluation import Evaluation, EvaluationError
 from simulator.commands import model_tables
+from simulator.commands.display import print_uncut
 
 app = typer.Typer(help="List, evaluate, profile and show cloud models.", no_args_is_help=True)
 
 SCENES_VARIABLE = "NEPHOSCOPE_SCENES"
 CASES_EACH = 4
-TABLE_COLUMNS = 150
-
-LIST_COLUMNS = (
-    "model", "precision", "parameters", "MAC/px", "kB", "peak MiB", "ms (2 threads)",
-    "Jaccard on human labels [95 %]",
-)  # fmt: skip
 
 NameArgument = Annotated[str, typer.Argument(help="Name of a model, or path of its card.")]
 NamesArgument = Annotated[list[str], typer.Argument(help="Names of models, or paths of cards.")]
@@ -56,16 +50,11 @@ def list_models(
     if as_json:
         print(json.dumps([_card_as_plain(card) for card in cards], indent=2))
         return
-    rows = [_list_row(card) for card in cards]
     if markdown:
-        print("\n".join(f"| {' | '.join(row)} |" for row in _with_rule(LIST_COLUMNS, rows)))
+        print(model_tables.cards_markdown(cards))
         return
-    table = Table(title="Cloud models")
-    for column in LIST_COLUMNS:
-        table.add_column(column, justify="left" if column == "model" else "right")
-    for row in rows:
-        table.add_row(*row)
-    _console().print(table)
+    print_uncut(model_tables.cards_table(cards))
+    print("All scores of a model: nephoscope models card NAME")
 
 
 @app.command()
@@ -113,9 +102,8 @@ def evaluate(
     if as_json:
         print(json.dumps(model_tables.as_plain(results, differences), indent=2))
     else:
-        console = _console()
         for table in model_tables.comparison_tables(results, differences, split):
-            console.print(table)
+            print_uncut(table)
 
 
 def _evaluated(
@@ -162,12 +150,6 @@ def card(name: NameArgument) -> None:
     print((found.folder / f"{found.name}.yaml").read_text(encoding="utf-8"), end="")
 
 
-def _console() -> Console:
-    """A console wide enough for the tables, also where output goes to a file."""
-    console = Console()
-    return console if console.width >= TABLE_COLUMNS else Console(width=TABLE_COLUMNS)
-
-
 def _scenes_root(given: Path | None) -> Path:
     named = given or os.environ.get(SCENES_VARIABLE)
     if not named:
@@ -178,37 +160,10 @@ def _scenes_root(given: Path | None) -> Path:
     return Path(named)
 
 
-def _list_row(card: ModelCard) -> tuple[str, ...]:
-    return (
-        card.name,
-        card.precision,
-        f"{card.parameters:,}",
-        f"{card.macs_per_px:,.0f}",
-        f"{card.bytes / 1000:,.0f}",
-        "" if card.peak_memory_mib is None else f"{card.peak_memory_mib:.0f}",
-        _recorded_latency_ms(card),
-        "; ".join(_jaccard(record) for record in card.jaccard if record.label == "human"),
-    )
-
-
-def _jaccard(record: JaccardRecord) -> str:
-    interval = f" [{record.ci95[0]:.2f}, {record.ci95[1]:.2f}]" if record.ci95 else ""
-    return f"{record.data_set} {record.split} {record.value:.3f}{interval}"
-
-
-def _with_rule(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    return [head, ("---",) * len(head), *rows]
-
-
 def _card_as_plain(card: ModelCard) -> dict[str, object]:
     plain = dataclasses.asdict(card)
     plain["folder"] = str(card.folder)
     return plain
-
-
-def _recorded_latency_ms(card: ModelCard) -> str:
-    threads = card.measurements.get("profile", {}).get("threads", {})
-    return f"{1000 * threads[2]['latency_least_s']:.1f}" if 2 in threads else ""
 
 
 def _record_jaccard(card: ModelCard, result: Evaluation, split: str) -> None:
@@ -238,32 +193,13 @@ def _print_evaluation(result: Evaluation, split: str) -> None:
             f"{group.cloud_fraction:.2f}",
             *(model_tables.estimate_text(estimate) for estimate in group.figures.values()),
         )
-    _console().print(table)
+    print_uncut(table)
 
 
 def _print_profiles(profiles: list[profiling.Profile], peers: dict[str, profiling.Latency]) -> None:
-    table = Table("model", title=f"One 512 px tile on {profiles[0].host}, {profiles[0].runtime}")
-    headings = ["parameters", "MAC/px", "kB", "peak MiB"]
-    for threads in profiling.THREADS:
-        headings += [f"ms, {threads} thr.", "CPU ms", "Mpx/s", "GFLOP/s", "of peak"]
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for p in profiles:
-        cells = [f"{p.parameters:,}", f"{p.macs_per_px:,.0f}", f"{p.bytes / 1000:,.0f}"]
-        cells.append(f"{p.peak_memory_mib:.0f}")
-        for threads in profiling.THREADS:
-            cells += [
-                f"{1000 * p.latency[threads].least_s:.1f}",
-                f"{1000 * p.latency[threads].processor_s:.1f}",
-                f"{p.megapixels_per_s[threads]:.1f}",
-                f"{p.gflop_per_s[threads]:.1f}",
-                f"{p.share_of_peak[threads]:.2f}",
-            ]
-        table.add_row(p.model, *cells)
-    console = _console()
-    console.print(table)
+    print_uncut(model_tables.profile_table(profiles))
     for name, latency in peers.items():
-        console.print(
+        print(
             f"{name}, all threads: {1000 * latency.least_s:.0f} ms, "
             f"{1000 * latency.processor_s:.0f} ms of processor time"
         )

@@ -1,11 +1,28 @@
-"""The runs below a folder: what each is, how far it came, and whether it can be read."""
+"""The runs below a folder: what each flew, how far it came, and whether it can be read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from simulator.telemetry.manifest import MANIFEST_NAME, Manifest, RunFolderError, read_manifest
+
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What of a scenario tells runs apart in a list."""
+
+    policy: str = ""
+    planner: str = ""
+    models: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    satellites: int = 0
 
 
 @dataclass(frozen=True)
@@ -20,15 +37,18 @@ class RunSummary:
         ``complete``, ``running``, ``interrupted``, ``failed``, ``incomplete`` (its process is
         gone) or ``unreadable``.
     detail : str
-        Why it is not complete; empty otherwise.
+        Why it is not complete, as a sentence; empty otherwise.
     manifest : Manifest or None
         None for an unreadable one.
+    setup : Setup
+        Empty where the scenario cannot be read.
     """
 
     path: Path
     state: str
     detail: str
     manifest: Manifest | None
+    setup: Setup = Setup()
 
 
 def list_runs(folder: Path) -> list[RunSummary]:
@@ -53,15 +73,46 @@ def _summary(path: Path) -> RunSummary:
         manifest = read_manifest(path)
     except RunFolderError as error:
         return RunSummary(path, "unreadable", str(error), None)
-    return RunSummary(path, manifest.state, _detail(manifest), manifest)
+    setup = setup_of(read_scenario(path / "scenario.yaml"))
+    return RunSummary(path, manifest.state, how_far(manifest), manifest, setup)
 
 
-def _detail(manifest: Manifest) -> str:
-    if manifest.state == "complete":
+def how_far(manifest: Manifest) -> str:
+    """Why a run is not complete and how far it came, as a sentence; empty for a complete one."""
+    state = manifest.state
+    reached = f"{manifest.progress_s / 3600:.1f} of {manifest.duration_s / 3600:.1f} h simulated"
+    if state == "complete":
         return ""
-    reached = f"{manifest.progress_s / 3600:.1f} of {manifest.duration_s / 3600:.1f} h"
-    if manifest.state == "incomplete":
-        return f"its process is gone (last sign of life {manifest.heartbeat}); {reached} simulated"
-    if manifest.state == "running":
-        return f"process {manifest.pid}; {reached} simulated"
-    return f"{manifest.reason} {reached} simulated".strip()
+    if state == "running":
+        return f"Still running: {reached}."
+    if state == "incomplete":
+        return f"Its process is gone (last sign of life {manifest.heartbeat}); {reached}."
+    return f"{manifest.reason} {reached[0].upper()}{reached[1:]}.".strip()
+
+
+def read_scenario(path: Path) -> dict[str, Any]:
+    """The resolved scenario of a run as plain values; empty when it cannot be read."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def setup_of(scenario: Mapping[str, Any]) -> Setup:
+    """Policy, planner, models and devices of a scenario given as plain values."""
+    autonomy = scenario.get("autonomy") or {}
+    satellites = [s for s in scenario.get("satellites") or [] if isinstance(s, dict)]
+    payloads = [s.get("payload") or {} for s in satellites]
+    return Setup(
+        policy=str(autonomy.get("policy", "")),
+        planner=str(autonomy.get("planner", "")),
+        models=_stems(p.get("model") for p in payloads),
+        devices=_stems(p.get("device") for p in payloads),
+        satellites=len(satellites),
+    )
+
+
+def _stems(names: Iterable[Any]) -> tuple[str, ...]:
+    """Each name once, without the folder and ending of one that is a path."""
+    return tuple(dict.fromkeys(Path(str(name)).stem for name in names if name))

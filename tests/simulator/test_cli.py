@@ -135,7 +135,9 @@ def test_runs_lists_what_is_there(flown: SimpleNamespace) -> None:
     (run,) = json.loads(call("runs", flown.runs, "--json").stdout)
     assert run["run"] == str(flown.folder)
     assert (run["state"], run["scenario"], run["seed"]) == ("complete", "example", 7)
-    assert "complete" in call("runs", flown.runs).stdout
+    assert (run["policy"], run["models"]) == ("reschedule", ["threshold"])
+    table = call("runs", flown.runs).stdout
+    assert all(word in table for word in ("complete", "reschedule", "threshold"))
 
 
 def test_an_empty_folder_of_runs_is_said_to_be_empty(tmp_path: Path) -> None:
@@ -226,7 +228,11 @@ def test_ctrl_c_leaves_a_folder_that_says_so(flown: SimpleNamespace, tmp_path: P
     assert RunFolder.open(folder).manifest.state == "interrupted"
     (listed,) = json.loads(call("runs", runs, "--json").stdout)
     assert listed["state"] == "interrupted"
+    assert f"{folder.name}: Interrupted by the user." in call("runs", runs).stdout
     assert call("metrics", folder).exit_code == 0
+    audited = call("audit", folder)
+    assert audited.exit_code == 1
+    assert "audit incomplete: the run is interrupted at" in audited.stdout.replace("\n", " ")
 
 
 def _wait_for_events(runs: Path, process: subprocess.Popen[str]) -> None:
@@ -275,6 +281,16 @@ def test_compare_shows_what_each_step_adds(mission: Path, compared: list[dict[st
     oracle = rows[-1] + " "
     assert "+0.2 " in oracle
     assert "+0.1 " in oracle
+
+
+@pytest.mark.parametrize(("seeds", "warned"), [(1, False), (2, True), (9, True), (10, False)])
+def test_compare_warns_of_intervals_of_few_seeds(
+    mission: Path, compared: list[dict[str, Any]], seeds: int, warned: bool
+) -> None:
+    result = call("compare", mission / "scenario.yaml", "--policies", "bent_pipe,prune",
+                  "--seeds", seeds, "--out", mission / "campaign")  # fmt: skip
+    assert len(compared) == 1
+    assert (f"{seeds} seeds are few" in result.stderr) == warned
 
 
 def test_compare_without_names_compares_the_six_policies(

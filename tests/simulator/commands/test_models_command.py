@@ -46,9 +46,33 @@ def labelled_scenes(tmp_path: Path) -> Path:
 def test_list_shows_every_card() -> None:
     shown = json.loads(runner.invoke(app, ["models", "list", "--json"]).stdout)
     assert [card["name"] for card in shown] == [card.name for card in list_cards()]
-    table = runner.invoke(app, ["models", "list"])
+    table = runner.invoke(app, ["models", "list"], env={"COLUMNS": "100"})
     assert table.exit_code == 0
-    assert all(card.name in table.stdout for card in list_cards())
+    lines = table.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    rows = {words[0]: words for words in map(str.split, lines) if words}
+    for card in list_cards():
+        assert f"{card.parameters:,}" in rows[card.name]
+        pooled = [
+            r for r in card.jaccard if (r.data_set, r.split, r.label) == ("all", "val", "human")
+        ]
+        assert all(f"{record.value:.3f}" in rows[card.name] for record in pooled)
+
+
+def test_no_number_is_cut_where_the_terminal_is_narrow() -> None:
+    wide, narrow = (
+        runner.invoke(app, ["models", "list"], env={"COLUMNS": columns}).stdout
+        for columns in ("200", "40")
+    )
+    assert narrow == wide
+
+
+def test_markdown_has_every_score_on_human_labels() -> None:
+    table = runner.invoke(app, ["models", "list", "--markdown"]).stdout
+    for card in list_cards():
+        (row,) = (line for line in table.splitlines() if line.startswith(f"| {card.name} |"))
+        scores = [record for record in card.jaccard if record.label == "human"]
+        assert all(f"{r.data_set} {r.split} {r.value:.3f}" in row for r in scores)
 
 
 def test_card_is_printed_as_it_is() -> None:
