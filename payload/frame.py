@@ -177,6 +177,17 @@ def content_sha256(array: NDArray[np.generic]) -> str:
     return digest.hexdigest()
 
 
+def valid_pixels(reflectance: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Pixels (H, W) that hold data: finite in every band and not 0 in all of them.
+
+    Where every value is a positive number the least and the largest say so without a further look
+    at the pixels; a NaN is neither above 0 nor below infinity.
+    """
+    if reflectance.min(initial=np.inf) > 0 and reflectance.max(initial=-np.inf) < np.inf:
+        return np.ones(reflectance.shape[1:], dtype=np.bool_)
+    return np.asarray(np.isfinite(reflectance).all(axis=0) & (reflectance != 0).any(axis=0))
+
+
 def quantise_cover(cover: float) -> float:
     """Round a cloud fraction to `COVER_STEP`.
 

@@ -7,7 +7,8 @@ read by what its card says. The card's format is at the top of :mod:`payload.car
 are given on here.
 
 The session is opened explicitly: CPU provider, sequential execution, a stated number of threads
-without spinning, deterministic kernels, no memory arena (which keeps the most it ever needed).
+without spinning (threads that spin stand in each other's way where a core is taken), deterministic
+kernels, no memory arena (which keeps the most it ever needed).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from payload.card import (
     read_card,
     save_card,
 )
-from payload.frame import BANDS
+from payload.frame import BANDS, valid_pixels
 
 __all__ = [
     "MODELS_DIR",
@@ -124,14 +125,24 @@ class CloudModel:
                 f"model {self.card.name!r}: reflectance has shape {reflectance.shape}, expected "
                 f"(n, {len(BANDS)}, height, width)"
             )
-        finite = np.asarray(np.isfinite(reflectance).all(axis=1))
-        valid = np.asarray(finite & (reflectance != 0).any(axis=1))
-        clean = np.where(finite[:, None], reflectance, np.float32(0)).astype(np.float32)
-        result = np.zeros(valid.shape, dtype=np.float32)
-        for index, image in enumerate(clean):
-            for rows, cols in _windows(image.shape[1:], self.card.tile_px):
-                result[index, rows, cols] = self._window(image[:, rows, cols])
-        return np.where(valid, result, np.float32(0))
+        result = np.empty((len(reflectance), *reflectance.shape[2:]), dtype=np.float32)
+        for index, image in enumerate(reflectance):
+            self._detect(image, result[index])
+        return result
+
+    def _detect(self, image: NDArray[np.float32], result: NDArray[np.float32]) -> None:
+        """Fill in the probability of one image (4, H, W).
+
+        A tile in which every pixel holds data, as most are, goes to the graph as it lies in
+        memory: to clean a copy of it took a sixth of the time of an INT8 student.
+        """
+        valid = valid_pixels(image)
+        complete = valid.all()
+        clean = image if complete else np.where(valid, image, np.float32(0))
+        for rows, cols in _windows(valid.shape, self.card.tile_px):
+            result[rows, cols] = self._window(clean[:, rows, cols])
+        if not complete:
+            result[~valid] = 0
 
     def _window(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of one window, shape (4, h, w) -> (h, w)."""
@@ -264,15 +275,20 @@ def _read(raw: NDArray[np.float32], spec: OutputSpec) -> NDArray[np.float32]:
         cloud = _sigmoid(raw[channels].max(axis=0) - raw[others].max(axis=0))
     elif spec.activation == "softmax":
         exponent = np.exp(raw - raw.max(axis=0, keepdims=True))
-        cloud = exponent[channels].sum(axis=0) / exponent.sum(axis=0)
+        cloud = _total(exponent, channels) / exponent.sum(axis=0)
     elif spec.activation == "sigmoid":
         cloud = _sigmoid(raw[channels]).sum(axis=0)
     else:
-        cloud = raw[channels].sum(axis=0)
+        cloud = _total(raw, channels)
     cloud = np.clip(cloud, 0, 1)
     if spec.threshold != OutputSpec().threshold:
         cloud = _recentre(cloud, spec.threshold)
-    return cloud.astype(np.float32)
+    return cloud.astype(np.float32, copy=False)
+
+
+def _total(values: NDArray[np.float32], channels: list[int]) -> NDArray[np.float32]:
+    """Sum of some channels of (c, h, w); the only one is not copied."""
+    return np.asarray(values[channels[0]] if len(channels) == 1 else values[channels].sum(axis=0))
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -56,6 +56,7 @@ from payload.frame import (
     block_cover,
     content_sha256,
     frame_cover,
+    valid_pixels,
 )
 from payload.model import CloudModel, pad_to_multiple
 
@@ -362,11 +363,6 @@ def cut_tiles(
             rows = slice(row, min(row + TILE_PX, height))
             cols = slice(col, min(col + TILE_PX, width))
             yield rows, cols, pad_to_multiple(reflectance[:, rows, cols], TILE_PX)
-
-
-def valid_pixels(reflectance: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Pixels (H, W) that hold data: finite in every band and not 0 in all of them."""
-    return np.asarray(np.isfinite(reflectance).all(axis=0) & (reflectance != 0).any(axis=0))
 
 
 def versions() -> dict[str, str]:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from payload.card import ModelCard
-from payload.frame import NO_DATA, block_cover, content_sha256, frame_cover
+from payload.frame import NO_DATA, block_cover, content_sha256, frame_cover, valid_pixels
 from payload.model import CloudModel
-from payload.runtime import OPERATING_POINT, cut_tiles, valid_pixels
+from payload.runtime import OPERATING_POINT, cut_tiles
 from simulator.autonomy.policies import Detection
 from simulator.environment.pixels import CapturedPixels
 

@@ -71,6 +71,23 @@ def test_no_data_and_values_that_are_no_numbers_give_zero(
     assert np.sort(probability.ravel())[3] > 0.9
 
 
+@pytest.mark.parametrize("value", [0.0, -0.0, -0.1, np.nan, np.inf, -np.inf, 3e38])
+def test_one_value_that_is_not_positive_changes_no_other_pixel(
+    green_model: ModelCard, value: float
+) -> None:
+    """Full tiles take a shorter way than those with holes; both must say the same."""
+    model = CloudModel(green_model)
+    full = image(1, 4, 64, 64)
+    holed = full.copy()
+    holed[0, 3, 10, 20] = value
+    before = holed.tobytes()
+    expected = model.probability(full)
+    if not np.isfinite(value):
+        expected[0, 10, 20] = 0
+    np.testing.assert_array_equal(model.probability(holed), expected)
+    assert holed.tobytes() == before
+
+
 def test_foreign_model_is_fed_and_read_by_its_card(
     write_model: WriteModel, pixel_graph: PixelGraph
 ) -> None:
