@@ -15,38 +15,30 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import pty
 import select
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 import tty
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow.parquet as pq
+from hil_rig import fly, report, rows, start_server, statuses
 
 from payload.card import load_card
-from simulator.mission import run_mission
-from simulator.scenario import load_scenario
 
 
-def fly(options: argparse.Namespace, out: Path, **payload: Any) -> Path:
+def fly_box(options: argparse.Namespace, out: Path, **payload: Any) -> Path:
     """Fly the scenario with the payload section changed; the run folder."""
     payload = {"model": options.model, "timing": "declared", **payload}
-    changes = {f"satellites.*.payload.{field}": value for field, value in payload.items()}
-    changes["duration_h"] = options.hours
-    return run_mission(load_scenario(options.scenario, changes), out)
+    return fly(options.scenario, out, payload, duration_h=options.hours)
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -55,29 +47,18 @@ def digests(run: Path) -> dict[str, str]:
     return {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def statuses(run: Path) -> dict[str, int]:
-    """How many frames ended how."""
-    rows = pq.read_table(run / "events" / "inference.parquet").column("status").to_pylist()
-    return dict(sorted(Counter(rows).items()))
-
-
 def box_log(run: Path) -> list[dict[str, Any]]:
     """What the payload said of itself, from host events."""
-    rows = pq.read_table(run / "host_events" / "payload.parquet").to_pylist()
-    return [{key: row[key] for key in ("t_s", "moment", "enforced", "detail")} for row in rows]
+    shown = ("t_s", "moment", "enforced", "detail")
+    return [{column: row[column] for column in shown} for row in rows(run, "host_events/payload")]
 
 
 @contextmanager
 def server(options: argparse.Namespace, listen: str) -> Iterator[str]:
     """A payload server in a process of its own; yields the line it says when ready."""
-    command = [sys.executable, "-m", "payload.link.serve", "serve", f"--model={options.model}"]
-    process = subprocess.Popen(
-        [*command, f"--device={options.device}", f"--listen={listen}"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process, said = start_server(options.model, listen, options.device)
     try:
-        yield process.stdout.readline() if process.stdout else ""
+        yield said
     finally:
         process.kill()
         process.wait()
@@ -138,34 +119,34 @@ def main() -> None:
     parser.add_argument("--kill-after-s", type=float, default=15)
     options = parser.parse_args()
     out = Path(tempfile.mkdtemp(prefix="hil-backends-"))
-    runs = {"inprocess": fly(options, out, link="inprocess")}
-    runs["subprocess"] = fly(options, out, link="subprocess")
+    runs = {"inprocess": fly_box(options, out, link="inprocess")}
+    runs["subprocess"] = fly_box(options, out, link="subprocess")
     with server(options, "tcp://127.0.0.1:0") as line:
-        runs["tcp"] = fly(options, out, link=line.split(" on ")[1].split(",")[0])
+        runs["tcp"] = fly_box(options, out, link=line.split(" on ")[1].split(",")[0])
     with joined_terminals() as (board, here), server(options, f"serial://{board}?baud=921600"):
-        runs["serial"] = fly(options, out, link=f"serial://{here}?baud=921600")
+        runs["serial"] = fly_box(options, out, link=f"serial://{here}?baud=921600")
     expected = digests(runs["inprocess"])
-    report: dict[str, Any] = {"frames": statuses(runs["inprocess"]), "events": {}, "replays": {}}
+    found: dict[str, Any] = {"frames": statuses(runs["inprocess"]), "events": {}, "replays": {}}
     bare_card = card_without_model(options.model, out)
     for name, run in runs.items():
-        report["events"][name] = digests(run) == expected
+        found["events"][name] = digests(run) == expected
         for trace in sorted((run / "trace").glob("*")):
-            replay = fly(options, out, link=f"replay:{trace}", model=bare_card)
-            report["replays"][name] = digests(replay) == expected
+            replay = fly_box(options, out, link=f"replay:{trace}", model=bare_card)
+            found["replays"][name] = digests(replay) == expected
     kill_once(os.getpid(), options.kill_after_s)
-    killed = fly(options, out, link="subprocess?cpu_cores=2")
-    report["killed"] = {"frames": statuses(killed), "log": box_log(killed)}
-    capped = fly(options, out, link="subprocess", memory_limit_mib=options.small_limit_mib)
-    report["capped"] = {"frames": statuses(capped), "log": box_log(capped)[:4]}
-    small = fly(
+    killed = fly_box(options, out, link="subprocess?cpu_cores=2")
+    found["killed"] = {"frames": statuses(killed), "log": box_log(killed)}
+    capped = fly_box(options, out, link="subprocess", memory_limit_mib=options.small_limit_mib)
+    found["capped"] = {"frames": statuses(capped), "log": box_log(capped)[:4]}
+    small = fly_box(
         options,
         out,
         link="subprocess",
         model=options.small_model,
         memory_limit_mib=options.small_limit_mib,
     )
-    report["capped_small_model"] = {"frames": statuses(small), "log": box_log(small)[:2]}
-    print(json.dumps(report, indent=2))
+    found["capped_small_model"] = {"frames": statuses(small), "log": box_log(small)[:2]}
+    report(found)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from payload.link.faults import Exposure, FaultPlan
 from payload.link.faulty import FaultyLink
 from payload.link.settings import PayloadSettings
 from payload.scenes import Scene, read_collection
+from simulator.campaign import estimate
 
 RATES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 """Upsets per bit and day. Orders of magnitude around what unprotected memories show in orbit
@@ -38,7 +39,6 @@ RATES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 WAIT_S = 10.0
 FRACTIONS = ("lost_clear_fraction", "leaked_cloud_fraction")
 CLOUD_SHADOW = 3
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,6 @@ def suffer(model: str, rate: float, seed: int, scenes: list[Scene]) -> Outcome:
     return Outcome(lost / clear, leaked / cloud, bits, unprocessed)
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean."""
-    generator = np.random.Generator(np.random.PCG64(0))
-    samples = generator.choice(np.asarray(values), (RESAMPLES, len(values)))
-    low, high = np.percentile(samples.mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def campaign(models: list[str], seeds: int, scenes: list[Scene]) -> list[dict[str, object]]:
     """One row per model and rate."""
     rows: list[dict[str, object]] = []
@@ -109,9 +101,9 @@ def campaign(models: list[str], seeds: int, scenes: list[Scene]) -> list[dict[st
                 "frames_unprocessed": sum(outcome.unprocessed for outcome in outcomes),
             }
             for name in FRACTIONS:
-                values = [getattr(outcome, name) for outcome in outcomes]
-                row[name] = float(np.mean(values))
-                row[f"{name}_low"], row[f"{name}_high"] = interval(values)
+                mean = estimate([getattr(outcome, name) for outcome in outcomes])
+                if mean is not None:
+                    row |= {name: mean.mean, f"{name}_low": mean.low, f"{name}_high": mean.high}
             rows.append(row)
             print(json.dumps(rows[-1]), flush=True)
     return rows

@@ -20,14 +20,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from hil_rig import noise_frames, report
 
 from payload.card import list_cards
 from payload.frame import Frame
@@ -149,16 +147,11 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=1.0, help="on slow machines: 10 or more")
     parser.add_argument("--out", type=Path, help="write the report here too")
     options = parser.parse_args()
-    generator = np.random.default_rng(0)
-    shape = (4, options.edge, options.edge)
-    frames = [
-        Frame(f"f{n}", generator.random(shape, dtype=np.float32)) for n in range(options.frames)
-    ]
+    frames = noise_frames(options.frames, options.edge)
     patience = options.patience
     timeouts = Timeouts(5.0 * patience, 60.0 * patience, 1.0, 60.0 * patience)
     kinds, reasons = kinds_to_be_had(options.kinds.split(","))
-    report: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+    caps: dict[str, Any] = {
         "frame_px": options.edge,
         "frames": options.frames,
         "step_mib": options.step,
@@ -166,21 +159,18 @@ def main() -> None:
         "models": {},
     }
     for model in options.models.split(","):
-        found = report["models"][model] = {}
+        found = caps["models"][model] = {}
         for kind in kinds:
             trial = Trial(model, kind, frames, timeouts)
             if options.caps:
-                caps = [float(text) for text in options.caps.split(",")]
-                found[kind] = [dataclasses.asdict(fly(trial, cap)) for cap in caps]
+                asked = [float(text) for text in options.caps.split(",")]
+                found[kind] = [dataclasses.asdict(fly(trial, cap)) for cap in asked]
                 said = ", ".join(f"{f['cap_mib']:g} MiB {f['statuses']}" for f in found[kind])
             else:
                 found[kind] = smallest_cap(trial, options.step, options.flights)
                 said = f"{found[kind]['smallest_mib']} MiB"
             print(f"{model:28} {kind:10} {said}", file=sys.stderr, flush=True)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    report(caps, options.out)
 
 
 if __name__ == "__main__":

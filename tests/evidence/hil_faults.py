@@ -12,21 +12,17 @@ lives on. A line loses 5 % of its frames and corrupts 1 %, both ways.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
 
-import numpy as np
+from hil_rig import LOOPBACK, local_link, noise_frames, report, start_server
 
-from payload.frame import Frame
 from payload.link.bench import BenchPayload, bench_frame, identical
 from payload.link.channel import Channel, SocketChannel
 from payload.link.client import WireLink
@@ -34,7 +30,6 @@ from payload.link.conversation import Timeouts
 from payload.link.faulty import Noise, NoisyChannel
 from payload.link.server import serve_channel
 from payload.link.session import Board
-from payload.link.tcp import TCP_PART_BYTES, connect_tcp
 
 TIMEOUTS = Timeouts(answer_s=1.0, frame_s=20.0, reconnect_s=20.0)
 
@@ -43,7 +38,7 @@ class SupervisedServer:
     """A payload server that is started again whenever it dies."""
 
     def __init__(self, model: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        with socket.create_server((LOOPBACK, 0)) as free:
             self.port = free.getsockname()[1]
         self._model = model
         self._stopped = False
@@ -62,12 +57,7 @@ class SupervisedServer:
 
     def _start(self) -> None:
         self.starts += 1
-        command = [sys.executable, "-m", "payload.link.serve", "serve", f"--model={self._model}"]
-        self._process = subprocess.Popen(
-            [*command, f"--listen=tcp://127.0.0.1:{self.port}"], stdout=subprocess.PIPE, text=True
-        )
-        if self._process.stdout is not None:
-            self._process.stdout.readline()
+        self._process, _ = start_server(self._model, f"tcp://{LOOPBACK}:{self.port}")
 
     def _supervise(self) -> None:
         while not self._stopped:
@@ -80,7 +70,7 @@ class CuttingProxy:
     """Passes octets between a client and a server, and cuts the line on demand."""
 
     def __init__(self, port: int) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((LOOPBACK, 0))
         self.port = self._listener.getsockname()[1]
         self._target = port
         self._pair: tuple[socket.socket, socket.socket] | None = None
@@ -98,7 +88,7 @@ class CuttingProxy:
     def _run(self) -> None:
         while True:
             client, _ = self._listener.accept()
-            server = socket.create_connection(("127.0.0.1", self._target))
+            server = socket.create_connection((LOOPBACK, self._target))
             self._pair = (client, server)
             threading.Thread(target=self._carry, args=self._pair, daemon=True).start()
 
@@ -112,18 +102,11 @@ class CuttingProxy:
                     (server if source is client else client).sendall(data)
 
 
-def frames(count: int) -> list[Frame]:
-    """Different frames of 1024 px."""
-    generator = np.random.default_rng(0)
-    shape = (4, 1024, 1024)
-    return [Frame(f"f{n}", generator.random(shape, dtype=np.float32)) for n in range(count)]
-
-
 def fly(link: WireLink, count: int, every: int, strike: threading.Event) -> dict[str, object]:
     """Process frames; every so many, strike in the middle of one."""
     outcomes: Counter[str] = Counter()
     longest_s = 0.0
-    for number, frame in enumerate(frames(count)):
+    for number, frame in enumerate(noise_frames(count, 1024)):
         if number % every == every // 2:
             threading.Timer(0.05, strike.set).start()
         started_s = time.monotonic()
@@ -153,36 +136,26 @@ def on_event(event: threading.Event, action: object) -> None:
 def kill_trial(model: str, count: int) -> dict[str, object]:
     """``kill -9`` of the server in the middle of every tenth frame."""
     server, strike = SupervisedServer(model), threading.Event()
-    link = WireLink(
-        "tcp",
-        lambda: connect_tcp("127.0.0.1", server.port),
-        part_bytes=TCP_PART_BYTES,
-        timeouts=TIMEOUTS,
-    )
+    link = local_link(lambda: server.port, timeouts=TIMEOUTS)
     on_event(strike, server.kill)
-    report = fly(link, count, 10, strike)
-    report |= {"server_starts": server.starts, "restarts_noticed": link.health().restarts}
+    found = fly(link, count, 10, strike)
+    found |= {"server_starts": server.starts, "restarts_noticed": link.health().restarts}
     link.close()
     server.stop()
-    return report
+    return found
 
 
 def cut_trial(model: str, count: int) -> dict[str, object]:
     """The connection cut in the middle of every fifth frame; the server lives on."""
     server, strike = SupervisedServer(model), threading.Event()
     proxy = CuttingProxy(server.port)
-    link = WireLink(
-        "tcp",
-        lambda: connect_tcp("127.0.0.1", proxy.port),
-        part_bytes=TCP_PART_BYTES,
-        timeouts=TIMEOUTS,
-    )
+    link = local_link(lambda: proxy.port, timeouts=TIMEOUTS)
     on_event(strike, proxy.cut)
-    report = fly(link, count, 5, strike)
-    report |= {"cuts": proxy.cuts, "frames_on_board": link.health().frames_processed}
+    found = fly(link, count, 5, strike)
+    found |= {"cuts": proxy.cuts, "frames_on_board": link.health().frames_processed}
     link.close()
     server.stop()
-    return report
+    return found
 
 
 def noise_trial(count: int) -> dict[str, object]:
@@ -207,7 +180,7 @@ def noise_trial(count: int) -> dict[str, object]:
         result = link.process(frame)
         outcomes[result.status] += 1
         wrong += not identical(result, BenchPayload(frames=number).process(frame))
-    report = {
+    found = {
         "frames": count,
         "outcomes": dict(outcomes),
         "results_that_differ": wrong,
@@ -217,7 +190,7 @@ def noise_trial(count: int) -> dict[str, object]:
         "parts_repeated": link.parts_repeated,
     }
     link.close()
-    return report
+    return found
 
 
 def main() -> None:
@@ -226,12 +199,13 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--model", default="threshold")
     options = parser.parse_args()
-    report = {
-        "killed": kill_trial(options.model, options.frames),
-        "cut": cut_trial(options.model, options.frames),
-        "noise": noise_trial(options.frames),
-    }
-    print(json.dumps(report, indent=2))
+    report(
+        {
+            "killed": kill_trial(options.model, options.frames),
+            "cut": cut_trial(options.model, options.frames),
+            "noise": noise_trial(options.frames),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import time
 import zlib
 from collections import Counter
 
+from hil_rig import report
 from spacepackets.ecss.tc import generate_crc
 
 from payload.link.bench import BenchPayload, bench_frame
@@ -325,7 +326,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)  # A line per refusal would be a hundred megabytes.
-    print(json.dumps(fuzz(options.packets, options.seed), indent=2))
+    report(fuzz(options.packets, options.seed))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ zlib, as on a board without the extra `fast`.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import socket
 import statistics
@@ -25,16 +24,15 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 
-import numpy as np
 import psutil
+from hil_rig import LOOPBACK, local_link, noise_frames, report
 
 from payload.frame import Frame, FrameResult
 from payload.link import framing
 from payload.link.bench import BenchPayload
-from payload.link.client import WireLink
 from payload.link.server import TcpServer
 from payload.link.session import Board
-from payload.link.tcp import TCP_PART_BYTES, connect_tcp
+from payload.link.tcp import TCP_PART_BYTES
 
 
 class RefusingPayload(BenchPayload):
@@ -47,7 +45,7 @@ class RefusingPayload(BenchPayload):
 
 def in_child(work: Callable[[socket.socket], None]) -> tuple[int, int]:
     """Run `work` on a listening socket in a child; its port and process number."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((LOOPBACK, 0))
     port = listener.getsockname()[1]
     pid = os.fork()
     if pid == 0:
@@ -103,16 +101,13 @@ def main() -> None:
     key = os.urandom(32) if options.key else None
     if options.zlib:
         framing.crc32 = zlib.crc32
-    pixels = np.random.default_rng(0).random((4, options.edge, options.edge), dtype=np.float32)
-    frame = Frame("throughput", pixels)
-    size = pixels.nbytes
+    frame = noise_frames(1, options.edge)[0]
+    size = frame.reflectance.nbytes
     bare_port, bare_pid = in_child(bare_receiver(size))
     link_port, link_pid = in_child(refusing_server(key))
-    bare = socket.create_connection(("127.0.0.1", bare_port))
-    link = WireLink(
-        "tcp", lambda: connect_tcp("127.0.0.1", link_port), key=key, part_bytes=TCP_PART_BYTES
-    )
-    octets = pixels.data.cast("B")
+    bare = socket.create_connection((LOOPBACK, bare_port))
+    link = local_link(lambda: link_port, key=key)
+    octets = frame.reflectance.data.cast("B")
 
     def copy() -> None:
         bare.sendall(octets)
@@ -140,26 +135,22 @@ def main() -> None:
         os.waitpid(pid, 0)
     rates = {name: [size / second / 1e6 for second in taken] for name, taken in seconds.items()}
     medians = {name: statistics.median(rate) for name, rate in rates.items()}
-    print(
-        json.dumps(
-            {
-                "frame_mb": size / 1e6,
-                "repetitions": options.repetitions,
-                "bare_mb_s": round(medians["bare"], 1),
-                "link_mb_s": round(medians["link"], 1),
-                "ratio_of_medians": round(medians["link"] / medians["bare"], 3),
-                "authenticated": options.key,
-                "crc32_by": framing.crc32.__module__,
-                "processor_s_per_gb": {
-                    name: round(busy / (size / 1e9 * options.repetitions), 3)
-                    for name, busy in busy_s.items()
-                },
-                "best_bare_mb_s": round(max(rates["bare"]), 1),
-                "best_link_mb_s": round(max(rates["link"]), 1),
-                "load_average": os.getloadavg(),
+    report(
+        {
+            "frame_mb": size / 1e6,
+            "repetitions": options.repetitions,
+            "bare_mb_s": round(medians["bare"], 1),
+            "link_mb_s": round(medians["link"], 1),
+            "ratio_of_medians": round(medians["link"] / medians["bare"], 3),
+            "authenticated": options.key,
+            "crc32_by": framing.crc32.__module__,
+            "processor_s_per_gb": {
+                name: round(busy / (size / 1e9 * options.repetitions), 3)
+                for name, busy in busy_s.items()
             },
-            indent=2,
-        )
+            "best_bare_mb_s": round(max(rates["bare"]), 1),
+            "best_link_mb_s": round(max(rates["link"]), 1),
+        }
     )
 
 
