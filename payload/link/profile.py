@@ -161,15 +161,31 @@ def profile_device(
     }
 
 
+def check_profile_path(path: Path) -> None:
+    """Whether a profile can be written there; asked before a board is kept busy for it.
+
+    Raises
+    ------
+    DeviceError
+        If the file's name is not that of a profile, or its folder does not exist.
+    """
+    if path.suffix not in (".yaml", ".yml"):
+        raise DeviceError(f"{path}: a device profile is a .yaml file; write {path.stem}.yaml")
+    if not path.parent.is_dir():
+        raise DeviceError(f"{path}: there is no folder {path.parent}; make it, or name another")
+
+
 def write_profile(profile: dict[str, Any], path: Path) -> DeviceProfile:
     """Write a profile and read it back, so that what is left behind is usable.
 
     Raises
     ------
     DeviceError
-        If the file's stem is not the profile's name, or the profile is not valid.
+        If it cannot be written there, the file's stem is not the profile's name, or the profile
+        is not valid.
     """
-    if path.stem != profile["name"] or path.suffix not in (".yaml", ".yml"):
+    check_profile_path(path)
+    if path.stem != profile["name"]:
         raise DeviceError(
             f"{path}: the file must be called {profile['name']}.yaml, as the profile in it"
         )

@@ -32,8 +32,8 @@ class Port:
     baud: int
 
 
-def split_serial(address: str) -> Port:
-    """Device and speed of `serial:///dev/...?baud=N`.
+def split_serial(address: str, field: str = "payload.link") -> Port:
+    """Device and speed of `serial:///dev/...?baud=N`; `field` is where a user wrote it.
 
     Raises
     ------
@@ -44,13 +44,13 @@ def split_serial(address: str) -> Port:
     parts = urlsplit(address)
     query = parse_qs(parts.query)
     if parts.scheme != "serial" or parts.netloc or not parts.path.startswith("/"):
-        raise LinkError(f"payload.link {address!r}: {form}")
+        raise LinkError(f"{field} {address!r}: {form}")
     if set(query) - {"baud"}:
         unknown = ", ".join(sorted(set(query) - {"baud"}))
-        raise LinkError(f"payload.link {address!r}: {unknown} is not an option; {form}")
+        raise LinkError(f"{field} {address!r}: {unknown} is not an option; {form}")
     text = query.get("baud", [str(DEFAULT_BAUD)])[0]
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise LinkError(f"payload.link {address!r}: baud is {text!r}; {form}")
+        raise LinkError(f"{field} {address!r}: baud is {text!r}; {form}")
     return Port(parts.path, int(text))
 
 
@@ -107,7 +107,7 @@ def open_port(port: Port) -> Channel:
     try:
         opened = serial.Serial(port.device, port.baud, write_timeout=WRITE_TIMEOUT_S)
     except (OSError, ValueError) as error:
-        raise LinkDownError(f"opening {port.device} failed: {error}") from error
+        raise LinkDownError(f"opening serial port {port.device} failed: {error}") from error
     return SerialChannel(opened)
 
 

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from payload.link.box import Box
-from payload.link.channel import SocketChannel
-from payload.link.security import new_key
+from payload.link.channel import LinkDownError, SocketChannel
+from payload.link.security import KeyFileError, new_key
 from payload.link.selftest import run_selftest
 from payload.link.serial import SERIAL_PART_BYTES, open_port, split_serial
 from payload.link.server import TcpServer, serve_channel
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         return int(options.run(options))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, LinkDownError) as error:
         print(f"nephoscope-payload: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
@@ -99,12 +99,7 @@ def _serve(options: argparse.Namespace) -> int:
             f"--listen is {options.listen!r}; expected tcp://HOST:PORT or serial:///dev/tty...?baud=N"
         )
     if options.listen.startswith("serial:"):
-        port = split_serial(options.listen)
-        key = key_for("localhost", options.key_file)
-        board = _board(options, settings, SERIAL_PART_BYTES, compact=True)
-        print(f"serving {options.model} on {port.device} at {port.baud} baud", flush=True)
-        serve_channel(open_port(port), board, key)
-        return 0
+        return _serve_serial(options, settings)
     return _serve_tcp(options, settings)
 
 
@@ -120,14 +115,26 @@ def _board(
     )
 
 
+def _serve_serial(options: argparse.Namespace, settings: PayloadSettings) -> int:
+    port = split_serial(options.listen, "--listen")
+    key = key_for("localhost", options.key_file)
+    board = _board(options, settings, SERIAL_PART_BYTES, compact=True)
+    channel = open_port(port)
+    print(f"serving {options.model} on {port.device} at {port.baud} baud", flush=True)
+    serve_channel(channel, board, key)
+    return 0
+
+
 def _serve_tcp(options: argparse.Namespace, settings: PayloadSettings) -> int:
-    host, port = split_tcp(options.listen)
+    host, port = split_tcp(options.listen, "--listen")
     key = key_for(host, options.key_file)
     board = _board(options, settings, TCP_PART_BYTES)
     try:
         listener = socket.create_server((host, port))
     except OSError as error:
-        raise LinkError(f"--listen {options.listen}: {error}; choose another port") from error
+        raise LinkError(
+            f"--listen {options.listen}: {error}; choose another host or port"
+        ) from error
     bound = listener.getsockname()[1]
     guard = "authenticated" if key else "in clear, loopback only"
     print(f"serving {options.model} on tcp://{host}:{bound}, {guard}", flush=True)
@@ -142,7 +149,13 @@ def _selftest(options: argparse.Namespace) -> int:
 
 
 def _new_key(options: argparse.Namespace) -> int:
-    descriptor = os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise KeyFileError(
+            f"key file {options.file}: exists already, and a key in use is not overwritten; "
+            f"name another file, or remove this one"
+        ) from error
     with os.fdopen(descriptor, "w") as file:
         file.write(new_key() + "\n")
     print(f"wrote {options.file}; copy it to the other side over a channel you trust")

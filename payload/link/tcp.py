@@ -26,8 +26,8 @@ KEY_FILE_VARIABLE = "NEPHOSCOPE_KEY_FILE"
 """Environment variable that names the key file where no argument does."""
 
 
-def split_tcp(address: str) -> tuple[str, int]:
-    """Host and port of `tcp://HOST:PORT`.
+def split_tcp(address: str, field: str = "payload.link") -> tuple[str, int]:
+    """Host and port of `tcp://HOST:PORT`; `field` is where a user wrote it.
 
     Raises
     ------
@@ -38,9 +38,9 @@ def split_tcp(address: str) -> tuple[str, int]:
         parts: SplitResult = urlsplit(address)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise LinkError(f"payload.link {address!r}: {error}; expected tcp://HOST:PORT") from error
+        raise LinkError(f"{field} {address!r}: {error}; expected tcp://HOST:PORT") from error
     if parts.scheme != "tcp" or not host or port is None or parts.path.strip("/"):
-        raise LinkError(f"payload.link {address!r}: expected tcp://HOST:PORT")
+        raise LinkError(f"{field} {address!r}: expected tcp://HOST:PORT")
     return host, port
 
 

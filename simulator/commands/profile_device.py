@@ -25,9 +25,10 @@ def profile_device(
     from payload.card import load_card
     from payload.device import load_device
     from payload.link import open_link
+    from payload.link.profile import check_profile_path, write_profile
     from payload.link.profile import profile_device as measure
-    from payload.link.profile import write_profile
 
+    check_profile_path(out)
     payload = open_link(link, model=model, device=base, timing="measured", threads=threads)
     try:
         found = measure(payload, load_card(model), load_device(base), out.stem, repetitions)

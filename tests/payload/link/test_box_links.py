@@ -259,14 +259,20 @@ def test_the_program_answers_user_errors_without_traceback(
         (["serve", "--model=none", "--listen=tcp://127.0.0.1:0"], "none"),
         (["serve", "--model=threshold", "--listen=tcp://0.0.0.0:0"], "not loopback"),
         (["serve", "--model=threshold", "--listen=serial:///dev/none"], "no such device"),
+        (["serve", "--model=threshold", "--listen=serial:///dev/null"], "opening serial port"),
+        (["serve", "--model=threshold", "--listen=tcp://127.0.0.1"], "--listen 'tcp:"),
+        (["serve", "--model=threshold", "--listen=serial:///dev/null?baud=x"], "--listen 'serial:"),
         (["serve", "--model=threshold", "--listen=udp://127.0.0.1:1"], "--listen is 'udp:"),
     ):
         assert main(arguments) == 2
-        assert words in capsys.readouterr().err
+        said = capsys.readouterr()
+        assert words in said.err
+        assert not said.out
     key = tmp_path / "key"
     assert main(["new-key", str(key)]) == 0
     assert key.stat().st_mode & 0o077 == 0
     assert main(["new-key", str(key)]) == 2
+    assert "name another file" in capsys.readouterr().err
 
 
 def test_a_server_with_a_key_file_answers_only_who_has_it(

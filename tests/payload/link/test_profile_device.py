@@ -12,7 +12,13 @@ from payload.device import DeviceError, load_device
 from payload.frame import Frame, FrameResult
 from payload.link import open_link
 from payload.link.bench import BENCH_MODEL_SHA256, BenchPayload
-from payload.link.profile import ProfileError, measure_payload, profile_device, write_profile
+from payload.link.profile import (
+    ProfileError,
+    check_profile_path,
+    measure_payload,
+    profile_device,
+    write_profile,
+)
 
 CARD = load_card("threshold")
 BASE = load_device("raspberry-pi-4")
@@ -70,3 +76,9 @@ def test_what_cannot_be_profiled_says_why(tmp_path: Path) -> None:
         measure_payload(ClockworkPayload(), repetitions=1)
     with pytest.raises(DeviceError, match=r"must be called x\.yaml"):
         write_profile({"name": "x"}, tmp_path / "y.yaml")
+    for path, reason in (
+        (tmp_path / "none" / "x.yaml", "there is no folder"),
+        (tmp_path / "x.txt", r"write x\.yaml"),
+    ):
+        with pytest.raises(DeviceError, match=reason):
+            check_profile_path(path)
