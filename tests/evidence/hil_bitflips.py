@@ -83,6 +83,8 @@ def suffer(model: str, rate: float, seed: int, scenes: list[Scene]) -> Outcome:
             lost += int((truth_clear & (result.mask != 0)).sum())
             leaked += int((truth_cloud & (result.mask == 0)).sum())
     link.close()
+    if not (clear and cloud):
+        raise ValueError("the scenes must show clear ground and cloud: take more of them (--every)")
     return Outcome(lost / clear, leaked / cloud, bits, unprocessed)
 
 
