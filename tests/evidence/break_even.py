@@ -17,15 +17,24 @@ from __future__ import annotations
 
 import argparse
 import math
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
+from campaign import (
+    columns,
+    fly,
+    numbers,
+    options,
+    out_folder,
+    print_rows,
+    values,
+    whiskers,
+    write_study,
+)
 from plotly.subplots import make_subplots
 
-from simulator.sweep import Setting, Sweep, bootstrap_interval, sweep, write_table
+from simulator.sweep import Sweep, bootstrap_interval
 
 AXES = {"cover": "weather.mean_cover", "rate_mbps": "satellites.*.radio.rate_mbps"}
 
@@ -33,65 +42,40 @@ AXES = {"cover": "weather.mean_cover", "rate_mbps": "satellites.*.radio.rate_mbp
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fly the study, write its table and figure."""
     asked = _arguments(arguments)
-    out = Path(asked.out or tempfile.mkdtemp(prefix="break-even-"))
+    out = out_folder(asked, "break_even")
     points = {"cover": asked.covers, "rate_mbps": asked.rates}
-    fixed: dict[str, object] = {"duration_h": asked.hours} if asked.hours else {}
-    if asked.model:
-        fixed["satellites.*.payload.model"] = asked.model
     settings = [
-        Setting(
-            f"{axis}={value:g} {policy}", fixed | {AXES[axis]: value, "autonomy.policy": policy}
-        )
-        for axis, values in points.items()
-        for value in values
+        (f"{axis}={value:g} {policy}", {AXES[axis]: value, "autonomy.policy": policy})
+        for axis, flown in points.items()
+        for value in flown
         for policy in (asked.baseline, asked.policy)
     ]
-    study = sweep(
-        asked.scenario,
-        settings,
-        asked.seeds,
-        out / "runs",
-        jobs=asked.jobs,
-        progress=lambda done, total, label: print(f"{done}/{total} {label}", flush=True),
-    )
-    rows = [_row(study, axis, value, asked) for axis, values in points.items() for value in values]
-    write_table(out / "break_even.csv", rows)
-    _figure(rows, asked.metric).write_html(out / "break_even.html")
-    for row in rows:
-        print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()))
-    for axis, values in points.items():
-        gains = np.array([_gains(study, axis, value, asked) for value in values])
-        at = crossing(values, gains.mean(axis=1).tolist())
+    study = fly(asked, settings, out)
+    rows = [_row(study, axis, value, asked) for axis, flown in points.items() for value in flown]
+    print_rows(rows)
+    for axis, flown in points.items():
+        gains = np.array([_gains(study, axis, value, asked) for value in flown])
+        at = crossing(flown, gains.mean(axis=1).tolist())
         low, high = bootstrap_interval(
-            lambda seeds, values=values, gains=gains: crossing(  # type: ignore[misc]
-                values, gains[:, list(seeds)].mean(axis=1).tolist()
+            lambda seeds, flown=flown, gains=gains: crossing(  # type: ignore[misc]
+                flown, gains[:, list(seeds)].mean(axis=1).tolist()
             ),
             asked.seeds,
         )
         print(
             f"break-even in {axis}: {_break_even(at, gains.mean(axis=1))} [{low:.3g}, {high:.3g}]"
         )
-    print(f"table and figure in {out}")
+    write_study(asked, out, "break_even", rows, _figure(rows, asked.metric))
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", default="downlink_limited")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--model", default="")
+    parser = options(__doc__)
     parser.add_argument("--policy", default="prune")
     parser.add_argument("--baseline", default="bent_pipe")
     parser.add_argument("--metric", default="clear_km2_delivered")
-    parser.add_argument("--covers", type=_numbers, default=_numbers("0.05,0.2,0.35,0.5,0.65,0.8"))
-    parser.add_argument("--rates", type=_numbers, default=_numbers("0.5,1,2,4,8"))
-    parser.add_argument("--hours", type=float, default=0.0)
-    parser.add_argument("--jobs", type=int, default=0)
-    parser.add_argument("--out", default="")
+    parser.add_argument("--covers", type=numbers, default=numbers("0.05,0.2,0.35,0.5,0.65,0.8"))
+    parser.add_argument("--rates", type=numbers, default=numbers("0.5,1,2,4,8"))
     return parser.parse_args(arguments)
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(number) for number in text.split(",") if number]
 
 
 def _gains(study: Sweep, axis: str, value: float, asked: argparse.Namespace) -> list[float]:
@@ -128,12 +112,7 @@ def _row(study: Sweep, axis: str, value: float, asked: argparse.Namespace) -> di
     for name, label in (("baseline", baseline), ("policy", policy)):
         found = study.summary(label, asked.metric)
         row[name] = None if found is None else found.mean
-    gain = study.difference(policy, baseline, asked.metric)
-    row |= (
-        {"gain": None, "low": None, "high": None}
-        if gain is None
-        else {"gain": gain.mean, "low": gain.low, "high": gain.high}
-    )
+    row |= columns("gain", study.difference(policy, baseline, asked.metric))
     gains = np.array(_gains(study, axis, value, asked))
     energy_wh = np.array(study.values(policy, "payload_energy_wh"), dtype=float)
     low, high = bootstrap_interval(
@@ -152,24 +131,15 @@ def _figure(rows: Sequence[dict[str, object]], metric: str) -> go.Figure:
     for column, axis in enumerate(axes, start=1):
         own = [row for row in rows if row["axis"] == axis and row["gain"] is not None]
         figure.add_scatter(
-            x=[row["value"] for row in own],
-            y=[row["gain"] for row in own],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [row["high"] - row["gain"] for row in own],  # type: ignore[operator]
-                "arrayminus": [row["gain"] - row["low"] for row in own],  # type: ignore[operator]
-            },
+            x=values(own, "value"),
+            y=values(own, "gain"),
+            error_y=whiskers(own, "gain"),
             name=axis,
             row=1,
             col=column,
         )
         figure.add_hline(y=0.0, row=1, col=column)
     return figure.update_layout(title=f"Gain in {metric} over the baseline, 95 % over seeds")
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -18,18 +18,28 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import plotly.graph_objects as go
+from campaign import (
+    columns,
+    fly,
+    names,
+    numbers,
+    options,
+    out_folder,
+    print_rows,
+    values,
+    write_study,
+)
 from onnx import helper, numpy_helper
 
 from payload.card import load_card, save_card
 from simulator.campaign import estimate
-from simulator.sweep import Setting, Sweep, sweep, write_table
+from simulator.sweep import Sweep
 from simulator.telemetry.run_folder import RunFolder
 
 METRICS = (
@@ -44,64 +54,39 @@ SMALLEST = 1e-6
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the models, fly the study, write its table and figure."""
     asked = _arguments(arguments)
-    out = Path(asked.out or tempfile.mkdtemp(prefix="error-propagation-"))
+    out = out_folder(asked, "error_propagation")
     (out / "models").mkdir(parents=True, exist_ok=True)
     models = {
         f"{asked.model} {shift:+g}": str(shifted(asked.model, shift, out / "models"))
         for shift in asked.shifts
+        if shift != 0.0
     }
     models[f"{asked.model} +0"] = asked.model
     models |= {name: name for name in asked.others}
-    fixed: dict[str, object] = {"duration_h": asked.hours} if asked.hours else {}
     settings = [
-        Setting(
+        (
             f"{policy} / {label}",
-            fixed | {"autonomy.policy": policy, "satellites.*.payload.model": model},
+            {"autonomy.policy": policy, "satellites.*.payload.model": model},
         )
         for policy in asked.policies
         for label, model in models.items()
     ]
-    study = sweep(
-        asked.scenario,
-        settings,
-        asked.seeds,
-        out / "runs",
-        jobs=asked.jobs,
-        harvest=mask_quality,
-        progress=lambda done, total, label: print(f"{done}/{total} {label}", flush=True),
-    )
+    study = fly(asked, settings, out, harvest=mask_quality)
     rows = [
         _row(study, policy, label, f"{policy} / {asked.model} +0")
         for policy in asked.policies
         for label in models
     ]
-    write_table(out / "error_propagation.csv", rows)
-    _figure(rows).write_html(out / "error_propagation.html")
-    for row in rows:
-        print("  ".join(f"{key} {_shown(value)}" for key, value in row.items()))
-    print(f"table and figure in {out}")
+    print_rows(rows)
+    write_study(asked, out, "error_propagation", rows, _figure(rows))
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", default="downlink_limited")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--model", default="unet-distilled")
-    parser.add_argument("--policies", type=_names, default=_names("prune,reschedule"))
-    parser.add_argument("--shifts", type=_numbers, default=_numbers("-6,-3,-1,1,3,6"))
-    parser.add_argument("--others", type=_names, default=_names("threshold"))
-    parser.add_argument("--hours", type=float, default=0.0)
-    parser.add_argument("--jobs", type=int, default=0)
-    parser.add_argument("--out", default="")
+    parser = options(__doc__, model="unet-distilled")
+    parser.add_argument("--policies", type=names, default=names("prune,reschedule"))
+    parser.add_argument("--shifts", type=numbers, default=numbers("-6,-3,-1,1,3,6"))
+    parser.add_argument("--others", type=names, default=names("threshold"))
     return parser.parse_args(arguments)
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(number) for number in text.split(",") if float(number) != 0.0]
 
 
 def shifted(model: str, shift: float, folder: Path) -> Path:
@@ -168,11 +153,8 @@ def _row(study: Sweep, policy: str, label: str, baseline: str) -> dict[str, obje
         found = estimate([run.harvest[quality] for run in study.of(name)])
         row[quality] = None if found is None else found.mean
     for metric in METRICS:
-        mean, gain = study.summary(name, metric), study.difference(name, baseline, metric)
-        row[metric] = None if mean is None else mean.mean
-        row[f"{metric} against unshifted"] = None if gain is None else gain.mean
-        row[f"{metric} low"] = None if gain is None else gain.low
-        row[f"{metric} high"] = None if gain is None else gain.high
+        row |= columns(metric, study.summary(name, metric))
+        row |= columns(f"{metric} against unshifted", study.difference(name, baseline, metric))
     return row
 
 
@@ -184,8 +166,8 @@ def _figure(rows: Sequence[dict[str, object]]) -> go.Figure:
             key=lambda row: float(row["jaccard"]),  # type: ignore[arg-type]
         )
         figure.add_scatter(
-            x=[row["jaccard"] for row in own],
-            y=[row["clear_km2_delivered"] for row in own],
+            x=values(own, "jaccard"),
+            y=values(own, "clear_km2_delivered"),
             text=[row["model"] for row in own],
             mode="lines+markers+text",
             textposition="top center",
@@ -196,10 +178,6 @@ def _figure(rows: Sequence[dict[str, object]]) -> go.Figure:
         xaxis_title="Jaccard of the masks made in flight",
         yaxis_title="clear km2 delivered",
     )
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Each named field is divided and multiplied by the factor, all others stay as the
 a field is the elasticity of the metric, ln(metric ratio) / ln(field ratio), from low to high, taken
 seed by seed: 1 means that doubling the field doubles the metric. Fields that the scenario bounds
 (fractions) are clipped to their range, and the ratio is that of what was flown. Writes
-``sensitivity.csv`` and ``sensitivity.html``, a tornado of the first metric.
+``mission_sensitivity.csv`` and ``mission_sensitivity.html``, a tornado of the first metric.
 """
 
 from __future__ import annotations
@@ -17,14 +17,22 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import plotly.graph_objects as go
+from campaign import (
+    columns,
+    fixed_fields,
+    fly,
+    options,
+    out_folder,
+    values,
+    whiskers,
+    write_study,
+)
 
 from simulator.scenario import Scenario, load_scenario
-from simulator.sweep import Setting, Sweep, sweep, write_table
+from simulator.sweep import Sweep
 
 FIELDS: dict[str, tuple[float, float]] = {
     "satellites.*.radio.rate_mbps": (1e-3, 1e5),
@@ -50,58 +58,32 @@ METRICS = ("clear_km2_per_wh", "clear_km2_delivered", "targets_satisfied_fractio
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fly the study and write its table and figure."""
     asked = _arguments(arguments)
-    out = Path(asked.out or tempfile.mkdtemp(prefix="sensitivity-"))
-    fixed = _fixed(asked)
-    scenario = load_scenario(asked.scenario, fixed)
+    out = out_folder(asked, "mission_sensitivity")
+    scenario = load_scenario(asked.scenario, fixed_fields(asked))
     flown = {name: _ends(scenario, name, asked.factor) for name in FIELDS}
     flown = {name: ends for name, ends in flown.items() if ends is not None}
     settings = [
-        Setting(f"{name}={value:g}", fixed | {name: value})
-        for name, ends in flown.items()
-        for value in ends
+        (f"{name}={value:g}", {name: value}) for name, ends in flown.items() for value in ends
     ]
-    study = sweep(
-        asked.scenario,
-        settings,
-        asked.seeds,
-        out / "runs",
-        jobs=asked.jobs,
-        progress=lambda done, total, label: print(f"{done}/{total} {label}", flush=True),
-    )
+    study = fly(asked, settings, out)
     rows = [_row(study, name, *ends) for name, ends in flown.items()]
     rows.sort(key=lambda row: -abs(float(row[f"{METRICS[0]} elasticity"] or 0.0)))
-    write_table(out / "sensitivity.csv", rows)
-    _tornado(rows).write_html(out / "sensitivity.html")
     print(f"\n{asked.scenario}, {asked.seeds} paired seeds, elasticities [95 %]")
     for row in rows:
         shown = "  ".join(
             f"{metric} {_number(row[f'{metric} elasticity'])} "
-            f"[{_number(row[f'{metric} low'])}, {_number(row[f'{metric} high'])}]"
+            f"[{_number(row[f'{metric} elasticity low'])}, "
+            f"{_number(row[f'{metric} elasticity high'])}]"
             for metric in METRICS
         )
         print(f"{row['field']:48s} {row['from']:g} -> {row['to']:g}  {shown}")
-    print(f"table and figure in {out}")
+    write_study(asked, out, "mission_sensitivity", rows, _tornado(rows))
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", default="downlink_limited")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--model", default="")
+    parser = options(__doc__)
     parser.add_argument("--factor", type=float, default=2.0)
-    parser.add_argument("--hours", type=float, default=0.0)
-    parser.add_argument("--jobs", type=int, default=0)
-    parser.add_argument("--out", default="")
     return parser.parse_args(arguments)
-
-
-def _fixed(asked: argparse.Namespace) -> dict[str, object]:
-    fixed: dict[str, object] = {}
-    if asked.model:
-        fixed["satellites.*.payload.model"] = asked.model
-    if asked.hours:
-        fixed["duration_h"] = asked.hours
-    return fixed
 
 
 def _ends(scenario: Scenario, name: str, factor: float) -> tuple[float, float] | None:
@@ -132,27 +114,19 @@ def _row(study: Sweep, name: str, low: float, high: float) -> dict[str, object]:
             metric,
             lambda a, b: math.log(a / b) / math.log(high / low) if a > 0 and b > 0 else math.nan,
         )
-        row[f"{metric} elasticity"] = None if found is None else found.mean
-        row[f"{metric} low"] = None if found is None else found.low
-        row[f"{metric} high"] = None if found is None else found.high
+        row |= columns(f"{metric} elasticity", found)
     return row
 
 
 def _tornado(rows: Sequence[dict[str, object]]) -> go.Figure:
-    metric = METRICS[0]
-    shown = [row for row in reversed(rows) if row[f"{metric} elasticity"] is not None]
-    means = [float(row[f"{metric} elasticity"]) for row in shown]  # type: ignore[arg-type]
+    metric, name = METRICS[0], f"{METRICS[0]} elasticity"
+    drawn = [row for row in reversed(rows) if row[name] is not None]
     figure = go.Figure(
         go.Bar(
-            x=means,
-            y=[row["field"] for row in shown],
+            x=values(drawn, name),
+            y=[row["field"] for row in drawn],
             orientation="h",
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [r[f"{metric} high"] - m for r, m in zip(shown, means, strict=True)],  # type: ignore[operator]
-                "arrayminus": [m - r[f"{metric} low"] for r, m in zip(shown, means, strict=True)],  # type: ignore[operator]
-            },
+            error_x=whiskers(drawn, name),
         )
     )
     return figure.update_layout(

@@ -15,15 +15,14 @@ seed. Writes ``model_pareto.csv`` and ``model_pareto.html``.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import plotly.graph_objects as go
+from campaign import Row, columns, fly, names, options, out_folder, shown, write_study
 
 from payload.card import ModelError, card_paths, load_card
 from payload.model import CloudModel
-from simulator.sweep import Setting, Sweep, sweep, write_table
+from simulator.sweep import Sweep
 
 METRICS = {
     "clear_km2_delivered": 1,
@@ -38,57 +37,39 @@ SHOWN = (*METRICS, "clear_km2_per_wh", "targets_satisfied_fraction", "deadline_m
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fly every pair, write its table and figure."""
     asked = _arguments(arguments)
-    out = Path(asked.out or tempfile.mkdtemp(prefix="model-pareto-"))
-    fixed: dict[str, object] = {"duration_h": asked.hours} if asked.hours else {}
+    out = out_folder(asked, "model_pareto")
     pairs = [(model, device) for device in asked.devices for model in asked.models]
-    study = sweep(
-        asked.scenario,
-        [
-            Setting(
-                f"{model} on {device}",
-                fixed
-                | {
-                    "autonomy.policy": asked.policy,
-                    "satellites.*.payload.model": model,
-                    "satellites.*.payload.device": device,
-                },
-            )
-            for model, device in pairs
-        ],
-        asked.seeds,
-        out / "runs",
-        jobs=asked.jobs,
-        progress=lambda done, total, label: print(f"{done}/{total} {label}", flush=True),
-    )
+    settings = [
+        (
+            f"{model} on {device}",
+            {
+                "autonomy.policy": asked.policy,
+                "satellites.*.payload.model": model,
+                "satellites.*.payload.device": device,
+            },
+        )
+        for model, device in pairs
+    ]
+    study = fly(asked, settings, out)
     rows = [_row(study, model, device, asked.models[0]) for model, device in pairs]
     for row in rows:
         row["on_front"] = not any(dominates(other, row) for other in rows)
-    write_table(out / "model_pareto.csv", rows)
-    _figure(rows).write_html(out / "model_pareto.html")
     print(f"\n{asked.scenario}, {asked.policy}, {asked.seeds} paired seeds")
     for row in rows:
-        shown = "  ".join(f"{name} {_shown(row[name])}" for name in SHOWN)
-        print(f"{'*' if row['on_front'] else ' '} {row['model']} on {row['device']}: {shown}")
-    print(f"* not dominated; table and figure in {out}")
+        cells = "  ".join(f"{name} {_cell(row, name)}" for name in SHOWN)
+        print(f"{'*' if row['on_front'] else ' '} {row['model']} on {row['device']}: {cells}")
+    print("* not dominated")
+    write_study(asked, out, "model_pareto", rows, _figure(rows))
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", default="downlink_limited")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--models", type=_names, default=[])
-    parser.add_argument("--devices", type=_names, default=_names("myriad2,raspberry-pi-4"))
+    parser = options(__doc__, model=None)
+    parser.add_argument("--models", type=names, default=[])
+    parser.add_argument("--devices", type=names, default=names("myriad2,raspberry-pi-4"))
     parser.add_argument("--policy", default="prune")
-    parser.add_argument("--hours", type=float, default=0.0)
-    parser.add_argument("--jobs", type=int, default=0)
-    parser.add_argument("--out", default="")
     asked = parser.parse_args(arguments)
     asked.models = asked.models or committed_models()
     return asked
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
 
 
 def committed_models() -> list[str]:
@@ -108,17 +89,14 @@ def _row(study: Sweep, model: str, device: str, first: str) -> dict[str, object]
     row: dict[str, object] = {"model": model, "device": device}
     for metric in SHOWN:
         label = f"{model} on {device}"
-        mean, gain = (
-            study.summary(label, metric),
-            study.difference(label, f"{first} on {device}", metric),
-        )
-        row[metric] = None if mean is None else mean.mean
-        for name in ("low", "high"):
-            row[f"{metric} {name}"] = None if mean is None else getattr(mean, name)
-        row[f"{metric} against {first}"] = None if gain is None else gain.mean
-        for name in ("low", "high"):
-            row[f"{metric} against {first} {name}"] = None if gain is None else getattr(gain, name)
+        gain = study.difference(label, f"{first} on {device}", metric)
+        row |= columns(metric, study.summary(label, metric))
+        row |= columns(f"{metric} against {first}", gain)
     return row
+
+
+def _cell(row: Row, metric: str) -> str:
+    return f"{shown(row[metric])} [{shown(row[f'{metric} low'])}, {shown(row[f'{metric} high'])}]"
 
 
 def dominates(one: dict[str, object], other: dict[str, object]) -> bool:
@@ -137,7 +115,7 @@ def _figure(rows: Sequence[dict[str, object]]) -> go.Figure:
         figure.add_scatter(
             x=[row["payload_energy_wh"] for row in own],
             y=[row["clear_km2_delivered"] for row in own],
-            text=[f"{row['model']}<br>lost {_shown(row['false_discard_fraction'])}" for row in own],
+            text=[f"{row['model']}<br>lost {shown(row['false_discard_fraction'])}" for row in own],
             mode="markers+text",
             textposition="top center",
             marker={
@@ -162,10 +140,6 @@ def _figure(rows: Sequence[dict[str, object]]) -> go.Figure:
         xaxis_title="energy of the payload computer, Wh",
         yaxis_title="clear km2 delivered",
     )
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
+from campaign import interval
 
 from simulator.autonomy.optimal import WORK_LIMIT_S, OptimalPlanner
 from simulator.autonomy.planner import (
@@ -54,12 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         greedy_ahead += greedy.value >= fifo.value
     print(f"{asked.instances} instances, {OPPORTUNITIES} opportunities each")
     for name, gaps in short.items():
-        mean = estimate(gaps)
-        if mean is not None:
-            print(
-                f"{name:22s} short by {100 * mean.mean:5.2f} % "
-                f"[{100 * mean.low:.2f}, {100 * mean.high:.2f}], worst {100 * max(gaps):.2f} %"
-            )
+        mean = interval(estimate([100 * gap for gap in gaps]), ".2f")
+        print(f"{name:22s} short by {mean} %, worst {100 * max(gaps):.2f} %")
     print(f"greedy at least as good as fifo in {greedy_ahead} of {asked.instances}")
 
 

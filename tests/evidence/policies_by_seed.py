@@ -13,23 +13,22 @@ is one weather and one choice of scenes, the same for all policies; differences 
 seed (bootstrap, BCa). Times until a target is satisfied are Kaplan-Meier quantiles over the targets
 of all seeds, a target that is not satisfied by the end censored there; their intervals, and those
 of the differences, resample whole seeds. `inf` says that the quantile is not reached within the
-mission. Writes ``policies.csv``, and ``time_to_clear.html`` with the curves.
+mission. Writes ``policies_by_seed.csv``, and ``policies_by_seed.html`` with the curves.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from campaign import fly, interval, names, options, out_folder, write_study
 from scipy import stats
 
-from simulator.sweep import Setting, Sweep, bootstrap_interval, sweep, write_table
+from simulator.sweep import Sweep, bootstrap_interval
 from simulator.telemetry.metrics import satisfied_times_s, target_cloud_limits
 from simulator.telemetry.run_folder import RunFolder
 
@@ -48,22 +47,12 @@ QUANTILES = (0.1, 0.25, 0.5, 0.9)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fly the campaign, print its figures, write its table and curves."""
     asked = _arguments(arguments)
-    out = Path(asked.out or tempfile.mkdtemp(prefix="policies-"))
-    fixed: dict[str, object] = {"ground.screening": asked.screening}
-    if asked.model:
-        fixed["satellites.*.payload.model"] = asked.model
-    if asked.hours:
-        fixed["duration_h"] = asked.hours
-    policies = asked.policies.split(",")
-    study = sweep(
-        asked.scenario,
-        [Setting(policy, fixed | {"autonomy.policy": policy}) for policy in policies],
-        asked.seeds,
-        out / "runs",
-        jobs=asked.jobs,
-        harvest=waits,
-        progress=lambda done, total, label: print(f"{done}/{total} {label}", flush=True),
-    )
+    out, policies = out_folder(asked, "policies_by_seed"), asked.policies
+    settings = [
+        (policy, {"ground.screening": asked.screening, "autonomy.policy": policy})
+        for policy in policies
+    ]
+    study = fly(asked, settings, out, harvest=waits)
     print(f"{asked.scenario}, {asked.seeds} paired seeds, screening {asked.screening}")
     rows = []
     for policy in policies:
@@ -73,21 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows += [_quantile_row(study, policy, policies[0], q) for q in QUANTILES]
         for row in rows[-len(QUANTILES) :]:
             print(f"  {row['quantity']:34s} " + _quantile_line(row))
-    write_table(out / "policies.csv", rows)
-    _curves(study, policies).write_html(out / "time_to_clear.html")
-    print(f"\ntable and curves in {out}")
+    write_study(asked, out, "policies_by_seed", rows, _curves(study, policies))
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", default="downlink_limited")
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--policies", default="bent_pipe,prune,prioritise,reschedule")
-    parser.add_argument("--model", default="")
+    parser = options(__doc__, seeds=20)
+    parser.add_argument(
+        "--policies", type=names, default=names("bent_pipe,prune,prioritise,reschedule")
+    )
     parser.add_argument("--screening", default="perfect")
-    parser.add_argument("--hours", type=float, default=0.0)
-    parser.add_argument("--jobs", type=int, default=0)
-    parser.add_argument("--out", default="")
     return parser.parse_args(arguments)
 
 
@@ -158,20 +141,17 @@ def _quantile_line(row: Mapping[str, object]) -> str:
         for name in ("value", "low", "high", "against baseline", "gain low", "gain high")
     )
     return (
-        f"{value:10.4g} [{low:.4g}, {high:.4g}]   against baseline {gain:+.4g} "
+        f"{f'{value:.4g} [{low:.4g}, {high:.4g}]':>28s}   against baseline {gain:+.4g} "
         f"[{gain_low:+.4g}, {gain_high:+.4g}]"
     )
 
 
 def _line(study: Sweep, policy: str, baseline: str, metric: str) -> str:
-    mean = study.summary(policy, metric)
-    if mean is None:
-        return "-"
-    text = f"{mean.mean:10.4g} [{mean.low:.4g}, {mean.high:.4g}]"
+    text = f"{interval(study.summary(policy, metric)):>28s}"
     gain = study.difference(policy, baseline, metric)
     if policy == baseline or gain is None:
         return text
-    return f"{text}   against baseline {gain.mean:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]"
+    return f"{text}   against baseline {interval(gain, '+.4g')}"
 
 
 def _curves(study: Sweep, policies: Sequence[str]) -> go.Figure:

@@ -30,19 +30,18 @@ detector's errors, and what the pass had not carried by the end. Writes ``value_
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import yaml
+from campaign import fly, interval, options, out_folder, write_study
 from numpy.typing import NDArray
 
 from payload.frame import block_cover
 from simulator.autonomy.policies import cloud_mask, count_blocks
-from simulator.campaign import Estimate, estimate
-from simulator.sweep import Setting, Sweep, sweep, write_table
+from simulator.campaign import estimate
+from simulator.sweep import Sweep
 from simulator.telemetry.run_folder import RunFolder
 
 KODAN = (0.89, 0.97)
@@ -61,29 +60,17 @@ FACTORS = ("bound", "blocks", "detector", "delivery")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fly the pairs and print the comparison."""
     asked = _arguments(arguments)
-    out = Path(asked.out or tempfile.mkdtemp(prefix="value-density-"))
-    fixed: dict[str, object] = {
-        "weather.mean_cover": asked.cover,
-        "satellites.*.payload.model": asked.model,
-    }
-    if asked.hours:
-        fixed["duration_h"] = asked.hours
+    out = out_folder(asked, "value_density")
     settings = [
-        Setting(f"{way} / {policy}", fixed | changes | {"autonomy.policy": policy})
+        (
+            f"{way} / {policy}",
+            {"weather.mean_cover": asked.cover, **changes, "autonomy.policy": policy},
+        )
         for way, changes in WAYS.items()
         for policy in ("bent_pipe", "prune")
     ]
-    study = sweep(
-        asked.scenario,
-        settings,
-        asked.seeds,
-        out / "runs",
-        jobs=asked.jobs,
-        harvest=densities,
-        progress=lambda done, total, label: print(f"{done}/{total} {label}", flush=True),
-    )
+    study = fly(asked, settings, out, harvest=densities)
     rows = [_row(study, way) for way in WAYS]
-    write_table(out / "value_density.csv", rows)
     bound = 1.0 / (1.0 - asked.cover) - 1.0
     print(f"\n{asked.scenario} at {asked.cover:.0%} mean cover, {asked.model}, {asked.seeds} seeds")
     print(f"bound at that cover {bound:+.0%}; Kodan {KODAN[0]:+.0%} to {KODAN[1]:+.0%}")
@@ -92,18 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, value in row.items():
             if name != "way":
                 print(f"  {name:34s} {value}")
-    print(f"table in {out}")
+    write_study(asked, out, "value_density", rows)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenario", default="downlink_limited")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--model", default="unet-distilled")
+    parser = options(__doc__, model="unet-distilled")
     parser.add_argument("--cover", type=float, default=0.52)
-    parser.add_argument("--hours", type=float, default=0.0)
-    parser.add_argument("--jobs", type=int, default=0)
-    parser.add_argument("--out", default="")
     return parser.parse_args(arguments)
 
 
@@ -156,25 +137,27 @@ def _row(study: Sweep, way: str) -> dict[str, object]:
     }
     row: dict[str, object] = {
         "way": way,
-        "cover captured by bent_pipe": _said(
-            estimate([1 - run.harvest["captured"] for run in pipe])
+        "cover captured by bent_pipe": interval(
+            estimate([1 - run.harvest["captured"] for run in pipe]), ".3f"
         ),
-        "utilisation of bent_pipe": _said(study.summary(pipe[0].label, "station_utilisation")),
-        "utilisation of prune": _said(study.summary(prune[0].label, "station_utilisation")),
-        "density of bent_pipe": _said(study.summary(pipe[0].label, "clear_fraction_delivered")),
-        "density of prune": _said(study.summary(prune[0].label, "clear_fraction_delivered")),
-        "gain in density": _said(estimate(gains), "+.1%"),
-        "clear km2, prune - bent_pipe": _said(
+        "utilisation of bent_pipe": interval(
+            study.summary(pipe[0].label, "station_utilisation"), ".3f"
+        ),
+        "utilisation of prune": interval(
+            study.summary(prune[0].label, "station_utilisation"), ".3f"
+        ),
+        "density of bent_pipe": interval(
+            study.summary(pipe[0].label, "clear_fraction_delivered"), ".3f"
+        ),
+        "density of prune": interval(
+            study.summary(prune[0].label, "clear_fraction_delivered"), ".3f"
+        ),
+        "gain in density": interval(estimate(gains), "+.1%"),
+        "clear km2, prune - bent_pipe": interval(
             study.difference(prune[0].label, pipe[0].label, "clear_km2_delivered"), "+.0f"
         ),
     }
-    return row | {f"factor {name}": _said(estimate(factors[name])) for name in FACTORS}
-
-
-def _said(found: Estimate | None, form: str = ".3f") -> str:
-    if found is None:
-        return "-"
-    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
+    return row | {f"factor {name}": interval(estimate(factors[name]), ".3f") for name in FACTORS}
 
 
 if __name__ == "__main__":
