@@ -30,6 +30,7 @@ from simulator.autonomy.policies import POLICIES, Thresholds
 from simulator.autonomy.tasking import Task, TaskKey, chances, tasks_of
 from simulator.environment.pixels import CapturedPixels, SceneLibrary
 from simulator.environment.weather import Weather
+from simulator.ground.antennas import Assignment, antenna_events, assign_antennas
 from simulator.ground.coverage import AreaCoverage
 from simulator.ground.handover import soonest
 from simulator.ground.operations import GroundOperations, PreviewRules, same_satellite
@@ -60,12 +61,16 @@ PROGRESS_STEPS = 200
 
 @dataclass(frozen=True)
 class World:
-    """What surrounds the spacecraft: targets, weather, pixels, and each satellite's geometry."""
+    """What surrounds the spacecraft: targets, weather, pixels, each satellite's geometry, antennas.
+
+    `antennas` is empty where satellites ask for antennas as passes begin.
+    """
 
     targets: tuple[Target, ...]
     weather: Weather
     library: SceneLibrary
     flights: dict[str, Flight]
+    antennas: tuple[Assignment, ...] = ()
 
     def glance(self, target: Target, t_s: float, sigma: float) -> tuple[float, float]:
         """Weather cover at a target, and the cover that a look-ahead camera would see."""
@@ -162,6 +167,8 @@ def build_world(scenario: Scenario) -> World:
         epoch=scenario.epoch,
     )
     flights = {s.name: fly(scenario, s, targets) for s in scenario.satellites}
+    if scenario.ground.antenna_assignment == "optimal":
+        return World(targets, weather, library, *assign_antennas(scenario, flights))
     return World(targets, weather, library, flights)
 
 
@@ -202,6 +209,8 @@ def simulate(
         station.name: simpy.PriorityResource(env, capacity=station.antennas)
         for station in scenario.ground.stations
     }
+    for event in antenna_events(world.antennas):
+        writer.write(event)
     assigned = assign_tasks(world, scenario.duration_s)
     satellites = [
         Satellite(

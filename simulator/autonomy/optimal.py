@@ -79,12 +79,16 @@ class OptimalPlanner:
         taken = {(c.key, c.capture_s) for c in known.captures}
         for variable, capture in zip(chosen, candidates, strict=True):
             model.add_hint(variable, (capture.key, capture.capture_s) in taken)
-        solver = _solver(self.work_limit_s, self.wall_limit_s)
+        solver = bounded_solver(self.work_limit_s, self.wall_limit_s)
         status = solver.solve(model)
         everything = _value_of_all_tasks(candidates)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             # Stopped before it had a bound of its own.
-            return Solution(known.captures, max(everything, known.value), self._ended(solver))
+            return Solution(
+                known.captures,
+                max(everything, known.value),
+                search_ended(solver, self.wall_limit_s),
+            )
         bound = min(everything, (solver.best_objective_bound + 0.5 * len(candidates)) / VALUE_STEPS)
         found = Solution(
             tuple(
@@ -98,10 +102,9 @@ class OptimalPlanner:
         proved = status == cp_model.OPTIMAL
         if proved:
             return Solution(best.captures, best.value, "proved")
-        return Solution(best.captures, max(bound, best.value), self._ended(solver))
-
-    def _ended(self, solver: cp_model.CpSolver) -> str:
-        return "wall limit" if solver.wall_time >= self.wall_limit_s else "work limit"
+        return Solution(
+            best.captures, max(bound, best.value), search_ended(solver, self.wall_limit_s)
+        )
 
 
 def _candidates(
@@ -196,7 +199,7 @@ def _time_to_turn(
                 model.add_at_most_one([chosen[i], chosen[j]])
 
 
-def _solver(work_limit_s: float, wall_limit_s: float) -> cp_model.CpSolver:
+def bounded_solver(work_limit_s: float, wall_limit_s: float) -> cp_model.CpSolver:
     """One thread, one seed and a limit of work: the same answer on every machine and day.
 
     Unless the limit of wall time comes first.
@@ -207,3 +210,8 @@ def _solver(work_limit_s: float, wall_limit_s: float) -> cp_model.CpSolver:
     solver.parameters.max_deterministic_time = work_limit_s
     solver.parameters.max_time_in_seconds = wall_limit_s
     return solver
+
+
+def search_ended(solver: cp_model.CpSolver, wall_limit_s: float) -> str:
+    """Which limit ended a search that proved nothing."""
+    return "wall limit" if solver.wall_time >= wall_limit_s else "work limit"

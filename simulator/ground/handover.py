@@ -25,7 +25,7 @@ def soonest(flights: Mapping[str, Flight]) -> Callable[[Report, float], str]:
         ``assign(report, ready_s) -> satellite``, for `GroundOperations`.
     """
     uplinks_s = {
-        name: sorted(start_s for planned in flight.passes for start_s, _ in planned.windows_s)
+        name: sorted(start_s for planned in flight.passes for start_s, _ in planned.served_s)
         for name, flight in flights.items()
     }
     ends_s: dict[tuple[str, str], list[float]] = {}

@@ -32,8 +32,9 @@ class Autonomy(Section):
     )
     planner: Literal["fifo", "greedy", "optimal"] = "greedy"
     planner_wall_limit_s: float = Field(default=60, gt=0, le=86_400)
-    """optimal: wall seconds after which a plan is taken as it is. Its search ends by a fixed amount
-    of work before, so that runs repeat; where this limit ends it, the run says so."""
+    """optimal: wall seconds after which a plan, or antennas, are taken as they are. The search ends
+    by a fixed amount of work before, so that runs repeat; where this limit ends it, the run says
+    so."""
     max_cloud_fraction: Fraction = 0.7
     """discard: frames above it are dropped."""
     block_cloud_fraction: Fraction = 0.5
@@ -92,6 +93,10 @@ class Ground(Section):
     """Geometric elevation from which a station sees the satellite (refraction off)."""
     processing_delay_h: float = Field(default=12, ge=0, le=8784)
     """From downlink over the ground's cloud mask to new tasking ready for uplink, hours."""
+    antenna_assignment: Literal["priority", "optimal"] = "priority"
+    """priority: who asks first for an antenna keeps it to the end of the pass, and of those who
+    wait the one with the best product is next; optimal: contacts are assigned before flight by
+    CP-SAT, so that they can carry most (`radio.antenna_weight`)."""
     screening: str = Field(default="perfect", min_length=1)
     """perfect: the ground sees the truth in what came down; else the card, by name or path, of the
     model it screens frames with."""

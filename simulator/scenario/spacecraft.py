@@ -253,6 +253,8 @@ class Radio(Section):
     """Rate by signal-to-noise ratio along the pass."""
     acquisition_s: float = Field(default=0, ge=0, le=600)
     """Time after AOS before data flows, s."""
+    antenna_weight: float = Field(default=1, ge=0.001, le=1000)
+    """Worth of a byte of this satellite to `ground.antenna_assignment: optimal`."""
 
     @model_validator(mode="after")
     def _exactly_one_rate(self) -> Self:

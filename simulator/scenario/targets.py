@@ -234,9 +234,9 @@ def _wanted(
     properties: Mapping[str, Any], identity: object, path: FieldPath, epoch: datetime
 ) -> dict[str, Any]:
     """Read the properties that make a target; foreign ones are left alone, near misses are not."""
-    for key in properties:
+    for key in (key for key in properties if key not in PROPERTIES):
         near = nearest(str(key), PROPERTIES, cutoff=0.8)
-        if key not in PROPERTIES and near and near not in properties:
+        if near and near not in properties:
             raise RefusalError((*path, key), "no such property is read", f"did you mean {near}?")
     name = properties.get("name", identity)
     if not isinstance(name, (str, int)) or not str(name).strip() or not str(name).isprintable():

@@ -82,7 +82,7 @@ class CaptureBudget:
             free_bytes=self._storage.free_bytes,
             frame_bytes=self._section.imager.frame_bytes,
             passes=[
-                (p.contact.los_s, p.capacity_bytes)
+                (p.contact.los_s, p.served_bytes)
                 for p in self._flight.passes
                 if now_s < p.contact.los_s
             ],

@@ -4,7 +4,8 @@ Passes are served one after the other (one transmitter). In each, the antenna of
 asked for - another satellite may have it, and of those who wait the one with the best product
 goes first - and then products are sent, best rank first; the order is looked at anew after each
 product, so that what was seen a moment ago counts. A pass that ends in mid-product keeps the rest
-for the next one.
+for the next one. Where antennas were assigned before flight (`simulator.ground.antennas`), a pass
+is served in its contact and the next one need not wait for its end.
 """
 
 from __future__ import annotations
@@ -72,11 +73,24 @@ class PlannedPass:
     rates : RateProfile
     windows_s : tuple of (start, end)
         The pass less acquisition and station outages, s.
+    assigned_s : tuple of (start, end) or None
+        When an antenna belongs to the satellite, s; None where it has to ask for one.
     """
 
     contact: Contact
     rates: RateProfile
     windows_s: tuple[tuple[float, float], ...]
+    assigned_s: tuple[tuple[float, float], ...] | None = None
+
+    @property
+    def served_s(self) -> tuple[tuple[float, float], ...]:
+        """When the satellite may hope to send."""
+        return self.windows_s if self.assigned_s is None else self.assigned_s
+
+    @property
+    def served_bytes(self) -> int:
+        """What could be carried then."""
+        return sum(self.rates.bytes_between(start, end) for start, end in self.served_s)
 
     @property
     def usable_s(self) -> float:
@@ -127,6 +141,7 @@ class Radio:
         self._queue, self._power_w, self._log = queue, power_w, log
         self._on_contact, self._on_delivered, self._on_los = on_contact, on_delivered, on_los
         self._filled = env.event()
+        self._transmitter = simpy.Resource(env)
 
     def enqueue(self, product: QueuedProduct) -> None:
         """Add a product; a radio idle in a pass takes it up at once."""
@@ -135,34 +150,41 @@ class Radio:
         self._filled = self._env.event()
 
     def run(self) -> Generator[simpy.Event, None, None]:
-        """The process: pass after pass, by AOS."""
+        """The process: pass after pass, by AOS; those with an antenna of their own side by side."""
         for planned in self._passes:
-            contact = planned.contact
-            yield self._env.timeout(max(contact.aos_s - self._env.now, 0.0))
-            transmit_s, sent_bytes, waited = yield from self._serve(planned)
-            yield self._env.timeout(max(contact.los_s - self._env.now, 0.0))
-            self._log(
-                Pass(
-                    t_s=contact.los_s,
-                    satellite=self._satellite,
-                    station=contact.station,
-                    aos_s=contact.aos_s,
-                    los_s=contact.los_s,
-                    max_elevation_deg=contact.max_elevation_deg,
-                    outcome=_outcome(planned, sent_bytes, waited),
-                    usable_s=planned.usable_s,
-                    transmit_s=transmit_s,
-                    capacity_bytes=planned.capacity_bytes,
-                    bytes=sent_bytes,
-                )
+            if planned.assigned_s is None:
+                yield from self._follow(planned)
+            else:
+                self._env.process(self._follow(planned))
+
+    def _follow(self, planned: PlannedPass) -> Generator[simpy.Event, None, None]:
+        """One pass from AOS to LOS."""
+        contact = planned.contact
+        yield self._env.timeout(max(contact.aos_s - self._env.now, 0.0))
+        transmit_s, sent_bytes, waited = yield from self._serve(planned)
+        yield self._env.timeout(max(contact.los_s - self._env.now, 0.0))
+        self._log(
+            Pass(
+                t_s=contact.los_s,
+                satellite=self._satellite,
+                station=contact.station,
+                aos_s=contact.aos_s,
+                los_s=contact.los_s,
+                max_elevation_deg=contact.max_elevation_deg,
+                outcome=_outcome(planned, sent_bytes, waited),
+                usable_s=planned.usable_s,
+                transmit_s=transmit_s,
+                capacity_bytes=planned.capacity_bytes,
+                bytes=sent_bytes,
             )
-            if planned.windows_s and not waited:
-                self._on_los(contact.station)
+        )
+        if planned.windows_s and not waited:
+            self._on_los(contact.station)
 
     def _serve(self, planned: PlannedPass) -> Generator[simpy.Event, None, tuple[float, int, bool]]:
         """Transmit in each window; returns seconds on air, bytes, and whether no antenna came."""
-        transmit_s, sent_bytes, waited = 0.0, 0, False
-        for start_s, end_s in planned.windows_s:
+        transmit_s, sent_bytes, waited = 0.0, 0, not planned.served_s
+        for start_s, end_s in planned.served_s:
             yield self._env.timeout(max(start_s - self._env.now, 0.0))
             antennas = self._antennas[planned.contact.station]
             with antennas.request(priority=self._precedence()) as antenna:
@@ -171,8 +193,11 @@ class Radio:
                     waited = sent_bytes == 0
                     continue
                 waited = False
-                self._on_contact(planned.contact.station)
-                on_air_s, sent = yield from self._transmit(planned, end_s)
+                with self._transmitter.request() as turn:
+                    if not turn.triggered:  # the contact before ends at this moment
+                        yield turn
+                    self._on_contact(planned.contact.station)
+                    on_air_s, sent = yield from self._transmit(planned, end_s)
                 transmit_s, sent_bytes = transmit_s + on_air_s, sent_bytes + sent
         return transmit_s, sent_bytes, waited
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _ARROW: dict[object, pa.DataType] = {
     float: pa.float64(),
@@ -195,6 +195,21 @@ class Pass(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Antenna(Event):
+    """An antenna of a station belongs to a satellite from `start_s` to `end_s`.
+
+    Written at the start of a mission whose antennas are assigned optimally; `capacity_bytes` is
+    what the contact could carry.
+    """
+
+    kind_of_event: ClassVar[str] = "antenna"
+    station: str
+    start_s: float
+    end_s: float
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Eclipse(Event):
     """The satellite in shadow; `kind` is ``umbra`` or ``penumbra``. `t_s` is the start."""
 
@@ -369,8 +384,8 @@ class Fault(Event):
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind_of_event: cls
     for cls in (
-        Capture, Inference, Decision, Product, Downlink, Pass, Eclipse, Power, Storage, Glance,
-        Plan, Uplink, Ground, Coverage, Fault,
+        Capture, Inference, Decision, Product, Downlink, Pass, Antenna, Eclipse, Power, Storage,
+        Glance, Plan, Uplink, Ground, Coverage, Fault,
     )
 }  # fmt: skip
 """Event classes by file name."""

@@ -77,6 +77,27 @@ class HostPlanning(HostEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostAntennas(HostEvent):
+    """What assigning the antennas of a rush took, and how good the assignment is.
+
+    `value`, `bound` and `first_come_value` are in MiB, weighted
+    (`simulator.ground.antennas.Assignment`).
+    """
+
+    kind_of_event: ClassVar[str] = "antennas"
+    start_s: float
+    end_s: float
+    windows: int
+    contacts: int
+    value: float
+    bound: float
+    gap_fraction: float
+    first_come_value: float
+    wall_s: float
+    ended: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostPace(HostEvent):
     """How late events were stepped under real-time pace, wall seconds."""
 
@@ -89,6 +110,7 @@ class HostPace(HostEvent):
 
 
 HOST_EVENT_TYPES: dict[str, type[Event]] = {
-    cls.kind_of_event: cls for cls in (HostInference, HostRun, HostPayload, HostPlanning, HostPace)
+    cls.kind_of_event: cls
+    for cls in (HostInference, HostRun, HostPayload, HostPlanning, HostAntennas, HostPace)
 }
 """Event classes by file name."""

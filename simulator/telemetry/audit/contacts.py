@@ -1,7 +1,8 @@
 """Contacts: data flows only inside passes, one product at a time, no faster than the radio can.
 
 Each product's bytes are followed to the ground; each pass's account is added up from its
-downlinks; antennas, station outages and the order of the queue are respected.
+downlinks; antennas, those assigned before flight too, station outages and the order of the queue
+are respected.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from simulator.telemetry.audit.findings import (
     is_pixels,
     repeated,
 )
-from simulator.telemetry.events import Downlink, Pass, Product
+from simulator.telemetry.events import Antenna, Downlink, Pass, Product
 
 RANKING_POLICIES = ("prioritise", "reschedule", "oracle")
 RANK_TOLERANCE = 1e-9
@@ -41,6 +42,7 @@ def check_contacts(log: RunLog) -> Iterator[Finding]:
                 yield from _rate(row, log.sections[name]["radio"], log)
             yield from _order(rows, [p for p in log.products if p.satellite == name], log)
     yield from _antennas(log)
+    yield from _assigned(log)
     for name, passes in by_satellite(log.passes).items():
         if name in log.sections:
             yield from _passes(passes, [d for d in log.downlinks if d.satellite == name], log)
@@ -121,24 +123,90 @@ def _order(rows: Sequence[Downlink], products: Sequence[Product], log: RunLog) -
 
 def _antennas(log: RunLog) -> Iterator[Finding]:
     antennas = {s["name"]: s.get("antennas", 1) for s in log.scenario["ground"]["stations"]}
-    on_air: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for row in log.downlinks:
-        on_air[row.station] += [
-            (row.start_s + TIME_TOLERANCE_S, 1),
-            (row.end_s - TIME_TOLERANCE_S, -1),
-        ]
-    for station, changes in on_air.items():
-        if station not in antennas:
-            yield Finding(f"downlink over {station}", "there is no such station")
-            continue
-        busy = 0
-        for t_s, change in sorted(changes):
-            busy += change
-            if busy > antennas[station]:
+    for what, rows in (("downlink", log.downlinks), ("contact", log.antennas)):
+        over: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for row in rows:
+            over[row.station].append((row.start_s, row.end_s))
+        for station, spans in over.items():
+            if station not in antennas:
+                yield Finding(f"{what} over {station}", "there is no such station")
+                continue
+            for t_s, busy in _crowded(spans, antennas[station]):
                 yield Finding(
-                    f"downlink over {station} at {t_s:.3f} s",
-                    f"{busy} transfers at once, antennas: {antennas[station]}",
+                    f"{what} over {station} at {t_s:.3f} s",
+                    f"{busy} at once, antennas: {antennas[station]}",
                 )
+
+
+def _crowded(spans: Sequence[tuple[float, float]], most: int) -> Iterator[tuple[float, int]]:
+    """Moments at which more than `most` spans overlap, and how many."""
+    changes = [(start_s + TIME_TOLERANCE_S, 1) for start_s, _ in spans]
+    changes += [(end_s - TIME_TOLERANCE_S, -1) for _, end_s in spans]
+    busy = 0
+    for t_s, change in sorted(changes):
+        busy += change
+        if busy > most:
+            yield t_s, busy
+
+
+def _assigned(log: RunLog) -> Iterator[Finding]:
+    """Contacts assigned before flight lie in passes, and nothing is sent outside them."""
+    if log.scenario["ground"].get("antenna_assignment", "priority") != "optimal":
+        for contact in log.antennas:
+            yield Finding(at(contact), "antennas are not assigned in this scenario")
+        return
+    contacts = by_satellite(log.antennas)
+    passes = by_satellite(log.passes)
+    for name, rows in contacts.items():
+        for t_s, busy in _crowded([(row.start_s, row.end_s) for row in rows], 1):
+            yield Finding(f"contact of {name} at {t_s:.3f} s", f"it has {busy} at once")
+        # In a run that was stopped, a pass that was not over has no row.
+        seen_s = max((row.los_s for row in passes.get(name, ())), default=0.0)
+        for contact in rows:
+            if contact.start_s < seen_s or log.run.complete:
+                yield from _contact(contact, passes.get(name, ()), log)
+    for row in log.downlinks:
+        if not any(_covers(contact, row) for contact in contacts.get(row.satellite, ())):
+            yield Finding(at(row), f"no antenna of {row.station} was assigned for it")
+    for over in log.passes:
+        own = [row for row in contacts.get(over.satellite, ()) if _within(row, over)]
+        if over.usable_s > 0.0 and (over.outcome == "no_antenna") != (not own):
+            yield Finding(at(over), f"outcome is {over.outcome!r} with {len(own)} contacts")
+
+
+def _contact(contact: Antenna, passes: Sequence[Pass], log: RunLog) -> Iterator[Finding]:
+    over = next((row for row in passes if _within(contact, row)), None)
+    if over is None or contact.t_s != 0.0 or not contact.start_s < contact.end_s:
+        yield Finding(at(contact), f"{contact.start_s} to {contact.end_s} is no part of a pass")
+        return
+    radio = log.sections[contact.satellite]["radio"] if contact.satellite in log.sections else {}
+    outages_s = log.outages_s("station_outage", station=contact.station)
+    if not any(
+        start_s - TIME_TOLERANCE_S <= contact.start_s and contact.end_s <= end_s + TIME_TOLERANCE_S
+        for start_s, end_s in _usable(over, radio.get("acquisition_s", 0.0), outages_s)
+    ):
+        yield Finding(at(contact), f"the station {contact.station} was not usable then")
+    expected = (contact.end_s - contact.start_s) * (radio.get("rate_mbps") or 0.0) * 1e6 / 8
+    if contact.capacity_bytes > over.capacity_bytes or (
+        radio.get("rate_mbps") and abs(contact.capacity_bytes - expected) > 1
+    ):
+        yield Finding(at(contact), f"it cannot carry {contact.capacity_bytes} bytes")
+
+
+def _within(contact: Antenna, over: Pass) -> bool:
+    return (
+        contact.station == over.station
+        and over.aos_s - TIME_TOLERANCE_S <= contact.start_s
+        and contact.end_s <= over.los_s + TIME_TOLERANCE_S
+    )
+
+
+def _covers(contact: Antenna, row: Downlink) -> bool:
+    return (
+        contact.station == row.station
+        and contact.start_s - TIME_TOLERANCE_S <= row.start_s
+        and row.end_s <= contact.end_s + TIME_TOLERANCE_S
+    )
 
 
 def _passes(

@@ -145,6 +145,10 @@ class RunLog:
         return self._rows(ev.Pass)
 
     @cached_property
+    def antennas(self) -> tuple[ev.Antenna, ...]:
+        return self._rows(ev.Antenna)
+
+    @cached_property
     def eclipses(self) -> tuple[ev.Eclipse, ...]:
         return self._rows(ev.Eclipse)
 

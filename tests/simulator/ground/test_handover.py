@@ -14,7 +14,7 @@ REPORT = Report("first", "first-00001", "lake", 1, "downlink", 0.9, 0.2)
 
 def flight(uplinks_s: list[float], lake_s: list[float]) -> SimpleNamespace:
     return SimpleNamespace(
-        passes=[SimpleNamespace(windows_s=((t, t + 300.0),)) for t in uplinks_s],
+        passes=[SimpleNamespace(served_s=((t, t + 300.0),)) for t in uplinks_s],
         accesses=[SimpleNamespace(target="lake", end_s=t) for t in lake_s],
     )
 

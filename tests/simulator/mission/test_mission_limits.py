@@ -109,3 +109,46 @@ def test_two_satellites_share_targets_and_an_antenna(small_scenario, fly):
     sent = sorted(rows(run, "downlink"), key=lambda row: row["start_s"])
     assert all(a["end_s"] <= b["start_s"] + 1e-6 for a, b in itertools.pairwise(sent))
     assert audit(run).passed
+
+
+def test_antennas_assigned_before_flight_carry_more_than_those_asked_for(small_scenario, fly):
+    """Two satellites a minute apart see both stations; one transfer at a time in each."""
+    base = small_scenario()
+    keplerian = {
+        "semi_major_axis_km": 6888.137,
+        "eccentricity": 0,
+        "inclination_deg": 97.45,
+        "raan_deg": 47.5,
+        "arg_perigee_deg": 0,
+    }
+    satellites = [
+        base.satellites[0].model_dump(mode="json", exclude_none=True)
+        | {"name": f"neph-{n}", "orbit": {"keplerian": keplerian | {"mean_anomaly_deg": 4 * n}}}
+        for n in range(2)
+    ]
+    near = {"name": "bari", "latitude_deg": 41.1, "longitude_deg": 16.9}
+    changes = {
+        "satellites": satellites,
+        "ground__stations": ["matera", near],
+        "faults": [{"kind": "station_outage", "station": "bari", "from_h": 20, "to_h": 22}],
+        "satellites__*__radio__rate_mbps": 0.1,
+        "targets": str(base.folder / "targets" / "world_200.geojson"),
+        "duration_h": 36,
+        "autonomy__policy": "bent_pipe",
+    }
+    asked = fly(**changes)
+    assigned = fly(**changes, ground__antenna_assignment="optimal")
+    assert not rows(asked, "antenna")
+    contacts = rows(assigned, "antenna")
+    assert {(row["satellite"], row["station"]) for row in contacts} == {
+        (name, station) for name in ("neph-0", "neph-1") for station in ("matera", "bari")
+    }
+    sent = [sum(row["bytes"] for row in rows(run, "downlink")) for run in (asked, assigned)]
+    assert sent[1] > 1.2 * sent[0]
+    (*stretches,) = assigned.host_events("antennas").to_pylist()
+    assert sum(row["contacts"] for row in stretches) == len(contacts)
+    assert all(row["bound"] >= row["value"] >= row["first_come_value"] for row in stretches)
+    assert {row["ended"] for row in stretches} == {"proved"}
+    for run in (asked, assigned):
+        report = audit(run)
+        assert report.passed, report.text()

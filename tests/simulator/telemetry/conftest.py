@@ -18,10 +18,17 @@ from simulator.telemetry.run_folder import RunFolder, RunWriter
 # Tests are imported without their folder on the path; what the mission is built of lies in it.
 sys.path.append(str(Path(__file__).parent))
 
-from mini_contact import contact
+from mini_contact import antennas, contact
 from mini_frame import glance, image
 from mini_ledgers import Ledgers
-from mini_mission import DURATION_S, SATELLITE, mini_manifest, shots, write_mini_files
+from mini_mission import (
+    DURATION_S,
+    PASSES_S,
+    SATELLITE,
+    mini_manifest,
+    shots,
+    write_mini_files,
+)
 
 
 def write_mini_events(writer: RunWriter) -> None:
@@ -30,6 +37,7 @@ def write_mini_events(writer: RunWriter) -> None:
     writer.write(
         ev.Eclipse(t_s=500.0, satellite=SATELLITE, start_s=500.0, end_s=510.0, kind="penumbra")
     )
+    antennas(writer)
     ledgers.power(0.0, "start")
     pointing_deg = 0.0
     for shot in shots():
@@ -38,7 +46,7 @@ def write_mini_events(writer: RunWriter) -> None:
         image(writer, ledgers, shot, slew_deg=abs(shot.off_nadir_deg - pointing_deg))
         pointing_deg = shot.off_nadir_deg
         if shot.name == "c3":
-            contact(writer, ledgers, 9000.0, [("c1", "A", 2, 2), ("c2", "A", 4, 4)])
+            contact(writer, ledgers, PASSES_S[0], [("c1", "A", 2, 2), ("c2", "A", 4, 4)])
     writer.write(
         ev.Uplink(
             t_s=16000.0,
@@ -51,7 +59,7 @@ def write_mini_events(writer: RunWriter) -> None:
             reason="tasking was ready",
         )
     )
-    contact(writer, ledgers, 16000.0, [("c4", "B", 3, 1)])
+    contact(writer, ledgers, PASSES_S[1], [("c4", "B", 3, 1)])
     writer.write(
         ev.Fault(
             t_s=18000.0,

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from mini_ledgers import Ledgers
-from mini_mission import BLOCK_BYTES, RADIO_W, SATELLITE
+from mini_mission import BLOCK_BYTES, PASS_S, PASSES_S, RADIO_W, SATELLITE
 
 from simulator.telemetry import events as ev
 from simulator.telemetry.run_folder import RunWriter
+
+
+def antennas(writer: RunWriter) -> None:
+    """The antenna belongs to the satellite in every pass, from AOS to LOS."""
+    for aos_s in PASSES_S:
+        writer.write(
+            ev.Antenna(
+                t_s=0.0,
+                satellite=SATELLITE,
+                station="matera",
+                start_s=aos_s,
+                end_s=aos_s + PASS_S,
+                capacity_bytes=int(PASS_S * 1e6 / 8),
+            )
+        )
 
 
 def contact(
@@ -43,7 +58,7 @@ def contact(
             learned.append((capture, target, {"c1": 0.5}.get(capture, 0.0)))
         ledgers.queued -= size
         ledgers.storage(t_s, capture, "sent", size)
-    los_s = aos_s + 40.0
+    los_s = aos_s + PASS_S
     writer.write(
         ev.Pass(
             t_s=los_s,
@@ -53,7 +68,7 @@ def contact(
             los_s=los_s,
             max_elevation_deg=40.0,
             outcome="used",
-            usable_s=40.0,
+            usable_s=PASS_S,
             transmit_s=t_s - aos_s,
             capacity_bytes=5_000_000,
             bytes=sent,

@@ -37,6 +37,7 @@ GENERATION_W = 12.0
 EXPOSURE_S = EDGE_PX * 10 / 1000 / 7.0
 LATENCY_S = 10.0
 LOOK_AHEAD_W, DECIDE_S = 2.0, 15.0
+PASSES_S, PASS_S = (9000.0, 16000.0), 40.0
 SATELLITE = "s1"
 
 SCENARIO = {
@@ -98,6 +99,7 @@ SCENARIO = {
         ],
         "min_elevation_deg": 10,
         "processing_delay_h": 1,
+        "antenna_assignment": "optimal",
     },
     "faults": [{"kind": "payload_outage", "from_h": 5.0, "to_h": 5.5}],
 }

@@ -175,6 +175,9 @@ PHYSICS: dict[str, dict[str, str]] = {
         "bytes": "contacts",
         "outcome": "contacts",
     },
+    "antenna": dict.fromkeys(
+        ("t_s", "satellite", "station", "start_s", "end_s", "capacity_bytes"), "contacts"
+    ),
     "power": {
         "charge_wh": "energy",
         "load_w": "energy",

@@ -7,7 +7,7 @@ import hashlib
 from simulator.telemetry.events import EVENT_TYPES, SCHEMA_VERSION, arrow_schema
 from simulator.telemetry.host_events import HOST_EVENT_TYPES
 
-COLUMNS_OF_VERSION = {2: "ea529e5fa7a0e79fa622be7d539807fcca71ddddfe7acf115173788396b90b33"}
+COLUMNS_OF_VERSION = {3: "1b2e351f8ec1ef91072f1a7c81f85676c2c45e54f30e4f47ff1cb60ebf1fa0a2"}
 """SHA-256 of the columns of each version, by `columns_sha256`."""
 
 
