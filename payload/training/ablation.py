@@ -20,9 +20,8 @@ from pathlib import Path
 
 from payload.model import CloudModel
 from payload.scenes import read_scenes
-from payload.training.augmentation import Augmentation
 from payload.training.datasets import LABEL_KINDS
-from payload.training.distillation import StudentRecipe, train_student
+from payload.training.distillation import MODERATE, StudentRecipe, train_student
 from payload.training.evaluation import ALL, Evaluation, evaluate, select_scenes
 from payload.training.publication import gather, publish
 from payload.training.soft_labels import TEACHER_LABELS
@@ -30,7 +29,7 @@ from payload.training.teacher import PSEUDO_LABELS, training_folder
 
 LABELS_ONLY = ("human", "s2cloudless", "scl")
 TAUGHT = (*LABELS_ONLY, "teacher")
-NO_PASTING = Augmentation(paste_probability=0.0)
+NO_PASTING = replace(MODERATE, paste_probability=0.0)
 SEEDS = 3
 STEPS = 1500
 

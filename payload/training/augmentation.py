@@ -64,10 +64,6 @@ DENSE_NDVI = 0.55
 class Augmentation:
     """Strength of each change; a probability is per patch.
 
-    Moderate unless told otherwise: views (`payload.training.views`) already show other sensors and
-    other hazes, judged as they look, and a network made blind to more has nothing left to see thin
-    cloud with.
-
     Attributes
     ----------
     flip : bool
@@ -88,17 +84,17 @@ class Augmentation:
     """
 
     flip: bool = True
-    gain_range: tuple[float, float] = (0.9, 1.1)
-    band_gain_sigma: float = 0.02
-    band_offset_sigma: float = 0.003
-    haze_range: tuple[float, float] = (-0.015, 0.015)
-    noise_sigma_max: float = 0.004
-    saturation_probability: float = 0.08
+    gain_range: tuple[float, float] = (0.8, 1.2)
+    band_gain_sigma: float = 0.04
+    band_offset_sigma: float = 0.006
+    haze_range: tuple[float, float] = (-0.04, 0.04)
+    noise_sigma_max: float = 0.006
+    saturation_probability: float = 0.15
     paste_probability: float = 0.25
     no_data_probability: float = 0.04
-    glint_probability: float = 0.1
+    glint_probability: float = 0.25
     snow_probability: float = 0.08
-    bright_soil_probability: float = 0.05
+    bright_soil_probability: float = 0.08
 
 
 NO_AUGMENTATION = Augmentation(

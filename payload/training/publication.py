@@ -9,6 +9,7 @@ card what they find.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,8 @@ KNOWN_WEAKNESSES = (
     "human labels were there to learn from."
 )
 
+PEER_THREADS = os.cpu_count() or 1
+"""Threads the peers judge images with, where they still have to."""
 
 _TAUGHT_BY = {
     "peers": "taught by labels and by the joint opinion of ukis-csmask and s2cloudless",
@@ -98,7 +101,7 @@ def gather(
     """The training set a recipe asks for: labels, peers' pseudo labels, teacher's labels."""
     peers_teach = recipe.is_taught and recipe.teacher == "peers"
     pseudo = (
-        pseudo_labels(scenes_root, pseudo_label_cache, say)
+        pseudo_labels(scenes_root, pseudo_label_cache, say, PEER_THREADS)
         if peers_teach or "pseudo" in recipe.label_kinds
         else None
     )
@@ -110,7 +113,7 @@ def gather(
     )
     if "pseudo" not in recipe.label_kinds:  # views are judged by the peers
         return training_set
-    return with_views(training_set, pseudo_label_cache.with_name(VIEWS), say)
+    return with_views(training_set, pseudo_label_cache.with_name(VIEWS), say, PEER_THREADS)
 
 
 def publish(
