@@ -124,6 +124,44 @@ class FrameResult:
     host_latency_s: float = 0.0
     detail: str = ""
 
+    @classmethod
+    def without_mask(
+        cls,
+        frame_id: str,
+        status: Status,
+        detail: str,
+        *,
+        model: str,
+        model_sha256: str,
+        device: str,
+        latency_s: float,
+        energy_wh: float,
+        provenance: Provenance = "modelled",
+        peak_memory_mib: float = 0.0,
+        memory_provenance: Provenance = "modelled",
+        host_latency_s: float = 0.0,
+    ) -> FrameResult:
+        """Result of a frame that came to nothing: what it cost all the same, and why."""
+        return cls(
+            frame_id=frame_id,
+            status=status,
+            mask=None,
+            cover=float("nan"),
+            block_cover=None,
+            tile_sha256=(),
+            model=model,
+            model_sha256=model_sha256,
+            device=device,
+            latency_s=latency_s,
+            energy_wh=energy_wh,
+            provenance=provenance,
+            energy_provenance="modelled",
+            peak_memory_mib=peak_memory_mib,
+            memory_provenance=memory_provenance,
+            host_latency_s=host_latency_s,
+            detail=detail,
+        )
+
 
 @dataclass(frozen=True)
 class Capabilities:

@@ -326,23 +326,16 @@ class Payload:
     ) -> FrameResult:
         duty = self.device.duty_fraction(self.power_limit_w) or 1.0
         latency_s, energy_wh = self._charge(busy_s, duty)
-        return FrameResult(
-            frame_id=frame.frame_id,
-            status=status,
-            mask=None,
-            cover=float("nan"),
-            block_cover=None,
-            tile_sha256=(),
+        return FrameResult.without_mask(
+            frame.frame_id,
+            status,
+            detail,
             model=self.card.name,
             model_sha256=self.card.sha256,
             device=self.device.name,
             latency_s=latency_s,
             energy_wh=energy_wh,
-            provenance="modelled",
-            energy_provenance="modelled",
             peak_memory_mib=need_mib,
-            memory_provenance="modelled",
-            detail=detail,
         )
 
 

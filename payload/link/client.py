@@ -378,24 +378,18 @@ class WireLink:
         cost = self._cost
         latency_s = wall_s if cost.measured else cost.latency_s
         energy_wh = cost.active_power_w * wall_s / 3600 if cost.measured else cost.energy_wh
-        return FrameResult(
-            frame_id=frame.frame_id,
-            status=status,
-            mask=None,
-            cover=float("nan"),
-            block_cover=None,
-            tile_sha256=(),
+        return FrameResult.without_mask(
+            frame.frame_id,
+            status,
+            detail,
             model=self._capabilities.model,
             model_sha256=self._capabilities.model_sha256,
             device=self._capabilities.device,
             latency_s=latency_s,
             energy_wh=energy_wh,
             provenance="measured" if cost.measured else "modelled",
-            energy_provenance="modelled",
-            peak_memory_mib=0.0,
             memory_provenance="measured",
             host_latency_s=wall_s,
-            detail=detail,
         )
 
 

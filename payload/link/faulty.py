@@ -143,23 +143,15 @@ class FaultyLink:
 
     def _lost(self, frame: Frame, status: Status, detail: str, away_s: float) -> FrameResult:
         latency_s = away_s + self._device.latency_s(self._card, 1)
-        return FrameResult(
-            frame_id=frame.frame_id,
-            status=status,
-            mask=None,
-            cover=float("nan"),
-            block_cover=None,
-            tile_sha256=(),
+        return FrameResult.without_mask(
+            frame.frame_id,
+            status,
+            detail,
             model=self._card.name,
             model_sha256=self._card.sha256,
             device=self._device.name,
             latency_s=latency_s,
             energy_wh=self._device.energy_wh(latency_s),
-            provenance="modelled",
-            energy_provenance="modelled",
-            peak_memory_mib=0.0,
-            memory_provenance="modelled",
-            detail=detail,
         )
 
 
