@@ -8,6 +8,7 @@ from dashboard import jobs
 from dashboard.jobs import Job
 from dashboard.runs_folder import Folders, find_folders
 from dashboard.shell import plain, runs_root
+from simulator.telemetry.manifest import readable_time
 
 POLL_S = 1.5
 CANCELLED = "cancelled_jobs"
@@ -27,7 +28,7 @@ def _panel(job: Job) -> None:
     found = find_folders(runs_root())
     state = jobs.outcome(job, found)
     with st.container(border=True):
-        st.markdown(f"**{plain(job.title)}** · {state} · started {job.started}")
+        st.markdown(f"**{plain(job.title)}** · {state} · started {readable_time(job.started)}")
         if state == "running":
             _running(job, found)
             return

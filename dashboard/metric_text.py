@@ -108,6 +108,21 @@ def number(name: str, value: object) -> str:
     return f"{_digits(float(value))} {unit(name)}".strip()
 
 
+def with_interval(
+    name: str, mean: float, low: float, high: float, *, difference: bool = False
+) -> str:
+    """``0.4 [0.3, 0.5]`` with the unit behind it; a difference of shares is in points (pp)."""
+    factor = 100.0 if is_share(name) else 1.0
+    digits = (lambda value: f"{value:.1f}") if is_share(name) else _digits
+    measured_in = "pp" if difference and is_share(name) else unit(name)
+    plus = "+" if difference and mean > 0 else ""
+    middle, least, most = (digits(factor * value) for value in (mean, low, high))
+    text = plus + middle
+    if not middle == least == most:  # an interval narrower than the digits shown says nothing
+        text += f" [{least}, {most}]"
+    return f"{text} {measured_in}".strip()
+
+
 def _digits(value: float) -> str:
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"

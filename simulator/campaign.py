@@ -26,6 +26,7 @@ from scipy import stats
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, load_scenario
 from simulator.telemetry.run_folder import RunFolder
+from simulator.telemetry.runs import short_name
 
 CAMPAIGN_NAME = "campaign.json"
 CONFIDENCE = 0.95
@@ -101,6 +102,18 @@ class Campaign:
     def values(self, variant: Variant, metric: str) -> list[float | None]:
         """A metric of one variant, by seed."""
         return [r.metrics.get(metric) for r in self.runs if r.variant == variant]
+
+    @property
+    def labels(self) -> dict[Variant, str]:
+        """Short names of the variants: what differs between them."""
+        kinds = ("policy", "model", "device")
+        differing = [k for k in kinds if len({getattr(v, k) for v in self.variants}) > 1]
+        return {
+            variant: " / ".join(
+                short_name(getattr(variant, kind)) for kind in differing or kinds[:1]
+            )
+            for variant in self.variants
+        }
 
     @property
     def warning(self) -> str:

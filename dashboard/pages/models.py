@@ -15,14 +15,14 @@ from dashboard.charts.comparison import Interval, intervals
 from dashboard.charts.models import COSTS, by_surface, pareto
 from dashboard.job_panel import show_job
 from dashboard.jobs import JobError
-from dashboard.metric_text import GROUPS, HEADLINES, definition, number, title
+from dashboard.metric_text import GROUPS, HEADLINES, definition, title, with_interval
 from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, setup_of, stored_metrics
 from dashboard.scenario_text import resolved_for_rerun
 from dashboard.shell import figure, folders, plain, rows, runs_root
 from payload.card import JaccardRecord, ModelCard, ModelError, card_paths, read_card
 from payload.device import DeviceError, DeviceProfile, list_devices
-from simulator.scenario import ScenarioError, bundled_scenarios
+from simulator.scenario import POLICIES, ScenarioError, bundled_scenarios
 from simulator.telemetry.manifest import RunFolderError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ WORST = """
     FROM decision d JOIN capture c USING (capture)
     WHERE d.clear_px_false_discard > 0 ORDER BY d.clear_px_false_discard DESC LIMIT 5"""
 RUNS_SEARCHED = 6
-POLICIES = ("bent_pipe", "discard", "prune", "prioritise", "reschedule", "oracle")
+LICENCE_PX = 290
 
 
 def show() -> None:
@@ -96,8 +96,10 @@ def _table(cards: Sequence[ModelCard]) -> None:
             }
         ),
         hide_index=True,
+        placeholder="-",
         column_config={
             "model": st.column_config.TextColumn(pinned=True),
+            "licence": st.column_config.TextColumn(width=LICENCE_PX),
             "flies": st.column_config.CheckboxColumn(
                 width="small",
                 help="Whether its ONNX file is on this machine. A card alone still tells what the "
@@ -237,25 +239,39 @@ def _swap(found: Folders, cards: Sequence[ModelCard]) -> None:
     flown = {f"run: {run.run_id}": run for run in found.runs if run.manifest}
     with st.form("swap"):
         one, two, three = st.columns(3)
-        mission = one.selectbox("Mission", [*bundled, *flown], key="swap_mission")
+        mission = one.selectbox(
+            "Mission", [*bundled, *flown], key="swap_mission", bind="query-params"
+        )
         models = two.multiselect(
             "Models",
             [card.name for card in cards if _is_here(card)],
             key="swap_models",
+            bind="query-params",
             placeholder="its own",
             help="Models whose ONNX file is on this machine.",
         )
         devices = three.multiselect(
-            "Devices", [d.name for d in list_devices()], key="swap_devices", placeholder="its own"
+            "Devices",
+            [d.name for d in list_devices()],
+            key="swap_devices",
+            bind="query-params",
+            placeholder="its own",
         )
         one, two, three = st.columns([2, 1, 1], vertical_alignment="bottom")
-        policies = one.multiselect("Policies", POLICIES, key="swap_policies", placeholder="its own")
+        policies = one.multiselect(
+            "Policies",
+            POLICIES,
+            key="swap_policies",
+            bind="query-params",
+            placeholder="its own",
+        )
         seeds = two.number_input(
             "Seeds",
             1,
             100,
             5,
             key="swap_seeds",
+            bind="query-params",
             help="Every variant is flown with each; 20 for a verdict.",
         )
         pressed = three.form_submit_button(
@@ -338,7 +354,7 @@ def _campaign(found: Folders, name: str) -> None:
 
 
 def _comparison(campaign: Campaign) -> None:
-    labels = _labels(campaign)
+    labels = campaign.labels
     names = [m for group in GROUPS.values() for m in group if m in campaign.metrics]
     left, right = st.columns(2)
     metric = left.selectbox("Metric", names, format_func=title, key="metric", bind="query-params")
@@ -374,6 +390,9 @@ def _comparison(campaign: Campaign) -> None:
             f"Difference to {baseline_label}, seed by seed, with 95 % bootstrap interval. Grey: "
             "the interval holds zero.",
         )
+    if campaign.warning:
+        st.warning(campaign.warning)
+    st.caption("Means and differences with their 95 % intervals; pp: percentage points.")
     _comparison_table(campaign, labels, baseline)
 
 
@@ -386,35 +405,21 @@ def _comparison_table(campaign: Campaign, labels: dict[Variant, str], baseline: 
                 _mean_text(
                     name,
                     d.estimate if (d := campaign.difference(variant, baseline, name)) else None,
-                    sign=True,
+                    difference=True,
                 )
                 for name in HEADLINES
             ]
     st.dataframe(pd.DataFrame(table), hide_index=True)
 
 
-def _mean_text(metric: str, estimate: Estimate | None, *, sign: bool = False) -> str:
+def _mean_text(metric: str, estimate: Estimate | None, *, difference: bool = False) -> str:
     if estimate is None:
         return "-"
-    plus = "+" if sign and estimate.mean > 0 else ""
-    text = f"{plus}{number(metric, estimate.mean)}"
-    if estimate.n < 2:
-        return text
-    return f"{text} [{number(metric, estimate.low)}, {number(metric, estimate.high)}]"
+    return with_interval(metric, estimate.mean, estimate.low, estimate.high, difference=difference)
 
 
 def _interval(label: str, estimate: Estimate) -> Interval:
     return Interval(label, estimate.mean, estimate.low, estimate.high)
-
-
-def _labels(campaign: Campaign) -> dict[Variant, str]:
-    """Name variants by what differs between them."""
-    kinds = ("policy", "model", "device")
-    differing = [k for k in kinds if len({getattr(v, k) for v in campaign.variants}) > 1]
-    return {
-        variant: " / ".join(Path(getattr(variant, k)).stem for k in differing or kinds[:1])
-        for variant in campaign.variants
-    }
 
 
 def _other_campaigns(found: Folders, shown: str | None) -> None:

@@ -20,9 +20,7 @@ from simulator.commands import display
 from simulator.commands.missions import checked, from_here, show_notes
 
 if TYPE_CHECKING:
-    from simulator.campaign import Campaign, Difference, Estimate, Variant
-
-ALL_POLICIES = ("bent_pipe", "discard", "prune", "prioritise", "reschedule", "oracle")
+    from simulator.campaign import Campaign, Difference, Estimate
 
 HEADLINES = (
     "targets_satisfied_fraction",
@@ -55,7 +53,9 @@ def compare(
     """
     named = {"model": _names(models), "device": _names(devices), "policy": _names(policies)}
     if not any(named.values()):
-        named["policy"] = list(ALL_POLICIES)
+        from simulator.scenario import POLICIES
+
+        named["policy"] = list(POLICIES)
     name = _check(scenario, named)
     folder = out_dir or Path("runs") / f"compare-{name}"
 
@@ -130,23 +130,16 @@ def _add_metric(table: Table, campaign: Campaign, metric: str) -> None:
 
     unit = METRICS[metric].unit
     table.add_row(f"[cyan]{metric}{f' ({unit})' if unit else ''}[/]")
-    first = campaign.variants[0]
+    first, labels = campaign.variants[0], campaign.labels
     for above, variant in zip((None, *campaign.variants), campaign.variants, strict=False):
         against_first = campaign.difference(variant, first, metric) if above else None
         against_above = campaign.difference(variant, above, metric) if above else None
         table.add_row(
-            f"  {escape(_label(campaign, variant))}",
+            f"  {escape(labels[variant])}",
             escape(_interval(campaign.summary(variant, metric))),
             _difference(against_first),
             _difference(against_above),
         )
-
-
-def _label(campaign: Campaign, variant: Variant) -> str:
-    """Name a variant by what differs between the variants."""
-    kinds = ("policy", "model", "device")
-    differing = [k for k in kinds if len({getattr(v, k) for v in campaign.variants}) > 1]
-    return " / ".join(Path(getattr(variant, kind)).name for kind in differing or kinds[:1])
 
 
 def _interval(estimate: Estimate | None, sign: str = "") -> str:
@@ -154,7 +147,8 @@ def _interval(estimate: Estimate | None, sign: str = "") -> str:
         return "-"
     mean = _number(estimate.mean, sign)
     low, high = _number(estimate.low), _number(estimate.high)
-    return mean if estimate.low == estimate.high else f"{mean} [{low}, {high}]"
+    # An interval narrower than the digits shown says nothing.
+    return mean if low == high == _number(estimate.mean) else f"{mean} [{low}, {high}]"
 
 
 def _number(value: float, sign: str = "") -> str:

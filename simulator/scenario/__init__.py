@@ -14,6 +14,7 @@ from simulator.scenario.loading import (
     resolved_yaml,
 )
 from simulator.scenario.models import (
+    POLICIES,
     Autonomy,
     FaultSection,
     Ground,
@@ -44,6 +45,7 @@ from simulator.scenario.spacecraft import (
 from simulator.scenario.targets import Target, load_targets
 
 __all__ = [
+    "POLICIES",
     "Agility",
     "Autonomy",
     "DataHandling",

@@ -11,7 +11,7 @@ import os
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -24,12 +24,15 @@ from simulator.scenario.spacecraft import Fraction, Name, Satellite, Section
 SCHEMA_VERSION = 1
 
 
+Policy = Literal["bent_pipe", "discard", "prune", "prioritise", "reschedule", "oracle"]
+POLICIES: tuple[str, ...] = get_args(Policy)
+"""Each adds one thing to the one before it."""
+
+
 class Autonomy(Section):
     """What is kept, sent and imaged next."""
 
-    policy: Literal["bent_pipe", "discard", "prune", "prioritise", "reschedule", "oracle"] = (
-        "reschedule"
-    )
+    policy: Policy = "reschedule"
     planner: Literal["fifo", "greedy", "optimal"] = "greedy"
     planner_wall_limit_s: float = Field(default=60, gt=0, le=86_400)
     """optimal: wall seconds after which a plan, or antennas, are taken as they are. The search ends

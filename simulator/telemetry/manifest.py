@@ -230,6 +230,11 @@ def wall_clock() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def readable_time(moment: str) -> str:
+    """A moment as `wall_clock` writes it, as people read it: ``2024-06-01 12:30 UTC``."""
+    return f"{moment[:16].replace('T', ' ')} UTC"
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:

@@ -9,7 +9,13 @@ from typing import Any
 
 import yaml
 
-from simulator.telemetry.manifest import MANIFEST_NAME, Manifest, RunFolderError, read_manifest
+from simulator.telemetry.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    RunFolderError,
+    read_manifest,
+    readable_time,
+)
 
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -86,7 +92,8 @@ def how_far(manifest: Manifest) -> str:
     if state == "running":
         return f"Still running: {reached}."
     if state == "incomplete":
-        return f"Its process is gone (last sign of life {manifest.heartbeat}); {reached}."
+        seen = readable_time(manifest.heartbeat)
+        return f"Its process is gone (last sign of life {seen}); {reached}."
     return f"{manifest.reason} {reached[0].upper()}{reached[1:]}.".strip()
 
 
@@ -107,12 +114,17 @@ def setup_of(scenario: Mapping[str, Any]) -> Setup:
     return Setup(
         policy=str(autonomy.get("policy", "")),
         planner=str(autonomy.get("planner", "")),
-        models=_stems(p.get("model") for p in payloads),
-        devices=_stems(p.get("device") for p in payloads),
+        models=_each_once(p.get("model") for p in payloads),
+        devices=_each_once(p.get("device") for p in payloads),
         satellites=len(satellites),
     )
 
 
-def _stems(names: Iterable[Any]) -> tuple[str, ...]:
-    """Each name once, without the folder and ending of one that is a path."""
-    return tuple(dict.fromkeys(Path(str(name)).stem for name in names if name))
+def _each_once(names: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(short_name(str(name)) for name in names if name))
+
+
+def short_name(text: str) -> str:
+    """Name of a model or device, which may be given by the path of its card or profile."""
+    path = Path(text)
+    return path.stem if path.suffix in (".yaml", ".yml") else path.name

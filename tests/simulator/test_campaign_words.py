@@ -1,0 +1,36 @@
+"""What a campaign says of its variants and of its own intervals."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.campaign import ENOUGH_SEEDS, Campaign, Variant
+from simulator.telemetry.runs import short_name
+
+
+def campaign(*variants: Variant, seeds: int = 20) -> Campaign:
+    return Campaign("example", variants, tuple(range(seeds)), ())
+
+
+@pytest.mark.parametrize(
+    ("variants", "labels"),
+    [
+        ([Variant("a", "host", "prune"), Variant("b", "host", "prune")], ["a", "b"]),
+        ([Variant("a", "host", "prune"), Variant("a", "host", "oracle")], ["prune", "oracle"]),
+        ([Variant("cards/v1.5.yaml", "host", "prune"), Variant("v2", "tx2", "prune")],
+         ["v1.5 / host", "v2 / tx2"]),
+        ([Variant("a", "host", "prune")], ["prune"]),
+    ],
+)  # fmt: skip
+def test_variants_are_named_by_what_differs(variants: list[Variant], labels: list[str]) -> None:
+    assert list(campaign(*variants).labels.values()) == labels
+
+
+def test_a_name_with_a_dot_is_no_path() -> None:
+    assert short_name("unet-1.5") == "unet-1.5"
+    assert short_name("/somewhere/cards/unet-1.5.yaml") == "unet-1.5"
+
+
+@pytest.mark.parametrize(("seeds", "warned"), [(1, False), (2, True), (ENOUGH_SEEDS, False)])
+def test_intervals_of_few_seeds_come_with_a_warning(seeds: int, warned: bool) -> None:
+    assert bool(campaign(Variant("a", "host", "prune"), seeds=seeds).warning) == warned
