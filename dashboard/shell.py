@@ -21,8 +21,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.event_store import EventStore
-from dashboard.runs_folder import Folders, FoundRun, find_folders, setup_of
+from dashboard.runs_folder import Folders, FoundRun, find_folders, setup_of, stored_metrics
 from simulator.telemetry.manifest import RunFolderError
+from simulator.telemetry.metrics import compute_metrics
 
 STATE_BADGES = {
     "complete": ("green", ":material/check_circle:"),
@@ -127,6 +128,39 @@ def rows(run: FoundRun, sql: str, **parameters: object) -> pd.DataFrame:
     if run.state == "unreadable":
         raise RunFolderError(run.detail)
     return _answer(str(run.path), run.fingerprint, sql, parameters, run)
+
+
+STOPPED = ("interrupted", "failed", "incomplete")
+"""States of a run that is over and not complete."""
+
+
+def metrics_of(run: FoundRun) -> dict[str, Any]:
+    """Metrics of a run that is over: as stored, or of the time it covers where it stopped short.
+
+    Empty while it is still going, and where its events cannot be read.
+    """
+    if run.state not in STOPPED:
+        return stored_metrics(run)
+    try:
+        return metrics_so_far(run)
+    except RunFolderError:
+        return {}
+
+
+def metrics_so_far(run: FoundRun) -> dict[str, Any]:
+    """Metrics of a run over the time that its events cover.
+
+    Raises
+    ------
+    RunFolderError
+        If they cannot be read.
+    """
+    return stored_metrics(run) or _computed(str(run.path), run.fingerprint, run)
+
+
+@st.cache_data(max_entries=64, show_spinner="Computing the metrics")
+def _computed(path: str, fingerprint: str, _run: FoundRun) -> dict[str, Any]:  # noqa: ARG001
+    return compute_metrics(open_store(_run).run).to_dict()
 
 
 def choose_run(found: Folders) -> FoundRun | None:

@@ -16,10 +16,18 @@ from dashboard.runs_folder import (
     FoundRun,
     setup_of,
     sibling_with_policy,
-    stored_metrics,
 )
-from dashboard.shell import choose_run, figure, folders, ink, open_store, plain, rows, sentences
-from simulator.telemetry.metrics import compute_metrics
+from dashboard.shell import (
+    choose_run,
+    figure,
+    folders,
+    ink,
+    metrics_so_far,
+    open_store,
+    plain,
+    rows,
+    sentences,
+)
 
 REFERENCES = ("bent_pipe", "oracle")
 STORY_TARGETS = 15
@@ -32,7 +40,7 @@ def show() -> None:
     run = choose_run(found)
     if run is None:
         return
-    metrics = stored_metrics(run) or _computed(str(run.path), run.fingerprint, run)
+    metrics = metrics_so_far(run)
     _metric_cards(metrics)
     _by_surface(metrics)
     left, right = st.columns(2, gap="medium")
@@ -43,12 +51,6 @@ def show() -> None:
     _references(found, run, metrics)
     _delays(run)
     st.fragment(_stories)(run)
-
-
-@st.cache_data(max_entries=16, show_spinner="Computing the metrics")
-def _computed(path: str, fingerprint: str, _run: FoundRun) -> dict[str, object]:  # noqa: ARG001
-    """Metrics of a run that is not complete, over the time it covers; kept by its hash."""
-    return compute_metrics(open_store(_run).run).to_dict()
 
 
 def _metric_cards(metrics: dict[str, object]) -> None:

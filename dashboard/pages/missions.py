@@ -20,7 +20,16 @@ from dashboard.metric_text import (
 )
 from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, FoundRun, find_folders, setup_of, stored_metrics
-from dashboard.shell import choose_run, counted, figure, folders, plain, rows, runs_root
+from dashboard.shell import (
+    choose_run,
+    counted,
+    figure,
+    folders,
+    metrics_of,
+    plain,
+    rows,
+    runs_root,
+)
 from simulator.telemetry.manifest import RunFolderError
 
 POLL_S = 2.0
@@ -125,10 +134,10 @@ def _table(shown: list[FoundRun]) -> list[FoundRun]:
         ),
         "duration": st.column_config.NumberColumn("hours", format="%.0f"),
         "started": st.column_config.DatetimeColumn("started (UTC)", format="YYYY-MM-DD HH:mm"),
-        "run": st.column_config.TextColumn("run", width="medium", pinned=True),
+        "run": st.column_config.TextColumn("run", width=_width_px(shown), pinned=True),
     }
     for name in HEADLINES:
-        measured_in = unit(name)
+        measured_in = "" if is_share(name) else unit(name)
         columns[name] = st.column_config.NumberColumn(
             f"{title(name)}, {measured_in}" if measured_in else title(name),
             help=definition(name),
@@ -136,10 +145,11 @@ def _table(shown: list[FoundRun]) -> list[FoundRun]:
         )
     st.caption("Select runs to compare them. A click on a heading sorts.")
     asked = st.query_params.get_all("selected")
+    table = pd.DataFrame([_line(run) for run in shown])
     names = [run.run_id for run in shown]
     # Streamlit remembers row numbers: other rows are another table, chosen anew by name.
     selected = st.dataframe(
-        pd.DataFrame([_line(run) for run in shown]),
+        table if table["campaign"].any() else table.drop(columns="campaign"),
         hide_index=True,
         column_config=columns,
         on_select="rerun",
@@ -154,10 +164,15 @@ def _table(shown: list[FoundRun]) -> list[FoundRun]:
     return chosen
 
 
+def _width_px(shown: list[FoundRun]) -> int:
+    """Wide enough for the longest name, which tells runs apart by its end."""
+    return 32 + 8 * max(len(run.path.name) for run in shown)
+
+
 def _line(run: FoundRun) -> dict[str, object]:
-    setup, metrics, manifest = setup_of(run), stored_metrics(run), run.manifest
+    setup, metrics, manifest = setup_of(run), metrics_of(run), run.manifest
     return {
-        "run": run.run_id,
+        "run": run.path.name,
         "state": run.state,
         "progress": run.progress,
         "policy": setup.policy,
@@ -167,6 +182,7 @@ def _line(run: FoundRun) -> dict[str, object]:
         "duration": manifest.duration_s / 3600 if manifest else None,
         **{name: metrics.get(name) for name in HEADLINES},
         "started": pd.to_datetime(manifest.created) if manifest else None,
+        "campaign": run.campaign,
         "note": run.detail,
     }
 
@@ -179,7 +195,7 @@ def _chosen(chosen: list[FoundRun]) -> None:
         return
     chosen = [run for run in chosen if stored_metrics(run)][:MOST_COMPARED]
     if len(chosen) < 2:
-        st.info("Runs that are not complete have no metrics; select two complete ones.")
+        st.info("A run that is not complete covers another time; select two complete ones.")
         return
     st.subheader("Side by side", anchor=False)
     names = [name for group in GROUPS.values() for name in group]
@@ -208,7 +224,7 @@ def _one(run: FoundRun) -> None:
         return
     if run.detail:
         st.info(plain(run.detail))
-    metrics = stored_metrics(run)
+    metrics = metrics_of(run)
     if metrics:
         with st.container(key="cards-headlines"):
             for name in HEADLINES:
