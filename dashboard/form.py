@@ -7,6 +7,7 @@ what it changes is handed back by field path.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -14,6 +15,7 @@ import yaml
 
 FieldPath = tuple[str | int, ...]
 NOT_SET = "not set"
+NOT_USED = "not used"
 _SIMPLE = ("number", "integer", "string", "boolean")
 
 
@@ -112,6 +114,8 @@ def _field(
     root: dict[str, Any], raw: dict[str, Any], schema: dict[str, Any], value: Any, path: FieldPath
 ) -> FormField | None:
     shown = value if value is not None else raw.get("default")
+    if isinstance(shown, datetime):
+        shown = shown.isoformat().replace("+00:00", "Z")  # as scenarios write it
     choices = tuple(str(choice) for choice in schema.get("enum", ()))
     kind = "choice" if choices else str(schema.get("type", ""))
     if isinstance(shown, list):
@@ -133,9 +137,7 @@ def draw(fields: dict[str, list[FormField]], key: str) -> dict[FieldPath, Any]:
     """
     changes: dict[FieldPath, Any] = {}
     for section, members in fields.items():
-        unset = all(field.value is None for field in members)
-        title = f"{section} ({NOT_SET})" if unset else section
-        with st.expander(title, expanded=section in ("mission", "autonomy")):
+        with st.expander(_title(section, members), expanded=section in ("mission", "autonomy")):
             columns = st.columns(3)
             for index, field in enumerate(members):
                 with columns[index % 3]:
@@ -143,6 +145,14 @@ def draw(fields: dict[str, list[FormField]], key: str) -> dict[FieldPath, Any]:
                 if value is not None and value != field.value:
                     changes[field.path] = value
     return changes
+
+
+def _title(section: str, members: list[FormField]) -> str:
+    """Name of a section; one that is empty says so, since it may be one of several ways."""
+    if any(field.value is not None for field in members):
+        return section
+    names = f"{', '.join(field.label for field in members)}: " if len(members) < 4 else ""
+    return f"{section} ({names}{NOT_USED})"
 
 
 def _widget(field: FormField, key: str) -> Any:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from dashboard.charts.layout import new_figure
 from dashboard.colours import CLOUDY, DELIVERED, NEUTRAL
-from dashboard.metric_text import is_share, number, title, unit
+from dashboard.metric_text import is_share, number, title, unit, with_interval
 
 
 def metric_bars(metric: str, values: Mapping[str, float | None]) -> go.Figure:
@@ -41,11 +41,12 @@ class Interval:
 
 def intervals(metric: str, estimates: Sequence[Interval], *, differences: bool) -> go.Figure:
     """Means (or paired differences, with a line at zero) and their 95 % intervals."""
-    axis = f"Difference in {title(metric)}" if differences else _axis(metric)
+    axis = _axis(metric, difference=differences)
+    factor = 100.0 if differences and is_share(metric) else 1.0  # shares differ by points
     figure = new_figure(axis, "", height=110 + 36 * len(estimates), legend=False)
     shown = list(estimates)[::-1]
     figure.add_scatter(
-        x=[e.mean for e in shown],
+        x=[factor * e.mean for e in shown],
         y=[e.label for e in shown],
         mode="markers",
         marker={
@@ -57,26 +58,29 @@ def intervals(metric: str, estimates: Sequence[Interval], *, differences: bool) 
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [e.high - e.mean for e in shown],
-            "arrayminus": [e.mean - e.low for e in shown],
+            "array": [factor * (e.high - e.mean) for e in shown],
+            "arrayminus": [factor * (e.mean - e.low) for e in shown],
             "color": NEUTRAL,
             "thickness": 2,
         },
-        customdata=[
-            [number(metric, e.mean), number(metric, e.low), number(metric, e.high)] for e in shown
+        hovertext=[
+            with_interval(metric, e.mean, e.low, e.high, difference=differences) for e in shown
         ],
-        hovertemplate="%{y}<br>%{customdata[0]} [%{customdata[1]}, %{customdata[2]}]"
-        "<extra></extra>",
+        hovertemplate="%{y}<br>%{hovertext}<extra></extra>",
     )
     if differences:
         figure.add_vline(x=0, line={"color": NEUTRAL, "dash": "dot"})
-    _percent(figure, metric)
+    else:
+        _percent(figure, metric)
     return figure
 
 
-def _axis(metric: str) -> str:
-    measured_in = "" if is_share(metric) else unit(metric)
-    return f"{title(metric)}, {measured_in}" if measured_in else title(metric)
+def _axis(metric: str, *, difference: bool = False) -> str:
+    name = f"difference in {title(metric).lower()}" if difference else title(metric)
+    measured_in = unit(metric)
+    if is_share(metric):
+        measured_in = "percentage points" if difference else ""
+    return f"{name}, {measured_in}" if measured_in else name
 
 
 def _percent(figure: go.Figure, metric: str) -> None:

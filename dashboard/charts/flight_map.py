@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -155,15 +156,14 @@ def _station(figure: go.Figure, station: Station, altitude_km: float) -> None:
         f"{station.min_elevation_deg:g}° elevation<extra>station</extra>",
         showlegend=False,
     )
-    figure.add_annotation(
-        x=station.longitude_deg,
-        y=station.latitude_deg,
-        text=station.name.replace("<", "&lt;"),
-        showarrow=False,
-        yshift=-17,
-        font={"size": 11, "color": "white"},
-        bgcolor="rgba(60, 66, 78, 0.75)",
-        borderpad=2,
+    # Left of the station: satellites are named to their right.
+    _name(
+        figure,
+        station.name,
+        station.longitude_deg,
+        station.latitude_deg,
+        xanchor="right",
+        xshift=-10,
     )
 
 
@@ -207,9 +207,7 @@ def _satellite(
     figure.add_scatter(
         x=here["longitude_deg"],
         y=here["latitude_deg"],
-        mode="markers+text",
-        text=here["satellite"],
-        textposition="top center",
+        mode="markers",
         marker={
             "symbol": "diamond",
             "size": 14,
@@ -219,4 +217,30 @@ def _satellite(
         customdata=here[["altitude_km"]],
         hovertemplate=f"{satellite}: %{{customdata[0]:.0f}} km high<extra></extra>",
         showlegend=False,
+    )
+    for at in here.itertuples():
+        left = at.longitude_deg > 150  # a name to the right would leave the map
+        _name(
+            figure,
+            satellite,
+            at.longitude_deg,
+            at.latitude_deg,
+            xanchor="right" if left else "left",
+            xshift=-12 if left else 12,
+        )
+
+
+def _name(
+    figure: go.Figure, text: str, longitude_deg: float, latitude_deg: float, **place: Any
+) -> None:
+    """A name on a plate, so that it is read over coast, targets and tracks."""
+    figure.add_annotation(
+        x=longitude_deg,
+        y=latitude_deg,
+        text=text.replace("<", "&lt;"),
+        showarrow=False,
+        font={"size": 11, "color": "white"},
+        bgcolor="rgba(60, 66, 78, 0.75)",
+        borderpad=2,
+        **place,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -29,25 +31,15 @@ def pareto(table: pd.DataFrame, cost: str) -> go.Figure:
         A key of `COSTS`.
     """
     figure = new_figure(COSTS[cost], "Jaccard index", height=440)
-    # A cost of nothing has no place on a logarithmic axis: it stands a decade left of the least.
-    positive = table.loc[table[cost] > 0, cost]
-    spread = len(positive) > 0 and positive.max() > 20 * positive.min()
-    table = table.assign(at=table[cost].clip(lower=positive.min() / 10) if spread else table[cost])
+    axis = _cost_axis(table[cost])
+    table = table.assign(at=table[cost].clip(lower=axis.zero_at) if axis.zero_at else table[cost])
     front = _front(table, cost)
-    # Names stand beside their marks, clear of the intervals; the last one to the left.
-    beside = [f"   {name}" for name in front["model"]]
-    where = ["middle right"] * len(front)
-    if len(front) > 1:
-        beside[-1], where[-1] = f"{front['model'].iloc[-1]}   ", "middle left"
     figure.add_scatter(
         x=front["at"],
         y=front["value"],
-        mode="lines+text",
-        text=beside,
-        textposition=where,
+        mode="lines",
         line={"color": CLEAR, "dash": "dot", "shape": "hv"},
         hoverinfo="skip",
-        cliponaxis=False,
         showlegend=False,
     )
     families = list(dict.fromkeys(_family(model) for model in sorted(table["model"])))
@@ -75,9 +67,97 @@ def pareto(table: pd.DataFrame, cost: str) -> go.Figure:
             hovertext=[_hover(row, cost) for row in rows.to_dict("records")],
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    if spread:
-        figure.update_xaxes(type="log", dtick=1)
+    for label in _labels(table, front, axis):
+        figure.add_annotation(**label)
+    figure.update_xaxes(**axis.layout)
     return figure
+
+
+@dataclass(frozen=True)
+class _CostAxis:
+    """How costs are laid out.
+
+    Attributes
+    ----------
+    zero_at : float or None
+        Where a cost of nothing stands on a logarithmic axis, a decade left of the least.
+    layout : dict
+        Of Plotly's x axis.
+    """
+
+    logarithmic: bool
+    zero_at: float | None
+    layout: dict[str, Any]
+
+    def place(self, at: float) -> float:
+        """An annotation's x, which Plotly wants as the logarithm."""
+        return math.log10(at) if self.logarithmic else at
+
+
+def _cost_axis(costs: pd.Series) -> _CostAxis:
+    """Logarithmic where costs spread widely; nothing costs 0, which then has a tick of its own."""
+    positive = costs[costs > 0]
+    if not len(positive) or positive.max() <= 20 * positive.min():
+        return _CostAxis(False, None, {"rangemode": "tozero"})
+    first, last = math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max()))
+    decades = list(range(first, last + 1))
+    ticks = {10.0**decade: _tick(decade) for decade in decades}
+    zero_at = None
+    if (costs <= 0).any():
+        zero_at = float(10.0 ** (first - 1))
+        ticks = {zero_at: "0"} | ticks
+    low = math.log10(zero_at) if zero_at else math.log10(positive.min())
+    return _CostAxis(
+        True,
+        zero_at,
+        {
+            "type": "log",
+            "tickvals": list(ticks),
+            "ticktext": list(ticks.values()),
+            "range": [low - 0.6, math.log10(positive.max()) + 0.8],
+        },
+    )
+
+
+def _tick(decade: int) -> str:
+    """A power of ten as it is written on an axis: ``0.01``, ``1``, ``10k``, ``1M``."""
+    if decade < 0:
+        return f"{10.0**decade:.{-decade}f}" if decade > -4 else f"1e{decade}"
+    for step, sign in ((9, "G"), (6, "M"), (3, "k")):
+        if decade >= step:
+            return f"{10 ** (decade - step)}{sign}"
+    return str(10**decade)
+
+
+def _labels(table: pd.DataFrame, front: pd.DataFrame, axis: _CostAxis) -> list[dict[str, Any]]:
+    """A name beside every mark, out of the way of the front, which runs right and then up.
+
+    Members of the front are named left above, the others right below. An 8-bit copy that stands on
+    its original shares its name.
+    """
+    ahead = set(front["model"])
+    labels = []
+    shown: dict[tuple[str, float], dict[str, Any]] = {}
+    for row in table.sort_values("model", key=lambda names: ~names.isin(ahead)).to_dict("records"):
+        place = (_family(row["model"]), row["at"])
+        if place in shown:
+            shown[place]["text"] = f"{place[0]} and int8"
+            continue
+        on_front = row["model"] in ahead
+        label = {
+            "x": axis.place(row["at"]),
+            "y": row["value"],
+            "text": row["model"],
+            "showarrow": False,
+            "xanchor": "right" if on_front else "left",
+            "yanchor": "bottom" if on_front else "top",
+            "xshift": -5 if on_front else 5,
+            "yshift": 4 if on_front else -4,
+            "font": {"size": 11},
+        }
+        shown[place] = label
+        labels.append(label)
+    return labels
 
 
 INT8 = "-int8"
@@ -127,5 +207,5 @@ def by_surface(table: pd.DataFrame) -> go.Figure:
             hovertemplate="%{x}: %{y:.2%}<extra>" + str(model) + "</extra>",
         )
     most = float(table["fraction"].max()) if len(table) else 0.0
-    figure.update_yaxes(tickformat=".1%", range=[0, max(0.01, 1.15 * most)])
+    figure.update_yaxes(tickformat=".0%", range=[0, max(0.01, 1.15 * most)])
     return figure

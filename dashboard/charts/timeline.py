@@ -90,6 +90,10 @@ LANES = _lanes()
 
 MARKS_PER_LANE = 300
 
+LEAST_MARK = 180
+"""A mark is at least this part of the window wide: seven pixels of a wide screen, two of a phone.
+"""
+
 
 def lane_query(lane: Lane) -> str:
     """SQL of a lane's marks inside a window, at most one per pixel or so.
@@ -124,7 +128,7 @@ def timeline(
         Rows of `lane_query` by lane name; ``customdata`` of each mark is ``table:event_row``.
     """
     figure = new_figure("mission time, h", "", height=360, legend=False)
-    least_s = (to_s - from_s) / 300
+    least_s = (to_s - from_s) / LEAST_MARK
     for lane in LANES:
         rows = marks[lane.name]
         width_s = (rows["end_s"].clip(upper=to_s) - rows["start_s"]).clip(lower=least_s)

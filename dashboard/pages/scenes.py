@@ -17,7 +17,16 @@ from dashboard.pictures import (
     truth_picture,
 )
 from dashboard.runs_folder import FoundRun
-from dashboard.shell import choose_run, folders, open_store, plain, rows, sentences, utc
+from dashboard.shell import (
+    choose_run,
+    counted,
+    folders,
+    open_store,
+    plain,
+    rows,
+    sentences,
+    utc,
+)
 from simulator.telemetry.manifest import RunFolderError
 
 PER_PAGE = 12
@@ -39,10 +48,26 @@ CAPTURES = """
     FROM capture c LEFT JOIN inference i USING (capture) LEFT JOIN decision d USING (capture)
 """
 
+PICTURES = f"""
+    SELECT *, count(*) OVER same AS alike, row_number() OVER (
+        same ORDER BY clear_px_false_discard DESC, t_s) AS nth_alike
+    FROM ({CAPTURES}) WHERE {{condition}}
+    WINDOW same AS (PARTITION BY frame_sha256, mask_sha256, action)"""
+"""Captures, and which of those with the same picture and the same fate each is."""
+
+
+def _worst_of_each_scene(amount: str) -> str:
+    """Order by `amount`, but the worst of every scene before the next worst of any."""
+    return (
+        f"({amount} > 0) DESC, row_number() OVER (PARTITION BY scene ORDER BY {amount} DESC, t_s), "
+        f"{amount} DESC, t_s"
+    )
+
+
 ORDERS = {
-    "worst false discards": "clear_px_false_discard DESC, clear_px_called_cloud DESC, t_s",
-    "largest error": "error DESC NULLS LAST, t_s",
-    "most cloud missed": "cloud_px_missed DESC, t_s",
+    "worst false discards": _worst_of_each_scene("clear_px_false_discard"),
+    "largest error": _worst_of_each_scene("coalesce(error, -1)"),
+    "most cloud missed": _worst_of_each_scene("cloud_px_missed"),
     "cloudiest": "cover DESC, t_s",
     "clearest": "cover, t_s",
     "newest": "t_s DESC",
@@ -62,10 +87,17 @@ def show() -> None:
             "to slew, power and storage: see Budgets for what ran out."
         )
         return
-    condition, parameters, order = _filters(run)
-    found = int(
-        rows(run, f"SELECT count(*) FROM ({CAPTURES}) WHERE {condition}", **parameters).iat[0, 0]
+    condition, parameters, order, once = _filters(run)
+    pictures = PICTURES.format(condition=condition)
+    captures, distinct = (
+        int(number)
+        for number in rows(
+            run,
+            f"SELECT count(*), count(*) FILTER (nth_alike = 1) FROM ({pictures})",
+            **parameters,
+        ).iloc[0]
     )
+    found = distinct if once else captures
     if not found:
         st.info("No capture matches the filters. Loosen one of them.")
         return
@@ -78,10 +110,14 @@ def show() -> None:
                 f"Page of {pages}", 1, pages, 1, key="page", bind="query-params", width=160
             )
         )
-    line.caption(f"{found:,} captures")
+    line.caption(
+        f"{counted(distinct, 'picture')} of {counted(captures, 'capture')}"
+        if once
+        else counted(captures, "capture")
+    )
     shown = rows(
         run,
-        f"SELECT * FROM ({CAPTURES}) WHERE {condition} ORDER BY {order} "
+        f"SELECT * FROM ({pictures}) {'WHERE nth_alike = 1' if once else ''} ORDER BY {order} "
         f"LIMIT {PER_PAGE} OFFSET {(min(page, pages) - 1) * PER_PAGE}",
         **parameters,
     )
@@ -91,17 +127,30 @@ def show() -> None:
     with detail, sentences():
         _detail(run, asked, shown)
     with gallery, sentences():
-        _gallery(run, shown)
+        _gallery(run, shown, once=once)
 
 
-def _filters(run: FoundRun) -> tuple[str, dict[str, object], str]:
+def _filters(run: FoundRun) -> tuple[str, dict[str, object], str, bool]:
     known = rows(
         run,
         "SELECT list(DISTINCT surface ORDER BY surface) AS surfaces, "
         "(SELECT list(DISTINCT action ORDER BY action) FROM decision) AS actions FROM capture",
     ).iloc[0]
-    one, two, three, four = st.columns([2, 2, 2, 2], vertical_alignment="bottom")
-    order = one.selectbox("Order", list(ORDERS), key="order", bind="query-params")
+    one, two, three, four = st.columns([2, 2, 2, 2])
+    order = one.selectbox(
+        "Order",
+        list(ORDERS),
+        key="order",
+        bind="query-params",
+        help="Of worst, largest and most: one capture of each scene first, then the next of each.",
+    )
+    once = one.toggle(
+        "Each picture once",
+        value=True,
+        key="once",
+        bind="query-params",
+        help="The same pixels may be flown over many targets; what was made of them is the same.",
+    )
     actions = two.multiselect(
         "Decision", _listed(known["actions"]), key="decision", bind="query-params"
     )
@@ -127,14 +176,14 @@ def _filters(run: FoundRun) -> tuple[str, dict[str, object], str]:
     if error:
         conditions.append("error >= $error")
         parameters["error"] = error / 100
-    return " AND ".join(conditions), parameters, ORDERS[order]
+    return " AND ".join(conditions), parameters, ORDERS[order], once
 
 
 def _listed(values: Any) -> list[str]:
     return [] if values is None else [str(value) for value in values]
 
 
-def _gallery(run: FoundRun, shown: pd.DataFrame) -> None:
+def _gallery(run: FoundRun, shown: pd.DataFrame, *, once: bool) -> None:
     folder = open_store(run).run
     # The style sheet of `app.py` lays them out in rows: four on a wide screen, two on a narrow one.
     wall = st.container(key="gallery")
@@ -145,21 +194,24 @@ def _gallery(run: FoundRun, shown: pd.DataFrame) -> None:
             except RunFolderError as error:
                 st.caption(plain(error))
             _badge(capture.action)
-            detected = "no mask"
-            if capture.cover_detected >= 0:
-                detected = f"detected {100 * capture.cover_detected:.0f} %"
-            st.caption(
-                f"{plain(capture.target)} · {detected}, true {100 * capture.cover:.0f} % cloud"
-                + (
-                    f" · **{100 * capture.clear_px_false_discard / max(1, capture.px):.0f} % "
-                    "falsely discarded**"
-                    if capture.clear_px_false_discard
-                    else ""
-                )
-            )
+            st.caption(_words(capture, once=once))
             if st.button("Inspect", key=f"inspect-{capture.capture}", width="stretch"):
                 st.query_params["capture"] = capture.capture
                 st.rerun()
+
+
+def _words(capture: Any, *, once: bool) -> str:
+    """Whose picture it is, what was detected in it, and what was lost by mistake."""
+    others = int(capture.alike) - 1 if once else 0
+    whose = plain(capture.target) + (f" and {others:,} more" if others else "")
+    detected = "no mask"
+    if capture.cover_detected >= 0:
+        detected = f"detected {100 * capture.cover_detected:.0f} %"
+    words = f"{whose} · {detected}, true {100 * capture.cover:.0f} % cloud"
+    if not capture.clear_px_false_discard:
+        return words
+    lost = 100 * capture.clear_px_false_discard / max(1, capture.px)
+    return f"{words} · **{lost:.0f} % falsely discarded**"
 
 
 def _badge(action: str) -> None:

@@ -160,6 +160,7 @@ def test_two_models_are_compared(page: Page, address: str, flown: Path, folder: 
     _choose(page, "Models", other)
     page.get_by_label("Seeds", exact=True).fill("1")
     page.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
+    expect(page).to_have_url(re.compile("swap_models=threshold"), timeout=PATIENCE_MS)
     page.get_by_text("See the comparison").click(timeout=2 * PATIENCE_MS)
     page.get_by_text("Paired comparison").wait_for()
     chromium.settle(page)

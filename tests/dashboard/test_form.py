@@ -46,6 +46,20 @@ def test_every_value_of_a_scenario_has_a_field(short_scenario: str) -> None:
     assert shown[("satellites", 0, "imager", "frame_px")] == ("list", [512, 512])
 
 
+def test_an_empty_section_is_one_of_several_ways_not_something_missing(
+    open_page: Callable[..., AppTest], runs: Path
+) -> None:
+    titles = [expander.label for expander in open_page(runs, "scenario").expander]
+    assert "satellites · 1 · orbit · sun_synchronous" in titles
+    assert any(title.startswith("satellites · 1 · orbit (") for title in titles)
+    assert not any("not set" in title for title in titles)
+
+
+def test_a_moment_is_shown_as_scenarios_write_it(short_scenario: str) -> None:
+    values = yaml.safe_load(short_scenario)
+    assert kinds(fields_of(json_schema(), values))[("epoch",)] == ("string", "2024-06-01T00:00:00Z")
+
+
 def test_list_and_unset_field_are_written_into_the_text(
     open_page: Callable[..., AppTest], runs: Path
 ) -> None:

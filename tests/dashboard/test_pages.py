@@ -156,6 +156,46 @@ def test_scene_filters_narrow_the_gallery(open_page: Open, text_of: Said, runs: 
     assert "No capture matches" in text_of(app)
 
 
+def test_gallery_shows_each_picture_once_and_the_worst_of_each_scene_first(
+    open_page: Open, runs: Path
+) -> None:
+    events = EventStore(only_run(runs))
+    fates = "SELECT DISTINCT frame_sha256, mask_sha256, action FROM capture LEFT JOIN inference "
+    fates += "USING (capture) LEFT JOIN decision USING (capture)"
+    pictures = int(events.value(f"SELECT count(*) FROM ({fates})"))
+    captures = int(events.value("SELECT count(*) FROM capture"))
+    assert pictures < captures
+    app = open_page(runs, "scenes", order="largest error")
+    assert f"{pictures} pictures of {captures} captures" in [c.value for c in app.caption]
+    shown = [b.key.removeprefix("inspect-") for b in app.button if b.label == "Inspect"]
+    scenes = events.rows("SELECT capture, scene FROM capture").set_index("capture")["scene"]
+    first = list(scenes[shown])
+    assert len(set(first)) == min(len(first), scenes.nunique())
+    app.toggle(key="once").set_value(False).run()
+    assert f"{captures} captures" in [c.value for c in app.caption]
+
+
+def test_a_stopped_run_has_the_same_numbers_on_every_page(open_page: Open, runs: Path) -> None:
+    manifest = only_run(runs) / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document |= {"status": "interrupted", "reason": "Stopped.", "progress_s": 4 * 3600.0}
+    manifest.write_text(json.dumps(document))
+    of_run = {m.label: m.value for m in open_page(runs, "downlink").metric}
+    missions = open_page(runs, "missions", selected=only_run(runs).name)
+    of_list = {m.label: m.value for m in missions.metric}
+    assert of_list
+    assert of_list.items() <= of_run.items()
+    assert missions.dataframe[0].value["clear_km2_delivered"].notna().all()
+
+
+def test_choices_of_the_swap_form_stand_in_the_link(open_page: Open, runs: Path) -> None:
+    choices = {"swap_mission": "first_light", "swap_policies": "prune", "swap_seeds": "3"}
+    app = open_page(runs, "models", **choices)
+    assert app.selectbox(key="swap_mission").value == "first_light"
+    assert app.multiselect(key="swap_policies").value == ["prune"]
+    assert app.number_input(key="swap_seeds").value == 3
+
+
 def test_broken_scenario_is_shown_with_its_line(open_page: Open, text_of: Said, runs: Path) -> None:
     app = open_page(runs, "scenario")
     area = app.text_area[0]
@@ -171,7 +211,7 @@ def test_run_that_was_written_to_is_read_again(open_page: Open, runs: Path) -> N
     def counted(app: AppTest) -> list[str]:
         return [caption.value for caption in app.caption if caption.value.endswith("captures")]
 
-    app = open_page(runs, "scenes")
+    app = open_page(runs, "scenes", once="false")
     path = only_run(runs) / "events" / "capture.parquet"
     table = pq.read_table(path)
     assert counted(app) == [f"{table.num_rows} captures"]

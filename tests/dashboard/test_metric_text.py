@@ -1,0 +1,35 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboard.charts.comparison import Interval, intervals
+from dashboard.metric_text import with_interval
+
+SHARE, AREA = "targets_satisfied_fraction", "clear_km2_delivered"
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "difference", "text"),
+    [
+        (SHARE, (0.4, 0.39, 0.411), False, "40.0 [39.0, 41.1] %"),
+        (SHARE, (0.081, 0.074, 0.088), True, "+8.1 [7.4, 8.8] pp"),
+        (SHARE, (-0.02, -0.03, 0.01), True, "-2.0 [-3.0, 1.0] pp"),
+        (AREA, (407.0, 396.0, 417.0), True, "+407 [396, 417] km²"),
+        (AREA, (5193.0, 5193.0, 5193.0), False, "5,193 km²"),
+        (AREA, (24.0, 23.999, 24.001), False, "24 km²"),
+    ],
+)
+def test_shares_differ_by_points_and_units_stand_once(
+    metric: str, values: tuple[float, float, float], difference: bool, text: str
+) -> None:
+    assert with_interval(metric, *values, difference=difference) == text
+
+
+def test_differences_of_shares_are_drawn_in_points() -> None:
+    figure = intervals(SHARE, [Interval("prune", 0.081, 0.074, 0.088)], differences=True)
+    assert figure.layout.xaxis.title.text.endswith("percentage points")
+    assert figure.layout.xaxis.tickformat is None
+    assert list(figure.data[0].x) == [pytest.approx(8.1)]
+    assert list(figure.data[0].error_x.array) == [pytest.approx(0.7)]

@@ -1,0 +1,46 @@
+"""The Pareto figure: nothing costs 0 on a logarithmic axis without saying so, every mark a name."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from dashboard.charts.models import pareto
+
+
+def models(**costs: float) -> pd.DataFrame:
+    rows = [
+        {"model": name.replace("_", "-"), "value": 0.5 + 0.1 * index, "parameters": cost}
+        for index, (name, cost) in enumerate(costs.items())
+    ]
+    return pd.DataFrame(rows).assign(low=float("nan"), high=float("nan"))
+
+
+def test_a_cost_of_nothing_has_a_tick_that_says_so() -> None:
+    axis = pareto(models(free=0, small=8_000, large=30_000_000), "parameters").layout.xaxis
+    ticks = dict(zip(axis.ticktext, axis.tickvals, strict=True))
+    assert axis.type == "log"
+    assert ticks["1k"] == 1e3
+    assert ticks["10M"] == 1e7
+    figure = pareto(models(free=0, small=8_000, large=30_000_000), "parameters")
+    (free,) = (trace for trace in figure.data if trace.name == "free")
+    assert list(free.x) == [ticks["0"]]
+    assert ticks["0"] < 1e3
+
+
+@pytest.mark.parametrize("costs", [{"a": 5, "b": 9}, {"a": 0, "b": 0}])
+def test_costs_of_one_size_stand_on_a_plain_axis(costs: dict[str, float]) -> None:
+    figure = pareto(models(**costs), "parameters")
+    assert figure.layout.xaxis.type != "log"
+    assert {x for trace in figure.data if trace.name for x in trace.x} == set(costs.values())
+
+
+def test_every_mark_is_named_and_a_copy_on_its_original_with_it() -> None:
+    table = models(unet=8_000, unet_int8=8_000, slow=9_000_000)
+    table["value"] = [0.6, 0.6, 0.2]
+    figure = pareto(table, "parameters")
+    names = {note.text: note for note in figure.layout.annotations}
+    assert set(names) == {"unet and int8", "slow"}
+    on_front, behind = names["unet and int8"], names["slow"]
+    assert (on_front.xanchor, on_front.yanchor) == ("right", "bottom")
+    assert (behind.xanchor, behind.yanchor) == ("left", "top")
