@@ -17,9 +17,7 @@ from typing import Any
 
 from simulator.telemetry import runs as telemetry_runs
 from simulator.telemetry.manifest import MANIFEST_NAME, Manifest, RunFolderError, read_manifest
-from simulator.telemetry.runs import Setup, how_far, read_scenario
-
-CAMPAIGN_NAME = "campaign.json"
+from simulator.telemetry.runs import CAMPAIGN_NAME, Setup, how_far, read_scenario
 
 
 @dataclass(frozen=True)

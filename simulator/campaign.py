@@ -26,9 +26,8 @@ from scipy import stats
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, load_scenario
 from simulator.telemetry.run_folder import RunFolder
-from simulator.telemetry.runs import short_name
+from simulator.telemetry.runs import CAMPAIGN_NAME, short_name
 
-CAMPAIGN_NAME = "campaign.json"
 CONFIDENCE = 0.95
 RESAMPLES = 5000
 

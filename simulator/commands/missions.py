@@ -213,9 +213,9 @@ def audit(folder: Path, *, as_json: bool) -> int:
 
 def runs(folder: Path, *, as_json: bool) -> int:
     """List the run folders below a folder; return the exit code."""
-    from simulator.telemetry.runs import list_runs
+    from simulator.telemetry.runs import list_campaigns, list_runs
 
-    found = list_runs(folder)
+    found, campaigns = list_runs(folder), list_campaigns(folder)
     if as_json:
         display.print_json(
             [
@@ -233,11 +233,14 @@ def runs(folder: Path, *, as_json: bool) -> int:
                 for run in found
             ]
         )
-    elif found:
+        return 0
+    if found:
         display.out().print(f"runs in {escape(str(folder))}", soft_wrap=True)
         display.print_runs(found)
-    else:
+    elif not campaigns:
         display.out().print(f"No run folder in {escape(str(folder))}.")
+    for campaign in campaigns:
+        display.out().print(f"a campaign: nephoscope runs {escape(str(campaign))}", soft_wrap=True)
     return 0
 
 

@@ -17,6 +17,9 @@ from simulator.telemetry.manifest import (
     readable_time,
 )
 
+CAMPAIGN_NAME = "campaign.json"
+"""What makes a folder of runs a campaign."""
+
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -72,6 +75,11 @@ def list_runs(folder: Path) -> list[RunSummary]:
         )
     found = [_summary(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))]
     return sorted(found, key=lambda run: run.manifest.created if run.manifest else "", reverse=True)
+
+
+def list_campaigns(folder: Path) -> list[Path]:
+    """Campaign folders directly below `folder`, by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{CAMPAIGN_NAME}"))
 
 
 def _summary(path: Path) -> RunSummary:

@@ -144,6 +144,15 @@ def test_an_empty_folder_of_runs_is_said_to_be_empty(tmp_path: Path) -> None:
     assert "No run folder" in call("runs", tmp_path).stdout
 
 
+def test_a_campaign_is_named_where_its_runs_are_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "compare-example").mkdir()
+    (tmp_path / "compare-example" / "campaign.json").write_text("{}")
+    shown = call("runs", tmp_path).stdout.replace("\n", " ")
+    assert "nephoscope runs" in shown
+    assert "compare-example" in shown
+    assert "No run folder" not in shown
+
+
 @pytest.mark.parametrize("command", ["runs", "dashboard", "metrics", "audit"])
 def test_a_folder_that_is_not_there_is_refused(command: str, tmp_path: Path) -> None:
     result = call(command, tmp_path / "none")
