@@ -16,14 +16,19 @@ import argparse
 import csv
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
 from pathlib import Path
 
+from payload import training
 from payload.training.loss_log import LOG
-from payload.training.teacher import ARCHITECTURES, TeacherOptions, train_teacher
+from payload.training.sampling import Sampler
+from payload.training.teacher import ARCHITECTURES, PLAN, TeacherOptions, train_teacher
 from payload.training.training_loop import TrainingPlan
+
+COMMITTED_PLAN = Path(training.__file__).parent / "records" / "nnunet-teacher-plan.json"
 
 CHECKPOINTS = 4
 """Checkpoints of a training; the kill comes half way between the second and the third."""
@@ -39,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         alone, killed = (_options(asked, Path(folder) / name) for name in ("alone", "killed"))
+        for options in (alone, killed):
+            options.work_dir.mkdir()
+            shutil.copy(COMMITTED_PLAN, options.work_dir / PLAN)
         _run(alone)
         exit_code = _run(killed, kill_at=asked.steps * 5 // (CHECKPOINTS * 2))
         print(f"first process ended with {signal.Signals(-exit_code).name}")
@@ -80,8 +88,6 @@ def _train(options: TeacherOptions, kill_at: int | None) -> None:
 
 def _die_at(step: int) -> None:
     """Have this process kill itself when a batch of `step` is drawn: in the midst of a training."""
-    from payload.training.sampling import Sampler
-
     draw = Sampler.draw
 
     def deadly(sampler: Sampler, number: int):  # type: ignore[no-untyped-def]
