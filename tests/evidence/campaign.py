@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import plotly.graph_objects as go
+import yaml
 
 from simulator.campaign import Estimate
 from simulator.sweep import Harvest, Setting, Sweep, sweep, write_table
@@ -35,6 +36,9 @@ def options(doc: str, *, seeds: int = 5, model: str | None = "") -> argparse.Arg
     else:
         parser.add_argument("--model", default=model, help="card by name or path")
     parser.add_argument("--hours", type=float, default=0.0, help="length; the scenario's, if 0")
+    parser.add_argument(
+        "--set", type=_field, action="append", default=[], help="FIELD=VALUE, in every setting"
+    )
     parser.add_argument("--jobs", type=int, default=0, help="processes; one per core, if 0")
     parser.add_argument("--out", default="", help="folder for table and figure")
     parser.add_argument("--picture", default="", help="the figure as a PNG too (needs Chromium)")
@@ -51,9 +55,15 @@ def numbers(text: str) -> list[float]:
     return [float(number) for number in names(text)]
 
 
+def _field(text: str) -> tuple[str, object]:
+    """A scenario field by its dotted name, and its value as YAML."""
+    name, _, value = text.partition("=")
+    return name, yaml.safe_load(value)
+
+
 def fixed_fields(asked: argparse.Namespace) -> dict[str, object]:
     """Scenario fields that the options replace in every setting."""
-    fixed: dict[str, object] = {}
+    fixed: dict[str, object] = dict(asked.set)
     if asked.model:
         fixed["satellites.*.payload.model"] = asked.model
     if asked.hours:
