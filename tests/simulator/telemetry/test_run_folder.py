@@ -205,7 +205,7 @@ def test_kill_9_leaves_a_readable_folder(tmp_path: Path) -> None:
     assert run.horizon_s == 19 * 60.0
     (summary,) = list_runs(tmp_path)
     assert summary.state == "incomplete"
-    assert "its process is gone" in summary.detail
+    assert "process is gone" in summary.detail
     assert "0.3 of 1.0 h" in summary.detail
 
 
