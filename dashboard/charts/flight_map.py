@@ -75,7 +75,8 @@ def flight_map(
     for station in stations:
         _station(figure, station, altitude_km)
     for index, (satellite, track) in enumerate(tracks.items()):
-        _satellite(figure, satellite, track, positions, series_colour(index))
+        colour = series_colour(index)
+        _satellite(figure, satellite, track, positions, colour, alone=len(tracks) == 1)
     figure.update_xaxes(range=[-180, 180], dtick=60, constrain="domain")
     figure.update_yaxes(range=[-90, 90], dtick=30, scaleanchor="x", constrain="domain")
     # A click chooses; it must not fade what was not clicked.
@@ -189,8 +190,15 @@ def _targets(figure: go.Figure, targets: pd.DataFrame) -> None:
 
 
 def _satellite(
-    figure: go.Figure, satellite: str, track: pd.DataFrame, positions: pd.DataFrame, colour: str
+    figure: go.Figure,
+    satellite: str,
+    track: pd.DataFrame,
+    positions: pd.DataFrame,
+    colour: str,
+    *,
+    alone: bool,
 ) -> None:
+    """One satellite and its track; among several it is named in the legend, alone on the map."""
     longitudes_deg, latitudes_deg = broken_at_edge(
         track["longitude_deg"].to_numpy(), track["latitude_deg"].to_numpy()
     )
@@ -208,6 +216,7 @@ def _satellite(
         x=here["longitude_deg"],
         y=here["latitude_deg"],
         mode="markers",
+        name=satellite,
         marker={
             "symbol": "diamond",
             "size": 14,
@@ -216,9 +225,9 @@ def _satellite(
         },
         customdata=here[["altitude_km"]],
         hovertemplate=f"{satellite}: %{{customdata[0]:.0f}} km high<extra></extra>",
-        showlegend=False,
+        showlegend=not alone,
     )
-    for at in here.itertuples():
+    for at in here.itertuples() if alone else ():
         left = at.longitude_deg > 150  # a name to the right would leave the map
         _name(
             figure,

@@ -19,7 +19,7 @@ from dashboard.metric_text import GROUPS, HEADLINES, definition, title, with_int
 from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, setup_of, stored_metrics
 from dashboard.scenario_text import resolved_for_rerun
-from dashboard.shell import figure, folders, plain, rows, runs_root
+from dashboard.shell import counted, figure, folders, plain, rows, runs_root
 from payload.card import JaccardRecord, ModelCard, ModelError, card_paths, read_card
 from payload.device import DeviceError, DeviceProfile, list_devices
 from simulator.scenario import POLICIES, ScenarioError, bundled_scenarios
@@ -348,7 +348,16 @@ def _campaign(found: Folders, name: str) -> None:
     except CampaignError as error:
         members = [run for run in found.runs if run.campaign == name]
         going = sum(run.state == "running" for run in members)
-        st.info(f"{going} runs of it are still going.") if going else st.error(plain(error))
+        if going:
+            st.info(f"{counted(going, 'run')} of it are still going.")
+        elif members and not (path / "campaign.json").exists():
+            whole = sum(run.state == "complete" for run in members)
+            st.info(
+                f"It was stopped with {whole} of {len(members)} runs complete, before there was a "
+                "comparison. Fly it again; Missions shows the runs there are."
+            )
+        else:
+            st.error(plain(error))
         return
     _comparison(campaign)
 
