@@ -158,7 +158,7 @@ def metrics_so_far(run: FoundRun) -> dict[str, Any]:
     return stored_metrics(run) or _computed(str(run.path), run.fingerprint, run)
 
 
-@st.cache_data(max_entries=64, show_spinner="Computing the metrics")
+@st.cache_data(max_entries=64, show_spinner=False)
 def _computed(path: str, fingerprint: str, _run: FoundRun) -> dict[str, Any]:  # noqa: ARG001
     return compute_metrics(open_store(_run).run).to_dict()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -123,6 +124,7 @@ def _controls(run: FoundRun, end_h: float) -> tuple[float, float, str]:
     if st.session_state.get("playing"):
         _step(end_h)
     _jump(run)
+    _keep_up(run, end_h)
     if st.session_state.get("t_h", 0.0) > end_h:
         st.session_state["t_h"] = end_h
     slider, window, craft = st.columns([6, 2, 2], vertical_alignment="bottom")
@@ -137,6 +139,16 @@ def _controls(run: FoundRun, end_h: float) -> tuple[float, float, str]:
             "Satellite", ["all", *names], key="satellite", bind="query-params"
         )
     return t_h * 3600, WINDOWS_H[span], "" if satellite == "all" else satellite
+
+
+def _keep_up(run: FoundRun, end_h: float) -> None:
+    """Let the map stand where a followed run is, until one chooses another moment."""
+    if run.state != "running" or not st.session_state.get("follow", True):
+        return
+    before = st.session_state.get("kept_up_h")
+    chosen = st.session_state.get("t_h", st.query_params.get("t_h"))
+    if chosen == before:
+        st.session_state["t_h"] = st.session_state["kept_up_h"] = math.floor(100 * end_h) / 100
 
 
 def _step(end_h: float) -> None:

@@ -242,6 +242,15 @@ def test_run_under_way_is_followed(open_page: Open, runs: Path, page: str) -> No
     assert any("4.0 of 8.0 h" in bar.proto.text for bar in app.get("progress"))
     if page != "missions":
         assert app.toggle(key="follow").value
+    if page == "flight":
+        assert app.slider(key="t_h").value == 4.0
+        document["progress_s"] = 5 * 3600.0
+        manifest.write_text(json.dumps(document))
+        assert app.run().slider(key="t_h").value == 5.0
+        app.slider(key="t_h").set_value(2.0).run()
+        document["progress_s"] = 6 * 3600.0
+        manifest.write_text(json.dumps(document))
+        assert app.run().slider(key="t_h").value == 2.0
 
 
 def test_selected_runs_stand_in_the_link(open_page: Open, runs: Path) -> None:
