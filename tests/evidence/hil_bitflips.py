@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import qualitative
+from plotly.subplots import make_subplots
 
 from payload.card import load_card
 from payload.frame import Frame
@@ -37,7 +39,10 @@ RATES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 (1e-7 to 1e-5, from memory, unverified), carried on until the models break."""
 
 WAIT_S = 10.0
-FRACTIONS = ("lost_clear_fraction", "leaked_cloud_fraction")
+FRACTIONS = {
+    "lost_clear_fraction": "clear area called cloud or not processed",
+    "leaked_cloud_fraction": "cloud called clear",
+}
 CLOUD_SHADOW = 3
 
 
@@ -111,12 +116,13 @@ def campaign(models: list[str], seeds: int, scenes: list[Scene]) -> list[dict[st
     return rows
 
 
-def plot(rows: list[dict[str, object]], path: Path) -> None:
-    """Lost clear area with intervals over upset rate, logarithmic; rate 0 stands at the left."""
-    figure = go.Figure()
-    for model in dict.fromkeys(str(row["model"]) for row in rows):
-        own = [row for row in rows if row["model"] == model]
-        for name, dash in zip(FRACTIONS, ("solid", "dot"), strict=True):
+def draw(rows: list[dict[str, object]]) -> go.Figure:
+    """Both shares with intervals over upset rate, logarithmic; rate 0 stands at the left."""
+    figure = make_subplots(cols=2, subplot_titles=list(FRACTIONS.values()), shared_yaxes=True)
+    models = list(dict.fromkeys(str(row["model"]) for row in rows))
+    for panel, name in enumerate(FRACTIONS, start=1):
+        for model, colour in zip(models, qualitative.Plotly, strict=False):
+            own = [row for row in rows if row["model"] == model]
             mean, low, high = (
                 np.array([row[name + end] for row in own], dtype=float)
                 for end in ("", "_low", "_high")
@@ -125,15 +131,24 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
                 x=[row["upsets_per_bit_day"] or RATES[1] / 10 for row in own],
                 y=mean,
                 error_y={"array": high - mean, "arrayminus": mean - low},
-                line={"dash": dash},
-                name=f"{model}, {name.split('_')[0]} {name.split('_')[1]}",
+                line={"color": colour},
+                name=model,
+                showlegend=panel == 1,
+                row=1,
+                col=panel,
             )
     figure.update_layout(
-        title="Lost clear area and leaked cloud against upset rate; weights one day in memory",
-        xaxis={"type": "log", "title": f"upsets per bit and day (0 drawn at {RATES[1] / 10:g})"},
-        yaxis={"title": "share of area, 95 % interval over seeds", "rangemode": "tozero"},
+        title="Bit flips: what is lost and what leaks after one day of upsets in the weights",
+        legend={"orientation": "h", "y": -0.2},
     )
-    figure.write_html(path, include_plotlyjs=True)
+    figure.update_xaxes(
+        type="log",
+        dtick=1,
+        exponentformat="power",
+        title=f"upsets per bit and day (0 drawn at {RATES[1] / 10:g})",
+    )
+    figure.update_yaxes(title="mean share, 95 % interval over seeds", range=[0, 1], col=1)
+    return figure
 
 
 def main() -> None:
@@ -149,7 +164,7 @@ def main() -> None:
     rows = campaign(options.models.split(","), options.seeds, list(scenes[:: options.every]))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bitflips.json").write_text(json.dumps(rows, indent=2))
-    plot(rows, options.out / "bitflips.html")
+    draw(rows).write_html(options.out / "bitflips.html")
 
 
 if __name__ == "__main__":
