@@ -153,11 +153,11 @@ def write_study(
         page = out / f"{study}.html"
         figure.write_html(page)
         if asked.picture:
-            _photograph(page, Path(asked.picture))
+            photograph(page, Path(asked.picture))
     print(f"{study} is in {out}")
 
 
-def _photograph(page: Path, picture: Path) -> None:
+def photograph(page: Path, picture: Path) -> None:
     """Take the picture of a figure; it needs a browser, which the study itself does not."""
     from dashboard_chromium import browser
     from PIL import Image

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
+from campaign import photograph
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
@@ -159,12 +160,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--scenes", type=Path, default=Path("scenarios/samples"))
     parser.add_argument("--every", type=int, default=6, help="take every n-th labelled scene")
+    parser.add_argument("--picture", type=Path, help="the figure as a PNG too (needs Chromium)")
     options = parser.parse_args()
     scenes = read_collection(options.scenes).labelled
     rows = campaign(options.models.split(","), options.seeds, list(scenes[:: options.every]))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bitflips.json").write_text(json.dumps(rows, indent=2))
-    draw(rows).write_html(options.out / "bitflips.html")
+    page = options.out / "bitflips.html"
+    draw(rows).write_html(page)
+    if options.picture:
+        photograph(page, options.picture)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any
 
 from hil_rig import noise_frames, report
 
-from payload.card import list_cards
+from payload.card import MODELS_DIR
 from payload.frame import Frame
 from payload.limits import CAGE_KINDS, CageError, CageKind, CageLimits, open_cage
 from payload.link.conversation import Timeouts
@@ -136,7 +136,7 @@ def kinds_to_be_had(asked: list[str]) -> tuple[list[CageKind], dict[str, str]]:
 def main() -> None:
     """Find the caps, say each as it is found, and print or write the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    committed = ",".join(card.name for card in list_cards() if not card.package)
+    committed = ",".join(path.stem for path in sorted(MODELS_DIR.glob("*.onnx")))
     parser.add_argument("--models", default=committed)
     parser.add_argument("--kinds", default=",".join(CAGE_KINDS))
     parser.add_argument("--caps", help="fly under these, MiB, instead of looking for the smallest")
