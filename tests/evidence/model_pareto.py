@@ -18,7 +18,18 @@ import argparse
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
-from campaign import Row, columns, fly, names, options, out_folder, shown, write_study
+from campaign import (
+    Row,
+    columns,
+    fly,
+    names,
+    options,
+    out_folder,
+    shown,
+    values,
+    whiskers,
+    write_study,
+)
 
 from payload.card import ModelError, card_paths, load_card
 from payload.model import CloudModel
@@ -108,37 +119,33 @@ def dominates(one: dict[str, object], other: dict[str, object]) -> bool:
     return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
 
 
-def _figure(rows: Sequence[dict[str, object]]) -> go.Figure:
+def _figure(rows: Sequence[Row]) -> go.Figure:
+    """Ground per energy over ground lost: up and to the left is better."""
     figure = go.Figure()
     for device in dict.fromkeys(str(row["device"]) for row in rows):
-        own = [row for row in rows if row["device"] == device]
+        own = sorted(
+            (row for row in rows if row["device"] == device),
+            key=lambda row: values([row], "false_discard_fraction"),
+        )
         figure.add_scatter(
-            x=[row["payload_energy_wh"] for row in own],
-            y=[row["clear_km2_delivered"] for row in own],
-            text=[f"{row['model']}<br>lost {shown(row['false_discard_fraction'])}" for row in own],
+            x=[100.0 * lost for lost in values(own, "false_discard_fraction")],
+            y=values(own, "clear_km2_per_wh"),
+            error_y=whiskers(own, "clear_km2_per_wh"),
+            text=[row["model"] for row in own],
             mode="markers+text",
-            textposition="top center",
+            textposition=[("top right", "bottom right")[n % 2] for n in range(len(own))],
             marker={
-                "size": 12,
+                "size": 11,
                 "symbol": ["circle" if row["on_front"] else "circle-open" for row in own],
             },
             name=device,
         )
-    front = sorted(
-        (row for row in rows if row["on_front"]),
-        key=lambda row: float(row["payload_energy_wh"] or 0.0),  # type: ignore[arg-type]
-    )
-    figure.add_scatter(
-        x=[row["payload_energy_wh"] for row in front],
-        y=[row["clear_km2_delivered"] for row in front],
-        mode="lines",
-        name="front (with false discards)",
-        line={"dash": "dot"},
-    )
     return figure.update_layout(
-        title="What a model costs on a device, and what it brings",
-        xaxis_title="energy of the payload computer, Wh",
-        yaxis_title="clear km2 delivered",
+        title="What a model brings on a device (filled: not dominated; bars: 95 % over seeds)",
+        xaxis_title="clear ground dropped by mistake, % of the clear ground captured",
+        yaxis_title="clear km2 delivered per Wh of the payload computer",
+        yaxis_type="log",
+        xaxis_range=[-1.0, 130.0 * max(values(rows, "false_discard_fraction")) + 1.0],
     )
 
 
