@@ -8,11 +8,9 @@ run folder whose metrics are computed from its events alone.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +19,13 @@ import simpy
 from numpy.typing import NDArray
 
 from payload.card import load_card
-from payload.device import device_paths
 from payload.frame import PayloadLink
-from payload.scenes import read_collection
 from simulator.autonomy.onboard import OnboardPlanner, Prospects
 from simulator.autonomy.planners import make_planner
 from simulator.autonomy.policies import POLICIES, Thresholds
 from simulator.autonomy.tasking import Task, TaskKey, chances, tasks_of
-from simulator.environment.pixels import CapturedPixels, SceneLibrary
-from simulator.environment.weather import Weather
-from simulator.ground.antennas import Assignment, antenna_events, assign_antennas
+from simulator.environment.pixels import CapturedPixels
+from simulator.ground.antennas import antenna_events
 from simulator.ground.coverage import AreaCoverage
 from simulator.ground.handover import soonest
 from simulator.ground.operations import GroundOperations, PreviewRules, same_satellite
@@ -38,49 +33,25 @@ from simulator.ground.screening import PERFECT, ModelScreening
 from simulator.pace import RealtimeEnvironment, make_environment
 from simulator.scenario import PayloadOutage, Scenario, resolved_yaml
 from simulator.scenario import Satellite as SatelliteSection
-from simulator.scenario.targets import Target, load_targets
 from simulator.spacecraft.attitude import Agility
-from simulator.spacecraft.boxes import box_payloads, named, open_payloads
+from simulator.spacecraft.boxes import box_payloads, open_payloads
 from simulator.spacecraft.computer import Outage
-from simulator.spacecraft.flight import Flight, fly
+from simulator.spacecraft.flight import Flight
 from simulator.spacecraft.imaging import exposure_s
 from simulator.spacecraft.satellite import Rules, Satellite
 from simulator.spacecraft.taken import FramePolicy, PictureBook
+from simulator.surroundings import write_surroundings
 from simulator.telemetry.events import Eclipse
 from simulator.telemetry.host_events import HostPace, HostRun
 from simulator.telemetry.manifest import new_manifest, run_folder_name
 from simulator.telemetry.metrics import compute_metrics
-from simulator.telemetry.orbits import orbits_json
 from simulator.telemetry.run_folder import RunFolder, RunWriter
+from simulator.world import World, build_world
 
 Progress = Callable[[float, str], None]
 """``progress(fraction, what)``: told as the mission goes on."""
 
 PROGRESS_STEPS = 200
-
-
-@dataclass(frozen=True)
-class World:
-    """What surrounds the spacecraft: targets, weather, pixels, each satellite's geometry, antennas.
-
-    `antennas` is empty where satellites ask for antennas as passes begin.
-    """
-
-    targets: tuple[Target, ...]
-    weather: Weather
-    library: SceneLibrary
-    flights: dict[str, Flight]
-    antennas: tuple[Assignment, ...] = ()
-
-    def glance(self, target: Target, t_s: float, sigma: float) -> tuple[float, float]:
-        """Weather cover at a target, and the cover that a look-ahead camera would see."""
-        return self.weather.glance(target.name, target.latitude_deg, t_s, sigma)
-
-    def look(self, target: Target, t_s: float) -> tuple[float, CapturedPixels]:
-        """Weather cover at a target and the frame a camera would see."""
-        cover = self.weather.cover(target.name, target.latitude_deg, t_s)
-        pixels = self.library.pixels(target.name, target.surface, target.latitude_deg, t_s, cover)
-        return cover, pixels
 
 
 def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None = None) -> Path:
@@ -124,7 +95,7 @@ def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None 
         )
         folder = out_dir / run_folder_name(manifest)
         writer = stack.enter_context(RunWriter(folder, manifest=manifest))
-        _write_surroundings(writer, scenario, world, text)
+        write_surroundings(writer, scenario, world, text)
         simulate(scenario, world, links, writer, report, screening)
         total_s = time.perf_counter() - started
         for phase, wall_s in (
@@ -144,40 +115,7 @@ def _say_nothing(fraction: float, what: str) -> None:
     """Report no progress."""
 
 
-# 1. Geometry, weather and scenes -----------------------------------------------------------
-
-
-def build_world(scenario: Scenario) -> World:
-    """Everything that is fixed before the first event."""
-    targets = load_targets(scenario)
-    weather = Weather(
-        seed=scenario.seed,
-        epoch=scenario.epoch,
-        mean_cover=scenario.weather.mean_cover,
-        correlation_h=scenario.weather.correlation_h,
-        forecast_sigma_24h=scenario.weather.forecast_sigma_24h,
-        series_path=_series_path(scenario),
-    )
-    rows, columns = scenario.satellites[0].imager.frame_px
-    library = SceneLibrary(
-        [read_collection(folder) for folder in scenario.scene_folders()],
-        strategy=scenario.scenes.strategy,
-        frame_px=(rows, columns),
-        seed=scenario.seed,
-        epoch=scenario.epoch,
-    )
-    flights = {s.name: fly(scenario, s, targets) for s in scenario.satellites}
-    if scenario.ground.antenna_assignment == "optimal":
-        return World(targets, weather, library, *assign_antennas(scenario, flights))
-    return World(targets, weather, library, flights)
-
-
-def _series_path(scenario: Scenario) -> Path | None:
-    series = scenario.weather.series
-    return None if series is None else scenario.resolve(series)
-
-
-# 2. The simulation -------------------------------------------------------------------------
+# 1. The simulation -------------------------------------------------------------------------
 
 
 def simulate(
@@ -346,76 +284,7 @@ def _outages(scenario: Scenario, satellite: str) -> tuple[Outage, ...]:
     )
 
 
-# 3. The run folder -------------------------------------------------------------------------
-
-
-def _write_surroundings(
-    writer: RunWriter, scenario: Scenario, world: World, scenario_text: str
-) -> None:
-    """Everything a reader needs beside the events."""
-    writer.write_text("scenario.yaml", scenario_text)
-    writer.write_text("targets.geojson", _geojson(_target_feature(t) for t in world.targets))
-    writer.write_text(
-        "stations.geojson",
-        _geojson(
-            _point(
-                station.longitude_deg,
-                station.latitude_deg,
-                name=station.name,
-                altitude_m=station.altitude_m,
-                min_elevation_deg=scenario.ground.mask_deg(station),
-                antennas=station.antennas,
-            )
-            for station in scenario.ground.stations
-        ),
-    )
-    elements = {name: flight.orbit.satrec for name, flight in world.flights.items()}
-    writer.write_text("orbits.json", orbits_json(elements))
-    tracks = [(name, flight.track) for name, flight in world.flights.items()]
-    writer.write_track(
-        {
-            "t_s": np.concatenate([track.t_s for _, track in tracks]),
-            "satellite": np.concatenate([np.full(len(track.t_s), name) for name, track in tracks]),
-            "latitude_deg": np.concatenate([track.latitude_deg for _, track in tracks]),
-            "longitude_deg": np.concatenate([track.longitude_deg for _, track in tracks]),
-            "altitude_km": np.concatenate([track.altitude_km for _, track in tracks]),
-        }
-    )
-    if scenario.ground.screening != PERFECT:
-        ground_card = load_card(scenario.name_or_path(scenario.ground.screening))
-        writer.write_card(ground_card.folder / f"{ground_card.name}.yaml")
-    for satellite in scenario.satellites:
-        card = load_card(named(scenario, satellite.payload.model))
-        writer.write_card(card.folder / f"{card.name}.yaml")
-        device = named(scenario, satellite.payload.device)
-        writer.write_card(device_paths().get(device, Path(device)))
-
-
-def _point(longitude_deg: float, latitude_deg: float, **properties: object) -> dict[str, object]:
-    return {
-        "type": "Feature",
-        "geometry": {"type": "Point", "coordinates": [longitude_deg, latitude_deg]},
-        "properties": properties,
-    }
-
-
-def _target_feature(target: Target) -> dict[str, object]:
-    return _point(
-        target.longitude_deg,
-        target.latitude_deg,
-        name=target.name,
-        priority=target.priority,
-        deadline_h=target.deadline_h,
-        surface=target.surface,
-        max_cloud_fraction=target.max_cloud_fraction,
-        repeat_days=target.repeat_days,
-        area=target.area,
-        area_share=target.area_share,
-    )
-
-
-def _geojson(features: Iterable[dict[str, object]]) -> str:
-    return json.dumps({"type": "FeatureCollection", "features": list(features)}, indent=1) + "\n"
+# 2. The run folder -------------------------------------------------------------------------
 
 
 def _log_eclipses(
@@ -454,4 +323,4 @@ def _write_host(writer: RunWriter, t_s: float, phase: str, wall_s: float) -> Non
     writer.write(HostRun(t_s=t_s, satellite="", phase=phase, wall_s=wall_s, rss_mib=rss_mib))
 
 
-__all__ = ["Progress", "World", "build_world", "run_mission", "simulate"]
+__all__ = ["Progress", "run_mission", "simulate"]
