@@ -231,16 +231,20 @@ def add_glint(
     target : ndarray of float32, shape (N, 1, P, P)
         Cloud probability; cloudy pixels are left alone.
     """
-    n, _, height, width = reflectance.shape
+    glinting = np.flatnonzero(rng.random(len(reflectance)) < probability)
+    if glinting.size == 0:
+        return reflectance
+    n, (height, width) = len(glinting), reflectance.shape[2:]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     angle = rng.uniform(0, 2 * np.pi, size=(n, 1, 1))
-    strength = rng.uniform(0, GLINT_MAX, size=(n, 1, 1)) * (rng.random((n, 1, 1)) < probability)
+    strength = rng.uniform(0, GLINT_MAX, size=(n, 1, 1))
     slope = np.clip(0.6 + 0.5 * (x * np.cos(angle) + y * np.sin(angle)), 0, 1)
     waves = rng.gamma(4.0, 0.25, size=(n, height, width))
-    green, nir = reflectance[:, 1], reflectance[:, 3]
-    water = (nir < WATER_NIR_MAX) & (nir < green) & (target[:, 0] < 0.5)
-    glint = np.where(water, strength * slope * waves, 0)[:, None]
-    return np.asarray(reflectance + glint, dtype=np.float32)
+    green, nir = reflectance[glinting, 1], reflectance[glinting, 3]
+    water = (nir < WATER_NIR_MAX) & (nir < green) & (target[glinting, 0] < 0.5)
+    glinted = reflectance.copy()
+    glinted[glinting] += np.where(water, strength * slope * waves, 0)[:, None].astype(np.float32)
+    return glinted
 
 
 def change_ground(

@@ -5,6 +5,9 @@ label is trusted. Where the teacher has looked, the student also learns the teac
 softened by a temperature (Hinton, Vinyals, Dean 2015): at temperature 1 a teacher that is sure
 says hardly more than a label; softened, it tells thin cloud from haze and haze from snow.
 
+Convolution kernels are learnt with Muon (`torch.optim.Muon`), everything else with AdamW: in few
+steps, on few cores, that takes a small network much further than AdamW alone.
+
 A recipe and a training set determine the student: batch `k` depends on the seed and on `k` alone.
 One thread learns while another draws the next batch, on however many cores: the sums, and with
 them the student, do not depend on the machine's number of cores.
@@ -20,9 +23,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from payload.frame import BANDS
 from payload.training.augmentation import Augmentation, Batch
 from payload.training.calibration import Calibration, calibrate
 from payload.training.datasets import LABEL_KINDS, TrainingSet
@@ -41,6 +45,10 @@ GRADIENT_LIMIT = 1.0
 BATCHES_AHEAD = 2
 
 SNOW_AND_ICE = "snow_ice"
+
+KERNEL_RATE = 5.0
+"""Learning rate of Muon over that of AdamW: a step of Muon is a matrix whose singular values are
+all near 1, whatever the gradient's size."""
 
 Report = Callable[[int, int, float], None]
 """Called after each step with (steps done, steps in all, loss)."""
@@ -85,7 +93,8 @@ class StudentRecipe:
     temperature : float
         Softening of teacher and student in the soft loss.
     learning_rate, weight_decay : float
-        Peak rate and decay of AdamW.
+        Peak rate of AdamW, which decays nothing; Muon's rate is `KERNEL_RATE` times as high, and
+        the kernels decay.
     false_cloud_fraction : float
         Largest share of clear pixels called cloud at the operating point, on training patches a
         person labelled, snow and ice left out.
@@ -93,7 +102,7 @@ class StudentRecipe:
     """
 
     size: str = "120k"
-    steps: int = 12000
+    steps: int = 10000
     batch_size: int = 6
     patch_px: int = 192
     seed: int = 0
@@ -197,24 +206,53 @@ def learn(
         Loss of each step.
     """
     student.train()
-    optimiser = torch.optim.AdamW(
-        student.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    kernels, others = _split_parameters(student)
+    matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
+    optimisers: tuple[torch.optim.Optimizer, ...] = (
+        torch.optim.Muon(
+            matrices, lr=KERNEL_RATE * recipe.learning_rate, weight_decay=recipe.weight_decay
+        ),
+        torch.optim.AdamW(others, lr=recipe.learning_rate, weight_decay=0.0),
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, recipe.steps, pct_start=WARM_UP_SHARE
-    )
+    schedules = [_one_cycle(optimiser, recipe.steps) for optimiser in optimisers]
     losses: list[float] = []
     for batch in _batches(sampler, range(recipe.steps)):
         loss = student_loss(student, batch, recipe.teacher_share, recipe.temperature)
-        optimiser.zero_grad(set_to_none=True)
+        student.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_LIMIT)
-        optimiser.step()
-        schedule.step()
+        nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_LIMIT)
+        for matrix, kernel in zip(matrices, kernels, strict=True):
+            matrix.grad = _as_matrix(kernel.grad)
+        for optimiser, schedule in zip(optimisers, schedules, strict=True):
+            optimiser.step()
+            schedule.step()
         losses.append(loss.item())
         if report is not None:
             report(len(losses), recipe.steps, losses[-1])
     return losses
+
+
+def _split_parameters(student: Student) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Kernels inside the network, which Muon learns; and first, last and all that is no kernel."""
+    inner = {id(p) for p in student.parameters() if p.ndim == 4 and min(p.shape[:2]) > len(BANDS)}
+    parameters = list(student.parameters())
+    return [p for p in parameters if id(p) in inner], [p for p in parameters if id(p) not in inner]
+
+
+def _as_matrix(kernel: Tensor) -> Tensor:
+    """A kernel (out, in, k, k) as a matrix (out, k k in), sharing its memory where it can.
+
+    Muon takes matrices only. A weight can, because students are kept channels last.
+    """
+    return kernel.permute(0, 2, 3, 1).reshape(len(kernel), -1)
+
+
+def _one_cycle(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.OneCycleLR:
+    """The learning rate rises to the optimiser's own and falls to almost nothing."""
+    peak = optimiser.param_groups[0]["lr"]
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, peak, steps, pct_start=WARM_UP_SHARE, cycle_momentum=False
+    )
 
 
 def finish(

@@ -5,7 +5,10 @@ to haze it should notice, to the size of a pixel that decides how far an outline
 is an image seen anew, at another cell size, with another sensor's gain and path radiance, and
 judged anew by the ukis-csmask models: the network learns what they would say there, which is how
 a function is taught and not a list of answers (Beyer et al. 2022, "Knowledge distillation: a good
-teacher is patient and consistent"). The joint label of the image as it was keeps a say.
+teacher is patient and consistent"). Nobody else is heard: a function can be learnt only where what
+decides it can be seen, and what s2cloudless knows from ten bands, or a person from a scene's other
+pixels, is not in the view. For the same reason every pixel is trusted: where the models differ,
+their mean says so.
 
 Images a person labelled are seen anew most often: they are few, a network soon knows them by
 heart, and one hazy forest labelled cloud then makes every hazy forest cloud. What the peers say of
@@ -18,16 +21,19 @@ making them needs the extra ``peers``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from payload.scenes import REFLECTANCE_SCALE
 from payload.training.augmentation import Augmentation, change_radiometry, saturate
 from payload.training.datasets import Sample, TrainingSet
 from payload.training.sampling import cut_patch
-from payload.training.weak_labels import LABEL_VERSION, Opinion, UkisDetector, agree, grown
+from payload.training.soft_labels import FULL_SCALE, quantise
+from payload.training.weak_labels import UkisDetector, grown
 
 VIEWS_PER_IMAGE: Mapping[str, int] = {"human": 24, "pseudo": 6}
 """Views of an image, by who labelled it; of other labels none are made."""
@@ -39,8 +45,11 @@ VIEW_SCALE_RANGE: tuple[float, float] = (0.6, 3.2)
 VIEW_SHARE = 0.6
 """Share of an image's draws that its views get."""
 
-VIEWS = f"views-v{LABEL_VERSION}.npz"
-"""Name of the cache; another version of the labels makes other views."""
+VIEW_VERSION = 4
+"""Raised when what is seen or what is said of it changes, so that no older cache is used."""
+
+VIEWS = f"views-v{VIEW_VERSION}.npz"
+"""Name of the cache."""
 
 RADIOMETRY = Augmentation(haze_range=(-0.06, 0.08), saturation_probability=0.25)
 """Wider than in training: here the label follows what is seen."""
@@ -48,7 +57,7 @@ RADIOMETRY = Augmentation(haze_range=(-0.06, 0.08), saturation_probability=0.25)
 PSEUDO = "pseudo"
 """Label kind of a view, whoever labelled the image it was made from."""
 
-_IMAGE, _PROBABILITY, _CONFIDENCE = "image", "probability", "confidence"
+_IMAGE, _PROBABILITY = "image", "probability"
 
 
 def view_of(sample: Sample, ukis: UkisDetector, rng: np.random.Generator) -> Sample:
@@ -60,21 +69,25 @@ def view_of(sample: Sample, ukis: UkisDetector, rng: np.random.Generator) -> Sam
     seen = saturate(seen, rng, RADIOMETRY.saturation_probability)[0]
     digital_number = np.rint(np.clip(seen * REFLECTANCE_SCALE, 1, 65535) * valid).astype(np.uint16)
     gsd_m = sample.gsd_m * scale
-    opinions = [
-        Opinion(heard.detector, grown(heard.probability, gsd_m))
-        for heard in ukis.opinions(digital_number.astype(np.float32) / REFLECTANCE_SCALE)
+    heard = [
+        grown(opinion.probability, gsd_m)
+        for opinion in ukis.opinions(digital_number.astype(np.float32) / REFLECTANCE_SCALE)
     ]
-    label = agree([*opinions, Opinion("joint_label", patch[4])])
     return replace(
         sample,
         name=f"{sample.name} seen anew",
         label_kind=PSEUDO,
         gsd_m=gsd_m,
         digital_number=digital_number,
-        target=label.probability,
-        weight=np.where(valid, label.confidence, 0).astype(np.uint8),
+        target=quantise(np.mean(heard, axis=0)),
+        weight=_trusted(digital_number),
         teacher=None,
     )
+
+
+def _trusted(digital_number: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Full trust wherever there is data, shape (H, W)."""
+    return np.where(np.any(digital_number != 0, axis=0), FULL_SCALE, 0).astype(np.uint8)
 
 
 def with_views(
@@ -113,20 +126,25 @@ def with_views(
 def _make_views(
     viewed: list[Sample], cache: Path, report: Callable[[str], None], threads: int
 ) -> None:
-    ukis = UkisDetector(threads)
+    ukis = UkisDetector()
     arrays: dict[str, np.ndarray] = {}
-    for done, sample in enumerate(viewed, 1):
-        for index in range(VIEWS_PER_IMAGE[sample.label_kind]):
-            rng = np.random.default_rng([int(sample.sha256[:8], 16), index])
-            view = view_of(sample, ukis, rng)
-            for part, array in (
-                (_IMAGE, view.digital_number),
-                (_PROBABILITY, view.target),
-                (_CONFIDENCE, view.weight),
-            ):
-                arrays[_key(sample, index, part)] = array
-        if done % 40 == 0 or done == len(viewed):
-            report(f"views: {done} of {len(viewed)} images")
+
+    def look(sample: Sample) -> list[Sample]:
+        first_word = int(sample.sha256[:8], 16)
+        return [
+            view_of(sample, ukis, np.random.default_rng([first_word, index]))
+            for index in range(VIEWS_PER_IMAGE[sample.label_kind])
+        ]
+
+    with ThreadPoolExecutor(threads) as lookers:
+        for done, (sample, views) in enumerate(
+            zip(viewed, lookers.map(look, viewed), strict=True), 1
+        ):
+            for index, view in enumerate(views):
+                arrays[_key(sample, index, _IMAGE)] = view.digital_number
+                arrays[_key(sample, index, _PROBABILITY)] = view.target
+            if done % 40 == 0 or done == len(viewed):
+                report(f"views: {done} of {len(viewed)} images")
     cache.parent.mkdir(parents=True, exist_ok=True)
     unfinished = cache.with_suffix(".unfinished.npz")
     np.savez(unfinished, **arrays)
@@ -136,13 +154,14 @@ def _make_views(
 def _read_views(sample: Sample, arrays: np.lib.npyio.NpzFile) -> Iterator[Sample]:
     count = VIEWS_PER_IMAGE[sample.label_kind]
     for index in range(count):
+        digital_number = arrays[_key(sample, index, _IMAGE)]
         yield replace(
             sample,
             name=f"{sample.name} seen anew",
             label_kind=PSEUDO,
-            digital_number=arrays[_key(sample, index, _IMAGE)],
+            digital_number=digital_number,
             target=arrays[_key(sample, index, _PROBABILITY)],
-            weight=arrays[_key(sample, index, _CONFIDENCE)],
+            weight=_trusted(digital_number),
             teacher=None,
             sampling_weight=sample.sampling_weight * VIEW_SHARE / count,
         )
@@ -157,4 +176,4 @@ def _holds(cache: Path, viewed: list[Sample]) -> bool:
         return False
     with np.load(cache, allow_pickle=False) as arrays:
         known = set(arrays.files)
-    return all(_key(s, VIEWS_PER_IMAGE[s.label_kind] - 1, _CONFIDENCE) in known for s in viewed)
+    return all(_key(s, VIEWS_PER_IMAGE[s.label_kind] - 1, _PROBABILITY) in known for s in viewed)

@@ -58,10 +58,8 @@ OPINION_WEIGHT: Mapping[str, float] = {
     "s2cloudless": 1.0,
     "scl": 0.5,
     "clear_date": 1.0,
-    "joint_label": 1.0,
 }
-"""Say of each opinion in the mean; an interpolated class map has less. ``joint_label`` is what all
-said together of the image a view was made from (`payload.training.views`)."""
+"""Say of each opinion in the mean; an interpolated class map has less."""
 
 LEAST_CONFIDENCE = 0.3
 """Even where opinions differ their mean is the best guess; as a soft target it claims no more."""

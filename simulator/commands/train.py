@@ -78,7 +78,7 @@ def teacher(
 def student(
     scenes: ScenesOption = None,
     params: Annotated[str, typer.Option(help="Size: a member of the student family.")] = "120k",
-    steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 12000,
+    steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 10000,
     teacher: Annotated[
         str, typer.Option(help="Whose soft labels: nnunet, or peers (needs the extra `peers`).")
     ] = "nnunet",

@@ -14,6 +14,7 @@ from payload.training.augmentation import NO_AUGMENTATION  # noqa: E402
 from payload.training.datasets import Sample, TrainingSet  # noqa: E402
 from payload.training.distillation import (  # noqa: E402
     StudentRecipe,
+    _new_student,
     cross_entropy,
     dice_loss,
     soft_loss,
@@ -110,6 +111,14 @@ def test_same_recipe_gives_the_same_student() -> None:
     for a, b in zip(first.student.parameters(), second.student.parameters(), strict=True):
         assert torch.equal(a, b)
     np.testing.assert_array_equal(first.losses, second.losses)
+
+
+def test_every_weight_learns() -> None:
+    """Kernels are learnt through matrices that share their memory: a copy would learn in vain."""
+    before = _new_student(recipe())
+    after = train_student(bright_is_cloud(3), recipe(steps=3)).student
+    for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+        assert not torch.equal(old, new), name
 
 
 def test_every_step_is_told() -> None:

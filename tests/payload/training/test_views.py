@@ -44,14 +44,15 @@ def pseudo_set(make_collection: MakeCollection, tmp_path: Path):  # type: ignore
     return load_training_set(root, pseudo={s.sha256: nothing for s in read_scenes(root)})
 
 
-def test_a_view_is_labelled_by_what_is_seen_and_by_what_was_known(pseudo_set) -> None:  # type: ignore[no-untyped-def]
+def test_a_view_is_labelled_by_what_is_seen_not_by_what_was_known(pseudo_set) -> None:  # type: ignore[no-untyped-def]
     (sample,) = (s for s in pseudo_set.samples if s.label_kind == "pseudo")
     view = view_of(sample, BrightIsCloud(), np.random.default_rng(1))  # type: ignore[arg-type]
     assert view.target.shape == (VIEW_PX, VIEW_PX)
     seen_bright = view.digital_number[0] > 0.4 * REFLECTANCE_SCALE
     assert seen_bright.any()
-    # Two models say cloud, the joint label of the image as it was says clear.
-    assert np.all(view.target[seen_bright] == round(FULL_SCALE * 2 / 3))
+    # The joint label of the image as it was says clear everywhere.
+    assert np.all(view.target[seen_bright] == FULL_SCALE)
+    assert np.all(view.weight == FULL_SCALE), "no gap in the data, and no doubt"
     assert view.gsd_m != sample.gsd_m
 
 
