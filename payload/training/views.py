@@ -5,10 +5,10 @@ to haze it should notice, to the size of a pixel that decides how far an outline
 is an image seen anew, at another cell size, with another sensor's gain and path radiance, and
 judged anew by the ukis-csmask models: the network learns what they would say there, which is how
 a function is taught and not a list of answers (Beyer et al. 2022, "Knowledge distillation: a good
-teacher is patient and consistent"). Nobody else is heard: a function can be learnt only where what
-decides it can be seen, and what s2cloudless knows from ten bands, or a person from a scene's other
-pixels, is not in the view. For the same reason every pixel is trusted: where the models differ,
-their mean says so.
+teacher is patient and consistent"). Other detectors are not heard: what s2cloudless knows from
+ten bands cannot be learnt from four. A person who labelled the image is, as much as both models
+together: snow, on which the models contradict each other, is settled so. Every pixel is trusted:
+where opinions differ, their mean says so.
 
 Images a person labelled are seen anew most often: they are few, a network soon knows them by
 heart, and one hazy forest labelled cloud then makes every hazy forest cloud. What the peers say of
@@ -45,7 +45,7 @@ VIEW_SCALE_RANGE: tuple[float, float] = (0.6, 3.2)
 VIEW_SHARE = 0.6
 """Share of an image's draws that its views get."""
 
-VIEW_VERSION = 4
+VIEW_VERSION = 5
 """Raised when what is seen or what is said of it changes, so that no older cache is used."""
 
 VIEWS = f"views-v{VIEW_VERSION}.npz"
@@ -69,17 +69,23 @@ def view_of(sample: Sample, ukis: UkisDetector, rng: np.random.Generator) -> Sam
     seen = saturate(seen, rng, RADIOMETRY.saturation_probability)[0]
     digital_number = np.rint(np.clip(seen * REFLECTANCE_SCALE, 1, 65535) * valid).astype(np.uint16)
     gsd_m = sample.gsd_m * scale
-    heard = [
-        grown(opinion.probability, gsd_m)
-        for opinion in ukis.opinions(digital_number.astype(np.float32) / REFLECTANCE_SCALE)
-    ]
+    said = np.mean(
+        [
+            grown(opinion.probability, gsd_m)
+            for opinion in ukis.opinions(digital_number.astype(np.float32) / REFLECTANCE_SCALE)
+        ],
+        axis=0,
+    )
+    if sample.label_kind == "human":
+        drawn, trusted = patch[4], patch[5] > 0
+        said = np.where(trusted, (said + drawn) / 2, said)
     return replace(
         sample,
         name=f"{sample.name} seen anew",
         label_kind=PSEUDO,
         gsd_m=gsd_m,
         digital_number=digital_number,
-        target=quantise(np.mean(heard, axis=0)),
+        target=quantise(said),
         weight=_trusted(digital_number),
         teacher=None,
     )

@@ -9,7 +9,7 @@ scene classification at 120 m is wrong at edges. Where all of them say the same,
 
 People draw generously: On Cloud N's outlines run beyond the bright cloud, over its thin edge. Each
 opinion is therefore grown by `OUTLINE_M` before it is heard, as s2cloudless's makers grow theirs
-by default; at 30 m cells and coarser that is one pixel or nothing.
+by default; at cells coarser than that, by nothing.
 
 Making these labels needs the extra ``peers``; training from a cache of them does not.
 """
@@ -65,12 +65,12 @@ LEAST_CONFIDENCE = 0.3
 """Even where opinions differ their mean is the best guess; as a soft target it claims no more."""
 
 OUTLINE_M = 20.0
-"""How far outlines are grown. On the one On Cloud N chip of the split ``train``, the mean of both
-ukis-csmask models cut at one half has a Jaccard of 0.71 as it is, 0.78 grown by 2 pixels of 10 m,
-0.85 by 6; on the 19 Landsat patches of that split, 0.945 as it is and 0.936 grown by a pixel of
-30 m. A teacher that learnt 30 m drew its outlines too far on Landsat scenes."""
+"""How far outlines are grown at most: by whole pixels. On the one On Cloud N chip of the split
+``train``, the mean of both ukis-csmask models cut at one half has a Jaccard of 0.71 as it is, 0.78
+grown by 2 pixels of 10 m, 0.85 by 6; on the 19 Landsat patches of that split, 0.945 as it is and
+0.936 grown by a pixel of 30 m. Students that learnt a pixel of 30 m drew too far there."""
 
-LABEL_VERSION = 3
+LABEL_VERSION = 4
 """Raised when the rules above change, so that no cache of older labels is used."""
 
 SAVE_EVERY = 40
@@ -82,7 +82,7 @@ class WeakLabelError(ValueError):
 
 def grown(probability: FloatArray, gsd_m: float) -> FloatArray:
     """An opinion with its outlines `OUTLINE_M` further out: the highest probability that near."""
-    radius_px = round(OUTLINE_M / gsd_m)
+    radius_px = int(OUTLINE_M / gsd_m)
     if radius_px < 1:
         return probability
     y, x = np.ogrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]

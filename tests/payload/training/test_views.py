@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_a_view_is_labelled_by_what_is_seen_not_by_what_was_known(pseudo_set) ->
     assert np.all(view.target[seen_bright] == FULL_SCALE)
     assert np.all(view.weight == FULL_SCALE), "no gap in the data, and no doubt"
     assert view.gsd_m != sample.gsd_m
+
+
+def test_a_person_is_heard_as_much_as_both_models(pseudo_set) -> None:  # type: ignore[no-untyped-def]
+    (sample,) = (s for s in pseudo_set.samples if s.label_kind == "human")
+    nothing_drawn = replace(sample, target=np.zeros_like(sample.target))
+    view = view_of(nothing_drawn, BrightIsCloud(), np.random.default_rng(1))  # type: ignore[arg-type]
+    seen_bright = view.digital_number[0] > 0.4 * REFLECTANCE_SCALE
+    assert seen_bright.any()
+    assert np.all(view.target[seen_bright] == round(FULL_SCALE / 2))
 
 
 def test_views_share_the_draws_of_their_image_and_come_from_the_cache(

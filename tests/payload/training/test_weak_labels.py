@@ -63,7 +63,7 @@ def test_the_target_lies_between_the_opinions(said: list[float]) -> None:
     assert LEAST_CONFIDENCE - BYTE <= label.confidence[0, 0] / FULL_SCALE <= 1
 
 
-@pytest.mark.parametrize(("gsd_m", "radius_px"), [(10.0, 2), (30.0, 1), (120.0, 0)])
+@pytest.mark.parametrize(("gsd_m", "radius_px"), [(10.0, 2), (15.0, 1), (30.0, 0)])
 def test_outlines_grow_by_metres_not_pixels(gsd_m: float, radius_px: int) -> None:
     probability = np.zeros((11, 11), dtype=np.float32)
     probability[5, 5] = 0.8
