@@ -219,7 +219,7 @@ def test_a_mistyped_command_gets_the_nearest_one() -> None:
 def test_ctrl_c_leaves_a_folder_that_says_so(flown: SimpleNamespace, tmp_path: Path) -> None:
     long_mission = tmp_path / "long.yaml"
     text = flown.scenario.read_text(encoding="utf-8")
-    long_mission.write_text(text.replace("duration_h: 24", "duration_h: 700"), encoding="utf-8")
+    long_mission.write_text(text.replace("duration_h: 24", "duration_h: 2000"), encoding="utf-8")
     runs = tmp_path / "runs"
     command = [sys.executable, "-m", "simulator.cli", "run", str(long_mission), "--out", str(runs)]
     process = subprocess.Popen(
