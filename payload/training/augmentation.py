@@ -232,8 +232,6 @@ def add_glint(
         Cloud probability; cloudy pixels are left alone.
     """
     glinting = np.flatnonzero(rng.random(len(reflectance)) < probability)
-    if glinting.size == 0:
-        return reflectance
     n, (height, width) = len(glinting), reflectance.shape[2:]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     angle = rng.uniform(0, 2 * np.pi, size=(n, 1, 1))

@@ -33,7 +33,7 @@ from payload.training.augmentation import Augmentation, change_radiometry, satur
 from payload.training.datasets import Sample, TrainingSet
 from payload.training.sampling import cut_patch
 from payload.training.soft_labels import FULL_SCALE, quantise
-from payload.training.weak_labels import UkisDetector, grown
+from payload.training.weak_labels import LABEL_VERSION, UkisDetector, grown
 
 VIEWS_PER_IMAGE: Mapping[str, int] = {"human": 24, "pseudo": 6}
 """Views of an image, by who labelled it; of other labels none are made."""
@@ -45,11 +45,8 @@ VIEW_SCALE_RANGE: tuple[float, float] = (0.6, 3.2)
 VIEW_SHARE = 0.6
 """Share of an image's draws that its views get."""
 
-VIEW_VERSION = 5
-"""Raised when what is seen or what is said of it changes, so that no older cache is used."""
-
-VIEWS = f"views-v{VIEW_VERSION}.npz"
-"""Name of the cache."""
+VIEWS = f"views-v{LABEL_VERSION}.npz"
+"""Name of the cache; another version of the labels makes other views."""
 
 RADIOMETRY = Augmentation(haze_range=(-0.06, 0.08), saturation_probability=0.25)
 """Wider than in training: here the label follows what is seen."""

@@ -70,8 +70,9 @@ OUTLINE_M = 20.0
 grown by 2 pixels of 10 m, 0.85 by 6; on the 19 Landsat patches of that split, 0.945 as it is and
 0.936 grown by a pixel of 30 m. Students that learnt a pixel of 30 m drew too far there."""
 
-LABEL_VERSION = 4
-"""Raised when the rules above change, so that no cache of older labels is used."""
+LABEL_VERSION = 5
+"""Raised when the rules above or those of the views change (`payload.training.views`), so that no
+cache of older labels is used."""
 
 SAVE_EVERY = 40
 
@@ -81,7 +82,10 @@ class WeakLabelError(ValueError):
 
 
 def grown(probability: FloatArray, gsd_m: float) -> FloatArray:
-    """An opinion with its outlines `OUTLINE_M` further out: the highest probability that near."""
+    """An opinion with its outlines further out, by the whole pixels that `OUTLINE_M` holds.
+
+    Every pixel takes the highest probability that near.
+    """
     radius_px = int(OUTLINE_M / gsd_m)
     if radius_px < 1:
         return probability

@@ -66,6 +66,29 @@ def test_a_person_is_heard_as_much_as_both_models(pseudo_set) -> None:  # type: 
     assert np.all(view.target[seen_bright] == round(FULL_SCALE / 2))
 
 
+def test_where_a_person_said_nothing_the_models_are_heard_alone(pseudo_set) -> None:  # type: ignore[no-untyped-def]
+    (sample,) = (s for s in pseudo_set.samples if s.label_kind == "human")
+    silent = replace(sample, weight=np.zeros_like(sample.weight))
+    view = view_of(silent, BrightIsCloud(), np.random.default_rng(1))  # type: ignore[arg-type]
+    seen_bright = view.digital_number[0] > 0.4 * REFLECTANCE_SCALE
+    assert seen_bright.any()
+    assert np.all(view.target[seen_bright] == FULL_SCALE)
+
+
+def test_a_gap_in_the_data_is_not_trusted(pseudo_set) -> None:  # type: ignore[no-untyped-def]
+    (sample,) = (s for s in pseudo_set.samples if s.label_kind == "pseudo")
+    gap = sample.digital_number.copy()
+    gap[:, :, : gap.shape[2] // 2] = 0
+    view = view_of(
+        replace(sample, digital_number=gap),
+        BrightIsCloud(),  # type: ignore[arg-type]
+        np.random.default_rng(1),
+    )
+    missing = np.all(view.digital_number == 0, axis=0)
+    assert missing.any() and not missing.all()
+    np.testing.assert_array_equal(view.weight, np.where(missing, 0, FULL_SCALE))
+
+
 def test_views_share_the_draws_of_their_image_and_come_from_the_cache(
     pseudo_set,  # type: ignore[no-untyped-def]
     tmp_path: Path,
@@ -88,6 +111,7 @@ def test_views_share_the_draws_of_their_image_and_come_from_the_cache(
     for first, second in zip(grown.samples, again.samples, strict=True):
         np.testing.assert_array_equal(first.digital_number, second.digital_number)
         np.testing.assert_array_equal(first.target, second.target)
+        np.testing.assert_array_equal(first.weight, second.weight)
 
 
 def test_what_one_detector_alone_labelled_is_not_seen_anew(
