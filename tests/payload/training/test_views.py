@@ -85,7 +85,8 @@ def test_a_gap_in_the_data_is_not_trusted(pseudo_set) -> None:  # type: ignore[n
         np.random.default_rng(1),
     )
     missing = np.all(view.digital_number == 0, axis=0)
-    assert missing.any() and not missing.all()
+    assert missing.any()
+    assert not missing.all()
     np.testing.assert_array_equal(view.weight, np.where(missing, 0, FULL_SCALE))
 
 
