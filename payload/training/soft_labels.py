@@ -9,9 +9,12 @@ never paired with another image's label.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,9 +78,20 @@ def write_soft_labels(path: Path, labels: Mapping[str, SoftLabel]) -> None:
         if np.any(label.confidence != FULL_SCALE):
             arrays[sha256 + _CONFIDENCE] = label.confidence
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished.npz")
-    np.savez_compressed(unfinished, **arrays)
-    unfinished.replace(path)
+    with finished_or_nothing(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+@contextmanager
+def finished_or_nothing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name once it is whole; two processes may write it at the same time."""
+    unfinished = path.with_name(f"{path.name}.unfinished-{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_soft_labels(paths: Path | Iterable[Path] = TEACHER_LABELS) -> dict[str, SoftLabel]:

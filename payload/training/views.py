@@ -32,7 +32,7 @@ from payload.scenes import REFLECTANCE_SCALE
 from payload.training.augmentation import Augmentation, change_radiometry, saturate
 from payload.training.datasets import Sample, TrainingSet
 from payload.training.sampling import cut_patch
-from payload.training.soft_labels import FULL_SCALE, quantise
+from payload.training.soft_labels import FULL_SCALE, finished_or_nothing, quantise
 from payload.training.weak_labels import LABEL_VERSION, UkisDetector, grown
 
 VIEWS_PER_IMAGE: Mapping[str, int] = {"human": 24, "pseudo": 6}
@@ -149,9 +149,8 @@ def _make_views(
             if done % 40 == 0 or done == len(viewed):
                 report(f"views: {done} of {len(viewed)} images")
     cache.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = cache.with_suffix(".unfinished.npz")
-    np.savez(unfinished, **arrays)
-    unfinished.replace(cache)
+    with finished_or_nothing(cache) as file:
+        np.savez(file, **arrays)
 
 
 def _read_views(sample: Sample, arrays: np.lib.npyio.NpzFile) -> Iterator[Sample]:

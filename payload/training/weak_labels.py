@@ -20,6 +20,7 @@ import importlib.util
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +112,7 @@ class UkisDetector:
         The package ukis-csmask is not installed.
     """
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self) -> None:
         spec = importlib.util.find_spec("ukis_csmask")
         if spec is None or spec.origin is None:
             raise WeakLabelError(
@@ -120,7 +121,7 @@ class UkisDetector:
             )
         folder = Path(spec.origin).parent
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1  # images are judged side by side instead
         self._models = {}
         for level in UKIS_LEVELS:
             graph = folder / f"model_4b_{level}.onnx"
@@ -282,6 +283,8 @@ def pseudo_labels(
         An ``.npz`` file; images already in it are not judged again.
     report : callable
         Is told of progress, one line at a time.
+    threads : int
+        Images judged at the same time.
 
     Returns
     -------
@@ -291,12 +294,14 @@ def pseudo_labels(
     wanted = [image for image in training_images(scenes_root) if _needs_pseudo_label(image)]
     missing = [image for image in wanted if image.sha256 not in labels]
     if missing:
-        ukis = UkisDetector(threads)
-        for i, image in enumerate(missing, 1):
-            labels[image.sha256] = pseudo_label(image, ukis)
-            if i % SAVE_EVERY == 0 or i == len(missing):
-                write_soft_labels(cache, labels)
-                report(f"pseudo labels: {i} of {len(missing)} images")
+        ukis = UkisDetector()
+        with ThreadPoolExecutor(threads) as judges:
+            made = judges.map(lambda image: pseudo_label(image, ukis), missing)
+            for done, (image, label) in enumerate(zip(missing, made, strict=True), 1):
+                labels[image.sha256] = label
+                if done % SAVE_EVERY == 0 or done == len(missing):
+                    write_soft_labels(cache, labels)
+                    report(f"pseudo labels: {done} of {len(missing)} images")
     return {image.sha256: labels[image.sha256] for image in wanted}
 
 

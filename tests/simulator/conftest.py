@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,15 @@ EXAMPLE = Path(__file__).with_name("scenario") / "scenario-example.yaml"
 """The scenario contract by example, as it stands."""
 
 TARGETS = {"alps": (11.2, 46.5), "nile": (31.1, 30.0), "ems": (7.2, 53.3), "ebro": (0.6, 40.7)}
+
+
+@pytest.fixture
+def ctrl_c_heeded() -> Iterator[None]:
+    """What a test starts hears Ctrl-C, though a shell that put the tests in the background told
+    them, and all they start, to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

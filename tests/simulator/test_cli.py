@@ -216,6 +216,7 @@ def test_a_mistyped_command_gets_the_nearest_one() -> None:
     assert "validate" in result.stderr
 
 
+@pytest.mark.usefixtures("ctrl_c_heeded")
 def test_ctrl_c_leaves_a_folder_that_says_so(flown: SimpleNamespace, tmp_path: Path) -> None:
     long_mission = tmp_path / "long.yaml"
     text = flown.scenario.read_text(encoding="utf-8")

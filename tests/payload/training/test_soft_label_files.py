@@ -15,6 +15,7 @@ from payload.training.soft_labels import (
     PROBABILITY_STEP,
     SoftLabel,
     SoftLabelError,
+    finished_or_nothing,
     quantise,
     read_soft_labels,
     write_soft_labels,
@@ -35,6 +36,16 @@ def test_labels_come_back_as_written(tmp_path: Path) -> None:
     for sha256, expected in labels.items():
         np.testing.assert_array_equal(found[sha256].probability, expected.probability)
         np.testing.assert_array_equal(found[sha256].confidence, expected.confidence)
+
+
+def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "labels.npz"
+    write_soft_labels(path, {"aa": label(10, FULL_SCALE)})
+    with pytest.raises(OSError, match="disk full"), finished_or_nothing(path) as file:
+        file.write(b"half a file")
+        raise OSError("disk full")
+    assert read_soft_labels(path).keys() == {"aa"}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_later_file_wins(tmp_path: Path) -> None:

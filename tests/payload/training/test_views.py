@@ -26,8 +26,7 @@ class BrightIsCloud:
 
     made = 0
 
-    def __init__(self, threads: int = 1) -> None:
-        assert threads >= 1
+    def __init__(self) -> None:
         type(self).made += 1
 
     def opinions(self, reflectance: np.ndarray) -> list[Opinion]:

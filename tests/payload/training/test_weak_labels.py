@@ -90,9 +90,6 @@ class Darkness:
 
     asked = 0
 
-    def __init__(self, threads: int) -> None:
-        assert threads >= 1
-
     def opinions(self, reflectance: np.ndarray) -> list[Opinion]:
         type(self).asked += 1
         return [Opinion("ukis_l1c", (reflectance[0] < 0.3).astype(np.float32))]
@@ -113,7 +110,7 @@ def test_labels_are_made_once_and_only_where_no_person_drew(
         ],
     )
     said: list[str] = []
-    labels = pseudo_labels(root, tmp_path / "cache.npz", said.append)
+    labels = pseudo_labels(root, tmp_path / "cache.npz", said.append, threads=2)
     wanted = {i.sha256 for i in training_images(root) if i.scene.name in ("a", "c")}
     assert labels.keys() == wanted
     assert Darkness.asked == 2

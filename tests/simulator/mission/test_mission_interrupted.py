@@ -21,6 +21,7 @@ from simulator.telemetry.run_folder import RunFolder
 PATIENCE_S = 120.0
 
 
+@pytest.mark.usefixtures("ctrl_c_heeded")
 @pytest.mark.parametrize(
     ("number", "state", "code"),
     [(signal.SIGINT, "interrupted", 130), (signal.SIGKILL, "incomplete", -signal.SIGKILL)],
