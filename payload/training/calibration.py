@@ -3,13 +3,16 @@
 A network trained with Dice is sure of itself where it should not be, and its 0.5 lies wherever
 training left it. Calibration moves and stretches the logit, `logit' = slope * (logit - threshold)`:
 
-* the threshold is the one with the best pooled Jaccard among those that call no more than a
-  stated fraction of clear pixels cloud, because a clear pixel thrown away on board is lost;
+* the threshold is the one with the best pooled Jaccard on all that was learnt from, among those
+  that call no more than a stated fraction cloud of what a person called clear, because a clear
+  pixel thrown away on board is lost;
 * the slope is the one that makes the probabilities likeliest, given that threshold.
 
 Both are found on freshly augmented training patches, which are nearer to unseen images than the
-patches as they were learnt; validation scenes play no part. The result is two numbers that are
-merged into the last convolution: a calibrated student costs nothing extra.
+patches as they were learnt; validation scenes play no part. The few patches a person labelled set
+the limit, not the threshold: known by heart, they leave it almost free, and trainings that are
+alike in all else would draw outlines a pixel apart. The result is two numbers that are merged
+into the last convolution: a calibrated student costs nothing extra.
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ LOGIT_BINS = 2000
 SLOPE_RANGE = (0.1, 4.0)
 
 CALIBRATION_BATCHES = 64
-"""Batches drawn beyond those of the training; at 6 patches of 192 px some 14 million pixels."""
+"""Batches drawn beyond those of the training, of each kind; at 6 patches of 192 px some 14 million
+pixels."""
 
 FloatArray = NDArray[np.float64]
 
@@ -48,9 +52,9 @@ class Calibration:
     threshold, slope : float
         Of `logit' = slope * (logit - threshold)`.
     false_cloud_fraction : float
-        Clear pixels called cloud at the operating point.
+        Clear pixels called cloud at the operating point, where a person labelled.
     jaccard : float
-        Pooled Jaccard at the operating point.
+        Pooled Jaccard at the operating point, on all that was learnt from.
     """
 
     threshold: float
@@ -78,16 +82,32 @@ class LogitHistogram:
 
 
 def calibrate(
-    student: Student, sampler: Sampler, first_step: int, false_cloud_fraction: float
+    student: Student,
+    learnt: Sampler,
+    drawn: Sampler,
+    first_step: int,
+    false_cloud_fraction: float,
 ) -> Calibration:
-    """Find threshold and slope on patches of `sampler` from `first_step` on, and merge them.
+    """Find threshold and slope on patches from `first_step` on, and merge them.
 
     The student is changed: its probability 0.5 is the operating point afterwards.
+
+    Parameters
+    ----------
+    student : Student
+    learnt, drawn : Sampler
+        Of all that was learnt from, and of what a person labelled.
+    first_step : int
+        Steps before it were learnt from.
+    false_cloud_fraction : float
+        Largest share that may be called cloud of what a person called clear.
     """
-    histogram = logit_histogram(
-        student, (sampler.draw(first_step + i) for i in range(CALIBRATION_BATCHES))
+    steps = range(first_step, first_step + CALIBRATION_BATCHES)
+    calibration = fit(
+        logit_histogram(student, (learnt.draw(step) for step in steps)),
+        logit_histogram(student, (drawn.draw(step) for step in steps)),
+        false_cloud_fraction,
     )
-    calibration = fit(histogram, false_cloud_fraction)
     with torch.no_grad():
         student.head.bias.sub_(calibration.threshold).mul_(calibration.slope)
         student.head.weight.mul_(calibration.slope)
@@ -109,30 +129,34 @@ def logit_histogram(student: Student, batches: Iterable[Batch]) -> LogitHistogra
     return LogitHistogram(clear, cloud)
 
 
-def fit(histogram: LogitHistogram, false_cloud_fraction: float) -> Calibration:
-    """Threshold and slope that follow from a distribution of logits.
+def fit(learnt: LogitHistogram, drawn: LogitHistogram, false_cloud_fraction: float) -> Calibration:
+    """Threshold and slope that follow from distributions of logits.
 
     Parameters
     ----------
-    histogram : LogitHistogram
+    learnt, drawn : LogitHistogram
+        Of all that was learnt from, and of what a person labelled.
     false_cloud_fraction : float
-        Largest share of clear pixels that may be called cloud.
+        Largest share that may be called cloud of what a person called clear.
     """
-    false_cloud = histogram.clear[::-1].cumsum()[::-1]
-    found_cloud = histogram.cloud[::-1].cumsum()[::-1]
-    false_fraction = false_cloud / max(histogram.clear.sum(), 1e-9)
-    jaccard = found_cloud / np.maximum(histogram.cloud.sum() + false_cloud, 1e-9)
-    allowed = false_fraction <= false_cloud_fraction
+    jaccard = _found(learnt.cloud) / np.maximum(learnt.cloud.sum() + _found(learnt.clear), 1e-9)
+    false_cloud = _found(drawn.clear) / max(drawn.clear.sum(), 1e-9)
+    allowed = false_cloud <= false_cloud_fraction
     # The highest threshold is always a candidate: nothing is called cloud there but its own bin.
     allowed[-1] = True
     best = int(np.argmax(np.where(allowed, jaccard, -1.0)))
-    threshold = float(histogram.edges[best])
+    threshold = float(learnt.edges[best])
     return Calibration(
         threshold=threshold,
-        slope=likeliest_slope(histogram, threshold),
-        false_cloud_fraction=float(false_fraction[best]),
+        slope=likeliest_slope(learnt, threshold),
+        false_cloud_fraction=float(false_cloud[best]),
         jaccard=float(jaccard[best]),
     )
+
+
+def _found(weights: FloatArray) -> FloatArray:
+    """Weight at or above each candidate threshold."""
+    return weights[::-1].cumsum()[::-1]
 
 
 def likeliest_slope(histogram: LogitHistogram, threshold: float) -> float:

@@ -41,7 +41,8 @@ def test_no_more_clear_is_called_cloud_than_allowed(
     generator = np.random.default_rng(seed)
     clear = generator.normal(clear_mean, 1.5, 4000)
     cloud = generator.normal(cloud_mean, 1.5, 2000)
-    found = fit(histogram_of(clear, cloud), allowed)
+    histogram = histogram_of(clear, cloud)
+    found = fit(histogram, histogram, allowed)
     assert found.false_cloud_fraction <= allowed
     assert np.mean(clear >= found.threshold) == pytest.approx(found.false_cloud_fraction, abs=2e-3)
 
@@ -65,7 +66,21 @@ def test_true_slope_is_found() -> None:
 def test_a_constraint_that_bites_raises_the_threshold() -> None:
     generator = np.random.default_rng(2)
     histogram = histogram_of(generator.normal(-1, 1.5, 9000), generator.normal(1, 1.5, 9000))
-    assert fit(histogram, 0.01).threshold > fit(histogram, 0.3).threshold + 10 * BIN_WIDTH
+    strict, lax = (fit(histogram, histogram, allowed).threshold for allowed in (0.01, 0.3))
+    assert strict > lax + 10 * BIN_WIDTH
+
+
+def test_a_person_sets_the_limit_and_all_that_was_learnt_the_threshold() -> None:
+    generator = np.random.default_rng(3)
+    learnt = histogram_of(generator.normal(-1, 1, 9000), generator.normal(2, 1, 9000))
+    far_apart = histogram_of(generator.normal(-8, 0.1, 900), generator.normal(8, 0.1, 900))
+    close = histogram_of(generator.normal(3, 0.1, 900), generator.normal(4, 0.1, 900))
+    best = fit(learnt, learnt, 0.3)
+    assert fit(learnt, far_apart, 0.05).threshold == best.threshold
+    limited = fit(learnt, close, 0.05)
+    assert limited.threshold > 3.0
+    assert limited.false_cloud_fraction <= 0.05
+    assert limited.jaccard < best.jaccard
 
 
 def test_calibration_moves_the_operating_point_to_one_half() -> None:
@@ -87,7 +102,7 @@ def test_calibration_moves_the_operating_point_to_one_half() -> None:
             return batch
 
     allowed = 0.05
-    found = calibration.calibrate(student, Repeated(), 0, allowed)  # type: ignore[arg-type]
+    found = calibration.calibrate(student, Repeated(), Repeated(), 0, allowed)  # type: ignore[arg-type]
     after = logit_histogram(student, [batch])
     called_cloud = after.clear[LOGIT_BINS // 2 :].sum() / after.clear.sum()
     assert called_cloud == pytest.approx(found.false_cloud_fraction, abs=5e-3)

@@ -41,9 +41,14 @@ def test_labels_come_back_as_written(tmp_path: Path) -> None:
 def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "labels.npz"
     write_soft_labels(path, {"aa": label(10, FULL_SCALE)})
-    with pytest.raises(OSError, match="disk full"), finished_or_nothing(path) as file:
-        file.write(b"half a file")
-        raise OSError("disk full")
+
+    def write_half() -> None:
+        with finished_or_nothing(path) as file:
+            file.write(b"half a file")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_half()
     assert read_soft_labels(path).keys() == {"aa"}
     assert list(tmp_path.iterdir()) == [path]
 

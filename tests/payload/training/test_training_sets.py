@@ -90,13 +90,15 @@ def test_the_teacher_labels_what_nobody_else_has_and_is_trusted_where_sure(
     assert {s.name for s in without} == {"drawn", "classified"}
 
 
-def test_grounds_often_taken_for_cloud_are_drawn_more_often(
+def test_barren_ground_is_drawn_more_often_than_others_and_snow_less(
     make_collection: MakeCollection, tmp_path: Path
 ) -> None:
-    scenes = [("Forest_00_0101", "human", "train"), ("SnowIce_00_0101", "human", "train")]
-    root = make_collection(tmp_path / "c", scenes)
-    ordinary, snow = load_training_set(root).sampling_weights
+    names = ("Forest_00_0101", "Barren_00_0101", "SnowIce_00_0101")
+    root = make_collection(tmp_path / "c", [(name, "human", "train") for name in names])
+    ordinary, barren, snow = load_training_set(root).sampling_weights
+    assert barren == pytest.approx(SURFACE_SHARE["barren"] * ordinary)
     assert snow == pytest.approx(SURFACE_SHARE["snow_ice"] * ordinary)
+    assert snow < ordinary < barren
 
 
 @settings(

@@ -50,9 +50,9 @@ def test_downlink_limited_fills_the_link_and_only_then_does_pruning_pay(flown):
 
 
 def test_power_limited_sheds_with_a_hungry_payload_and_not_without(flown):
-    hungry = flown("power_limited", {}).metrics()
-    frugal = flown("power_limited", {DEVICE: "myriad2"}).metrics()
-    none = flown("power_limited", {POLICY: "bent_pipe"}).metrics()
+    hungry = flown("power_limited", {}, hours=48).metrics()
+    frugal = flown("power_limited", {DEVICE: "myriad2"}, hours=48).metrics()
+    none = flown("power_limited", {POLICY: "bent_pipe"}, hours=48).metrics()
     assert hungry["low_power_h"] > 0.0
     assert hungry["battery_min_fraction"] < 0.3
     assert none["low_power_h"] == frugal["low_power_h"] == 0.0
