@@ -83,6 +83,7 @@ class LogitHistogram:
 
 def calibrate(
     student: Student,
+    *,
     learnt: Sampler,
     drawn: Sampler,
     first_step: int,

@@ -261,7 +261,13 @@ def finish(
     """Calibrate a student that has learnt, on batches after those it learnt from."""
     student.eval()
     learnt, drawn = _calibration_samplers(sampler)
-    calibration = calibrate(student, learnt, drawn, recipe.steps, recipe.false_cloud_fraction)
+    calibration = calibrate(
+        student,
+        learnt=learnt,
+        drawn=drawn,
+        first_step=recipe.steps,
+        false_cloud_fraction=recipe.false_cloud_fraction,
+    )
     return TrainedStudent(student, recipe, calibration, losses, sampler.training_set.describe())
 
 

@@ -9,11 +9,11 @@ never paired with another image's label.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO
 
 import numpy as np
@@ -84,14 +84,15 @@ def write_soft_labels(path: Path, labels: Mapping[str, SoftLabel]) -> None:
 
 @contextmanager
 def finished_or_nothing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name once it is whole; two processes may write it at the same time."""
-    unfinished = path.with_name(f"{path.name}.unfinished-{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
+    """A file that takes its name once it is whole, whoever else writes it at the same time."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as file:
+        unfinished = Path(file.name)
+        try:
             yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        except BaseException:
+            unfinished.unlink()
+            raise
+    unfinished.replace(path)
 
 
 def read_soft_labels(paths: Path | Iterable[Path] = TEACHER_LABELS) -> dict[str, SoftLabel]:

@@ -83,6 +83,36 @@ def test_a_person_sets_the_limit_and_all_that_was_learnt_the_threshold() -> None
     assert limited.jaccard < best.jaccard
 
 
+def test_each_draw_has_its_own_say() -> None:
+    """The limit is of the second, the Jaccard of the first: they are not mixed up on the way."""
+    from payload.training.augmentation import Batch
+    from payload.training.calibration import calibrate
+    from payload.training.students import Student, student_shape
+
+    torch.manual_seed(0)
+    image = np.random.default_rng(0).uniform(0, 1, (2, 4, 64, 64)).astype(np.float32)
+
+    class All:
+        """The same image, all of it clear or all of it cloud."""
+
+        def __init__(self, target: float) -> None:
+            self.target = np.full((2, 1, 64, 64), target, dtype=np.float32)
+
+        def draw(self, _step: int) -> Batch:
+            return Batch(image, self.target, np.ones_like(self.target), self.target)
+
+    student = Student(student_shape("8k")).eval()
+    found = calibrate(
+        student,
+        learnt=All(1.0),  # type: ignore[arg-type]
+        drawn=All(0.0),  # type: ignore[arg-type]
+        first_step=0,
+        false_cloud_fraction=0.05,
+    )
+    assert 0.0 < found.false_cloud_fraction <= 0.05
+    assert 0.0 < found.jaccard <= 0.05, "as much cloud is found as clear may be called cloud"
+
+
 def test_calibration_moves_the_operating_point_to_one_half() -> None:
     from payload.training import calibration
     from payload.training.augmentation import Batch
@@ -102,7 +132,13 @@ def test_calibration_moves_the_operating_point_to_one_half() -> None:
             return batch
 
     allowed = 0.05
-    found = calibration.calibrate(student, Repeated(), Repeated(), 0, allowed)  # type: ignore[arg-type]
+    found = calibration.calibrate(
+        student,
+        learnt=Repeated(),  # type: ignore[arg-type]
+        drawn=Repeated(),  # type: ignore[arg-type]
+        first_step=0,
+        false_cloud_fraction=allowed,
+    )
     after = logit_histogram(student, [batch])
     called_cloud = after.clear[LOGIT_BINS // 2 :].sum() / after.clear.sum()
     assert called_cloud == pytest.approx(found.false_cloud_fraction, abs=5e-3)

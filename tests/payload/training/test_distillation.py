@@ -9,17 +9,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from payload.training import calibration  # noqa: E402
+from payload.training import calibration, distillation  # noqa: E402
 from payload.training.augmentation import NO_AUGMENTATION  # noqa: E402
 from payload.training.datasets import Sample, TrainingSet  # noqa: E402
 from payload.training.distillation import (  # noqa: E402
     StudentRecipe,
+    _calibration_samplers,
     _new_student,
     cross_entropy,
     dice_loss,
     soft_loss,
     train_student,
 )
+from payload.training.sampling import Sampler  # noqa: E402
 from payload.training.students import StudentError  # noqa: E402
 
 EDGE_PX = 64
@@ -143,6 +145,32 @@ def test_snow_does_not_set_the_operating_point() -> None:
     )
     trained = train_student(TrainingSet((*ordinary.samples, snow)), recipe(steps=60))
     assert trained.calibration.jaccard > 0.85
+
+
+def test_a_person_limits_and_all_but_snow_calibrates() -> None:
+    drawn, seen_anew, snow = bright_is_cloud(3).samples
+    seen_anew = replace(seen_anew, label_kind="pseudo")
+    snow = replace(snow, surface="snow_ice")
+    every = Sampler(TrainingSet((drawn, seen_anew, snow)), EDGE_PX, 4, 0, NO_AUGMENTATION)
+    learnt, limiting = _calibration_samplers(every)
+    assert learnt.training_set.samples == (drawn, seen_anew)
+    assert limiting.training_set.samples == (drawn,)
+    nobody = Sampler(TrainingSet((seen_anew,)), EDGE_PX, 4, 0, NO_AUGMENTATION)
+    assert _calibration_samplers(nobody)[1].training_set.samples == (seen_anew,)
+
+
+def test_a_student_is_calibrated_as_its_samplers_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, seen_anew = bright_is_cloud(2).samples
+    seen_anew = replace(seen_anew, label_kind="pseudo")
+    sizes: dict[str, int] = {}
+
+    def noted(student, *, learnt, drawn, **limits):  # type: ignore[no-untyped-def]
+        sizes.update(learnt=len(learnt.training_set.samples), drawn=len(drawn.training_set.samples))
+        return calibration.calibrate(student, learnt=learnt, drawn=drawn, **limits)
+
+    monkeypatch.setattr(distillation, "calibrate", noted)
+    train_student(TrainingSet((drawn, seen_anew)), recipe(steps=1))
+    assert sizes == {"learnt": 2, "drawn": 1}
 
 
 def test_another_seed_gives_another_student() -> None:

@@ -53,6 +53,17 @@ def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_two_may_write_a_file_at_the_same_time_and_the_later_wins(tmp_path: Path) -> None:
+    path = tmp_path / "labels.npz"
+    with finished_or_nothing(path) as file:
+        file.write(b"whole")
+        with finished_or_nothing(path) as other:
+            other.write(b"whole, too")
+        assert path.read_bytes() == b"whole, too"
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_the_later_file_wins(tmp_path: Path) -> None:
     write_soft_labels(tmp_path / "a.npz", {"x": label(1, 1)})
     write_soft_labels(tmp_path / "b.npz", {"x": label(2, 2)})

@@ -56,22 +56,22 @@ def test_a_view_is_labelled_by_what_is_seen_not_by_what_was_known(pseudo_set) ->
     assert view.gsd_m != sample.gsd_m
 
 
-def test_a_person_is_heard_as_much_as_both_models(pseudo_set) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    ("drawn", "trust", "said"),
+    [(0, FULL_SCALE, round(FULL_SCALE / 2)), (0, 0, FULL_SCALE)],
+    ids=["a person is heard as much as both models", "and not where nothing was said"],
+)
+def test_how_far_a_person_is_heard(pseudo_set, drawn: int, trust: int, said: int) -> None:  # type: ignore[no-untyped-def]
     (sample,) = (s for s in pseudo_set.samples if s.label_kind == "human")
-    nothing_drawn = replace(sample, target=np.zeros_like(sample.target))
-    view = view_of(nothing_drawn, BrightIsCloud(), np.random.default_rng(1))  # type: ignore[arg-type]
+    changed = replace(
+        sample,
+        target=np.full_like(sample.target, drawn),
+        weight=np.full_like(sample.weight, trust),
+    )
+    view = view_of(changed, BrightIsCloud(), np.random.default_rng(1))  # type: ignore[arg-type]
     seen_bright = view.digital_number[0] > 0.4 * REFLECTANCE_SCALE
     assert seen_bright.any()
-    assert np.all(view.target[seen_bright] == round(FULL_SCALE / 2))
-
-
-def test_where_a_person_said_nothing_the_models_are_heard_alone(pseudo_set) -> None:  # type: ignore[no-untyped-def]
-    (sample,) = (s for s in pseudo_set.samples if s.label_kind == "human")
-    silent = replace(sample, weight=np.zeros_like(sample.weight))
-    view = view_of(silent, BrightIsCloud(), np.random.default_rng(1))  # type: ignore[arg-type]
-    seen_bright = view.digital_number[0] > 0.4 * REFLECTANCE_SCALE
-    assert seen_bright.any()
-    assert np.all(view.target[seen_bright] == FULL_SCALE)
+    assert np.all(view.target[seen_bright] == said)
 
 
 def test_a_gap_in_the_data_is_not_trusted(pseudo_set) -> None:  # type: ignore[no-untyped-def]

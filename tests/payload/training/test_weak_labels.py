@@ -111,12 +111,17 @@ def test_labels_are_made_once_and_only_where_no_person_drew(
     )
     said: list[str] = []
     labels = pseudo_labels(root, tmp_path / "cache.npz", said.append, threads=2)
-    wanted = {i.sha256 for i in training_images(root) if i.scene.name in ("a", "c")}
+    images = [i for i in training_images(root) if i.scene.name in ("a", "c")]
+    wanted = {image.sha256 for image in images}
     assert labels.keys() == wanted
     assert Darkness.asked == 2
+    for image in images:
+        expected = weak_labels.pseudo_label(image, Darkness()).probability  # type: ignore[arg-type]
+        np.testing.assert_array_equal(labels[image.sha256].probability, expected)
+    asked = Darkness.asked
     assert said == ["pseudo labels: 2 of 2 images"]
     assert pseudo_labels(root, tmp_path / "cache.npz", said.append).keys() == wanted
-    assert Darkness.asked == 2, "the second time they come from the cache"
+    assert Darkness.asked == asked, "the second time they come from the cache"
 
 
 def test_a_class_map_that_contradicts_takes_the_trust_away(
