@@ -5,8 +5,8 @@ label is trusted. Where the teacher has looked, the student also learns the teac
 softened by a temperature (Hinton, Vinyals, Dean 2015): at temperature 1 a teacher that is sure
 says hardly more than a label; softened, it tells thin cloud from haze and haze from snow.
 
-Convolution kernels are learnt with Muon (`torch.optim.Muon`), everything else with AdamW: in few
-steps, on few cores, that takes a small network much further than AdamW alone.
+Convolution kernels are learnt with Muon (`payload.training.muon`), everything else with AdamW: in
+few steps, on few cores, that takes a small network much further than AdamW alone.
 
 A recipe and a training set determine the student: batch `k` depends on the seed and on `k` alone.
 One thread learns while another draws the next batch, on however many cores: the sums, and with
@@ -30,6 +30,7 @@ from payload.frame import BANDS
 from payload.training.augmentation import Augmentation, Batch
 from payload.training.calibration import Calibration, calibrate
 from payload.training.datasets import LABEL_KINDS, Sample, TrainingSet
+from payload.training.muon import Float32Muon
 from payload.training.sampling import Sampler
 from payload.training.students import Student, StudentError, student_shape
 
@@ -209,7 +210,7 @@ def learn(
     kernels, others = _split_parameters(student)
     matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
     optimisers: tuple[torch.optim.Optimizer, ...] = (
-        torch.optim.Muon(
+        Float32Muon(
             matrices, lr=KERNEL_RATE * recipe.learning_rate, weight_decay=recipe.weight_decay
         ),
         torch.optim.AdamW(others, lr=recipe.learning_rate, weight_decay=0.0),

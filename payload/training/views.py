@@ -54,6 +54,7 @@ RADIOMETRY = Augmentation(haze_range=(-0.06, 0.08), saturation_probability=0.25)
 PSEUDO = "pseudo"
 """Label kind of a view, whoever labelled the image it was made from."""
 
+_SEEN_ANEW = " seen anew"
 _IMAGE, _PROBABILITY = "image", "probability"
 
 
@@ -78,7 +79,7 @@ def view_of(sample: Sample, ukis: UkisDetector, rng: np.random.Generator) -> Sam
         said = np.where(trusted, (said + drawn) / 2, said)
     return replace(
         sample,
-        name=f"{sample.name} seen anew",
+        name=sample.name + _SEEN_ANEW,
         label_kind=PSEUDO,
         gsd_m=gsd_m,
         digital_number=digital_number,
@@ -86,6 +87,11 @@ def view_of(sample: Sample, ukis: UkisDetector, rng: np.random.Generator) -> Sam
         weight=_trusted(digital_number),
         teacher=None,
     )
+
+
+def is_view(sample: Sample) -> bool:
+    """Whether a sample is a view of an image, not the image."""
+    return sample.name.endswith(_SEEN_ANEW)
 
 
 def _trusted(digital_number: NDArray[np.uint16]) -> NDArray[np.uint8]:
@@ -159,7 +165,7 @@ def _read_views(sample: Sample, arrays: np.lib.npyio.NpzFile) -> Iterator[Sample
         digital_number = arrays[_key(sample, index, _IMAGE)]
         yield replace(
             sample,
-            name=f"{sample.name} seen anew",
+            name=sample.name + _SEEN_ANEW,
             label_kind=PSEUDO,
             digital_number=digital_number,
             target=arrays[_key(sample, index, _PROBABILITY)],
