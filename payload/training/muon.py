@@ -9,15 +9,33 @@ processors without tiles for it emulate: on small matrices that takes a quarter 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Float32Muon(torch.optim.Muon):
-    """`torch.optim.Muon`, orthogonalising in float32; same arguments, Keller Jordan's scaling."""
+    """`torch.optim.Muon`, orthogonalising in float32, with Jordan's scaling of the rate.
+
+    Parameters
+    ----------
+    matrices : iterable of Parameter, each of shape (m, n)
+    lr, weight_decay : float
+        The rate of an ``m <= n`` matrix; the share of the rate by which weights shrink in a step.
+    nesterov : bool
+        Look ahead along the momentum.
+    """
+
+    def __init__(
+        self,
+        matrices: Iterable[nn.Parameter],
+        lr: float = 1e-3,
+        weight_decay: float = 0.1,
+        nesterov: bool = True,
+    ) -> None:
+        super().__init__(matrices, lr=lr, weight_decay=weight_decay, nesterov=nesterov)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
