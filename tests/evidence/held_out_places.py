@@ -3,7 +3,7 @@
 Run from the repository's root (needs the extras ``train`` and ``peers``)::
 
     python tests/evidence/held_out_places.py --scenes "$NEPHOSCOPE_SCENES" --part 0 [--size 120k]
-        [--steps 3000] [--seed 0] [--batch-size 6] [--patch-px 192]
+        [--steps 3000] [--seed 0]
 
 Val is for the last look only, so a recipe is chosen here. A third of the Landsat-8 patches, a
 quarter of the On Cloud N chips without labels and a sixth of the other places are kept away from
@@ -60,21 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Train without the part, print its scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=Path, required=True, help="folder of scene collections")
-    parser.add_argument("--part", type=int, required=True, help="0, 1 or 2")
+    parser.add_argument("--part", type=int, choices=(0, 1, 2), required=True)
     parser.add_argument("--size", choices=FAMILY, default="120k")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=int, default=6)
-    parser.add_argument("--patch-px", type=int, default=192)
     asked = parser.parse_args(arguments)
-    recipe = StudentRecipe(
-        size=asked.size,
-        steps=asked.steps,
-        seed=asked.seed,
-        batch_size=asked.batch_size,
-        patch_px=asked.patch_px,
-        teacher="peers",
-    )
+    recipe = StudentRecipe(asked.size, asked.steps, seed=asked.seed, teacher="peers")
     samples = gather(asked.scenes, recipe, training_folder() / PSEUDO_LABELS).samples
     hidden = held_out(asked.scenes, asked.part)
     shown = TrainingSet(tuple(s for s in samples if s.sha256 not in hidden))
