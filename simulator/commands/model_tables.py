@@ -24,6 +24,12 @@ LABEL = "human"
 POOLED = ("all", "val")
 """Data set and split of the score that a list of models shows: all collections together."""
 
+FIGURE_TABLES = (
+    ("overlap with the labels", ("jaccard", "scene_jaccard", "precision", "recall")),
+    ("errors", ("accuracy", "false_cloud_fraction", "calibration_error")),
+)
+"""The figures of an evaluation, by the question they answer."""
+
 CARD_COLUMNS = ("model", "precision", "parameters", "MAC/px", "kB", "peak MiB", "ms, 2 threads")
 
 
@@ -98,6 +104,30 @@ def profile_table(profiles: Sequence[profiling.Profile]) -> Table:
                 f"{p.gflop_per_s[threads]:.1f}",
                 f"{p.share_of_peak[threads]:.2f}",
             )
+    return table
+
+
+def evaluation_tables(result: Evaluation, split: str) -> list[Table]:
+    """All figures of one model per label, collection and surface, in two tables of 100 columns."""
+    return [
+        _figures_table(result, figures, f"{result.model}, split {split}: {what}")
+        for what, figures in FIGURE_TABLES
+    ]
+
+
+def _figures_table(result: Evaluation, figures: Sequence[str], title: str) -> Table:
+    table = Table(title=f"{title} [95 % interval over patches]", title_justify="left", box=None)
+    table.add_column("labels, collection or surface")
+    for heading in ("patches", "cloud", *figures):
+        table.add_column(heading.replace("_", " "), justify="right")
+    for group in result.groups:
+        place = group.collection if group.surface == ALL else group.surface
+        table.add_row(
+            f"{group.label}, {place}",
+            str(group.patches),
+            f"{group.cloud_fraction:.2f}",
+            *(estimate_text(group.figures[figure]) for figure in figures),
+        )
     return table
 
 

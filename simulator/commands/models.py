@@ -16,7 +16,6 @@ from typing import Annotated
 
 import typer
 from rich.progress import Progress
-from rich.table import Table
 
 from payload.card import ModelCard, list_cards, load_card, save_card
 from payload.model import CloudModel
@@ -96,7 +95,8 @@ def evaluate(
         if as_json:
             print(json.dumps(evaluation.as_plain(result), indent=2))
         else:
-            _print_evaluation(result, split)
+            for table in model_tables.evaluation_tables(result, split):
+                print_uncut(table)
         return
     differences = model_tables.differences_to_first(results)
     if as_json:
@@ -173,27 +173,6 @@ def _record_jaccard(card: ModelCard, result: Evaluation, split: str) -> None:
     kept = [r for r in card.jaccard if (r.data_set, r.split, r.label) not in replaced]
     updated = dataclasses.replace(card, jaccard=(*kept, *new))
     save_card(updated, card.folder / f"{card.name}.yaml")
-
-
-def _print_evaluation(result: Evaluation, split: str) -> None:
-    table = Table(
-        "label",
-        "collection",
-        "surface",
-        title=f"{result.model}, split {split}: value [95 % interval over patches]",
-    )
-    for heading in ("patches", "cloud", *evaluation.FIGURES):
-        table.add_column(heading.replace("_", " "), justify="right")
-    for group in result.groups:
-        table.add_row(
-            group.label,
-            group.collection,
-            group.surface,
-            str(group.patches),
-            f"{group.cloud_fraction:.2f}",
-            *(model_tables.estimate_text(estimate) for estimate in group.figures.values()),
-        )
-    print_uncut(table)
 
 
 def _print_profiles(profiles: list[profiling.Profile], peers: dict[str, profiling.Latency]) -> None:

@@ -11,10 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from payload.card import MODELS_DIR, list_cards, read_card
+from payload.training.evaluation import FIGURES
 from payload.training.scene_writer import SceneRow, write_collection, write_image, write_mask
 from simulator.cli import app
 
 runner = CliRunner()
+
+TERMINAL_COLUMNS = 100
 
 
 @pytest.fixture
@@ -92,6 +95,16 @@ def test_evaluate_prints_records_and_pictures(labelled_scenes: Path, tmp_path: P
     assert picture.is_file()
     recorded = {r.data_set: r.value for r in read_card(card).jaccard}
     assert recorded["halves"] == pytest.approx(1.0)
+
+
+def test_one_model_is_shown_with_every_figure_in_a_hundred_columns(labelled_scenes: Path) -> None:
+    options = ["--scenes", str(labelled_scenes)]
+    done = runner.invoke(app, ["models", "evaluate", "threshold", *options])
+    assert done.exit_code == 0, done.output
+    for figure in FIGURES:
+        assert figure.replace("_", " ") in done.stdout
+    assert "human, halves" in done.stdout
+    assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= TERMINAL_COLUMNS
 
 
 def test_several_models_are_compared_on_the_same_patches(labelled_scenes: Path) -> None:
