@@ -152,6 +152,11 @@ class ModelCard:
     folder: Path = MODELS_DIR
 
     @property
+    def path(self) -> Path:
+        """The card's own file."""
+        return self.folder / f"{self.name}.yaml"
+
+    @property
     def onnx_path(self) -> Path:
         """The ONNX file: beside the card, inside the installed package, or in the user's cache.
 
@@ -269,6 +274,8 @@ def read_card(path: Path) -> ModelCard:
     fields.finish()
     if card.name != path.stem:
         raise ModelError(f"{path}: name is {card.name!r}, expected the file's stem {path.stem!r}")
+    if card.path != path:
+        raise ModelError(f"{path}: a card's file ends in .yaml; rename it {card.path.name}")
     if card.tile_px % card.input.multiple_px:
         raise ModelError(
             f"{path}: tile_px is {card.tile_px}, expected a multiple of input.multiple_px "
@@ -278,7 +285,10 @@ def read_card(path: Path) -> ModelCard:
 
 
 def save_card(card: ModelCard, path: str | Path) -> None:
-    """Write a card; `read_card` gives it back. Groups and fields at their defaults are left out."""
+    """Write a card; `read_card` gives it back. Groups and fields at their defaults are left out.
+
+    An interrupted write leaves the card that was there.
+    """
     content = dataclasses.asdict(card)
     del content["folder"]
     defaults = {f.name: f.default for f in dataclasses.fields(ModelCard)}
@@ -293,7 +303,9 @@ def save_card(card: ModelCard, path: str | Path) -> None:
     if not card.foreign:
         del content["input"], content["output"]
     text = yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True, width=96)
-    Path(path).write_text(text, encoding="utf-8")
+    unfinished = Path(f"{path}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
 
 
 def save_unless_same(card: ModelCard) -> None:
@@ -301,9 +313,8 @@ def save_unless_same(card: ModelCard) -> None:
 
     A card that does keeps what has been measured of the file since.
     """
-    path = card.folder / f"{card.name}.yaml"
-    if not path.is_file() or read_card(path).sha256 != card.sha256:
-        save_card(card, path)
+    if not card.path.is_file() or read_card(card.path).sha256 != card.sha256:
+        save_card(card, card.path)
 
 
 def package_folder(package: str, model: str) -> Path:
@@ -314,7 +325,10 @@ def package_folder(package: str, model: str) -> Path:
     ModelError
         It is not installed; `model` is who needs it.
     """
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # of a parent that is not there, or a name that is none
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
             f"model {model!r}: its ONNX file ships in the Python package {package!r}, "
@@ -356,6 +370,8 @@ def _read_input(fields: Fields | None) -> InputSpec:
         return InputSpec()
     house = InputSpec()
     bands = fields.texts("bands", house.bands)
+    if not bands:
+        raise ModelError(f"{fields.where}: bands is [], expected some of {', '.join(BANDS)}")
     for band in bands:
         if band not in BANDS:
             raise ModelError(f"{fields.where}: bands has {band!r}; {nearest(band, BANDS)}")

@@ -118,7 +118,7 @@ class CloudModel:
         Raises
         ------
         ModelError
-            The array has another shape, or the graph gives another shape than it promised.
+            The array has another shape, the graph gives another shape than it promised, or NaN.
         """
         if reflectance.ndim != 4 or reflectance.shape[1] != len(BANDS):
             raise ModelError(
@@ -156,7 +156,14 @@ class CloudModel:
                 f"model {self.card.name!r}: output {self.card.output.name!r} has shape "
                 f"{raw.shape} for an input of {padded.shape[1:]} px, expected {expected}"
             )
-        return _read(raw[0], self.card.output)[:height, :width]
+        cloud = _read(raw[0], self.card.output)[:height, :width]
+        if np.isnan(cloud).any():  # NaN is no cloud to a comparison: all of it would pass for clear
+            raise ModelError(
+                f"model {self.card.name!r}: output {self.card.output.name!r} is not a number for "
+                f"{int(np.isnan(cloud).sum())} of {cloud.size} px; its weights or its input "
+                "normalisation are broken"
+            )
+        return cloud
 
     def _run(self, feed: NDArray[np.float32]) -> NDArray[np.float32]:
         self.calls += 1

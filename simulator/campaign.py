@@ -175,16 +175,15 @@ def variants_of(
     devices: Sequence[str] = (),
     policies: Sequence[str] = (),
 ) -> tuple[Variant, ...]:
-    """Every combination; where nothing is named the scenario's own is taken."""
+    """Every combination, once; where nothing is named the scenario's own is taken."""
     payload = scenario.satellites[0].payload
-    return tuple(
-        Variant(model, device, policy)
-        for policy, model, device in itertools.product(
-            policies or (scenario.autonomy.policy,),
-            models or (payload.model,),
-            devices or (payload.device,),
-        )
+    combinations = itertools.product(
+        policies or (scenario.autonomy.policy,),
+        models or (payload.model,),
+        devices or (payload.device,),
     )
+    named = (Variant(model, device, policy) for policy, model, device in combinations)
+    return tuple(dict.fromkeys(named))
 
 
 def compare(

@@ -6,6 +6,7 @@ exception of ours with a complete sentence, is printed, and ends with exit code 
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,9 @@ from simulator.commands.profile_device import profile_device
 OUR_PACKAGES = ("simulator", "payload", "scenarios", "dashboard")
 
 USER_ERROR = 2
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the file system says of a write, without naming the file."""
 
 
 class Family(TyperGroup):
@@ -61,6 +65,17 @@ class Commands(TyperGroup):
                 raise
             _refuse(error)
             raise typer.Exit(USER_ERROR) from None
+        except OSError as error:
+            if error.filename is None and error.errno not in DISK_FULL:
+                raise
+            display.refuse(_of_file(error))
+            raise typer.Exit(USER_ERROR) from None
+
+
+def _of_file(error: OSError) -> str:
+    """What the file system refused, as a sentence."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error}; see to its place, or name another file or folder"
 
 
 def _refuse(error: ValueError) -> None:

@@ -72,7 +72,8 @@ class PatchScore:
     @property
     def wrong_fraction(self) -> float:
         """Share of labelled pixels judged wrongly; 0 without labelled pixels."""
-        return float(_ratio(self.counts[1] + self.counts[2], self.counts.sum()).item() or 0.0)
+        labelled = int(self.counts.sum())
+        return float(self.counts[1] + self.counts[2]) / labelled if labelled else 0.0
 
 
 @dataclass(frozen=True)
@@ -392,10 +393,7 @@ def as_plain(evaluation: Evaluation) -> dict[str, object]:
 
 def _group_as_plain(group: GroupScore) -> dict[str, object]:
     figures = {
-        name: [
-            round(value, 6) if np.isfinite(value) else None
-            for value in (estimate.value, estimate.low, estimate.high)
-        ]
+        name: [_finite(value) for value in (estimate.value, estimate.low, estimate.high)]
         for name, estimate in group.figures.items()
     }
     return {
@@ -404,6 +402,11 @@ def _group_as_plain(group: GroupScore) -> dict[str, object]:
         "surface": group.surface,
         "patches": group.patches,
         "pixels": group.pixels,
-        "cloud_fraction": round(group.cloud_fraction, 6),
+        "cloud_fraction": _finite(group.cloud_fraction),
         "figures_value_low_high": figures,
     }
+
+
+def _finite(value: float) -> float | None:
+    """A figure for JSON, which knows no NaN."""
+    return round(value, 6) if np.isfinite(value) else None

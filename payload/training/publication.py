@@ -10,11 +10,13 @@ card what they find.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from payload.card import ModelCard, save_card
+from payload.card import MODELS_DIR, ModelCard, save_card
 from payload.model import file_sha256
 from payload.training.datasets import LABEL_KINDS, TrainingSet, load_training_set
 from payload.training.distillation import (
@@ -26,12 +28,17 @@ from payload.training.distillation import (
 from payload.training.export import export_student
 from payload.training.quantisation import calibration_tiles, quantise_student
 from payload.training.soft_labels import TEACHER_LABELS, read_soft_labels
+from payload.training.students import StudentError
 from payload.training.views import VIEWS, with_views
 from payload.training.weak_labels import pseudo_labels
 
 DEFAULT_SIZE = "120k"
 DEFAULT_NAME = "unet-distilled"
 INT8_SUFFIX = "-int8"
+LOCAL_SUFFIX = "-local"
+"""Of a student in the user's cache: the bare name always means the one that ships."""
+
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LICENCE = "Apache-2.0"
 
 KNOWN_WEAKNESSES = (
@@ -48,9 +55,10 @@ _TAUGHT_BY = {
 }
 
 
-def student_name(size: str) -> str:
+def student_name(size: str, published: bool = True) -> str:
     """Name of the student of a size: the default has no size in it."""
-    return DEFAULT_NAME if size == DEFAULT_SIZE else f"{DEFAULT_NAME}-{size}"
+    name = DEFAULT_NAME if size == DEFAULT_SIZE else f"{DEFAULT_NAME}-{size}"
+    return name if published else name + LOCAL_SUFFIX
 
 
 def build_student(
@@ -58,7 +66,7 @@ def build_student(
     recipe: StudentRecipe,
     folder: Path,
     pseudo_label_cache: Path,
-    name: str | None = None,
+    name: str,
     report: Report | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[ModelCard, ModelCard]:
@@ -73,8 +81,8 @@ def build_student(
         Where ``<name>.onnx``, ``<name>.yaml`` and the same with ``-int8`` go.
     pseudo_label_cache : Path
         File of the peers' pseudo labels; made when missing and asked for by the recipe.
-    name : str, optional
-        Default `student_name` of the recipe's size.
+    name : str
+        Of the fp32 student; a file name without folder or suffix.
     report : callable, optional
         Told of every step.
     say : callable
@@ -84,12 +92,32 @@ def build_student(
     -------
     tuple of ModelCard
         Of the fp32 and of the INT8 student.
+
+    Raises
+    ------
+    StudentError
+        The name is no file name, or a model that ships has it and lies elsewhere.
     """
+    _check_name(name, folder)
     training_set = gather(scenes_root, recipe, pseudo_label_cache, say)
     say(f"training on {len(training_set.samples)} images: {training_set.describe()}")
     trained = train_student(training_set, recipe, report)
     say(f"calibrated: {trained.calibration}")
-    return publish(trained, training_set, folder, name or student_name(recipe.size))
+    return publish(trained, training_set, folder, name)
+
+
+def _check_name(name: str, folder: Path) -> None:
+    if not MODEL_NAME.fullmatch(name):
+        raise StudentError(
+            f"the student's name is {name!r}, expected letters, digits, '.', '_' and '-' only; "
+            "it becomes the name of its files"
+        )
+    taken = (MODELS_DIR / f"{name}.yaml").is_file()
+    if taken and folder.resolve() != MODELS_DIR.resolve():
+        raise StudentError(
+            f"the student's name is {name!r}, which means the model that ships; take another, such "
+            f"as {name + LOCAL_SUFFIX!r}"
+        )
 
 
 def gather(
@@ -119,17 +147,26 @@ def gather(
 def publish(
     trained: TrainedStudent, training_set: TrainingSet, folder: Path, name: str
 ) -> tuple[ModelCard, ModelCard]:
-    """Write a trained student and its INT8 form with their cards."""
-    fp32, int8 = folder / f"{name}.onnx", folder / f"{name}{INT8_SUFFIX}.onnx"
-    export_student(trained.student, fp32)
-    quantise_student(fp32, int8, calibration_tiles(training_set))
-    cards = (
-        student_card(trained, fp32, int8_of=None),
-        student_card(trained, int8, int8_of=name),
-    )
-    for card in cards:
-        save_card(card, folder / f"{card.name}.yaml")
-    return cards
+    """Write a trained student and its INT8 form with their cards.
+
+    All four files are made aside and take their names together, so that an interruption leaves
+    the model that was there.
+    """
+    with TemporaryDirectory(dir=folder, prefix=".unfinished-") as aside:
+        fp32, int8 = (Path(aside) / f"{name}{suffix}.onnx" for suffix in ("", INT8_SUFFIX))
+        export_student(trained.student, fp32)
+        quantise_student(fp32, int8, calibration_tiles(training_set))
+        made = (
+            student_card(trained, fp32, int8_of=None),
+            student_card(trained, int8, int8_of=name),
+        )
+        for card in made:
+            save_card(card, card.path)
+        for card in made:
+            for file in (card.onnx_path, card.path):
+                file.replace(folder / file.name)
+    fp32_card, int8_card = (replace(card, folder=folder) for card in made)
+    return fp32_card, int8_card
 
 
 def student_card(trained: TrainedStudent, path: Path, int8_of: str | None) -> ModelCard:

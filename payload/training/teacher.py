@@ -11,6 +11,7 @@ The paper's own recipe for those with a GPU is documented in ``payload/training/
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from payload.training.loss_log import CURVE, LOG, plot_losses
 from payload.training.resnet34 import MULTIPLE_PX, ResNet34UNet
 from payload.training.sampling import Sampler
 from payload.training.training_loop import (
+    CHECKPOINT,
     Trainer,
     TrainingError,
     TrainingPlan,
@@ -42,6 +44,9 @@ MODEL_NAMES: dict[str, str] = {"nnunet": "nnunet-teacher", "unet-resnet34": "une
 """Name of the card of each architecture."""
 
 PLAN = "plan.json"
+PLAN_IMAGES = "plan-images.sha256"
+"""Which images the plan was made for (`digest_of`)."""
+
 PSEUDO_LABELS = f"pseudo_labels-v{LABEL_VERSION}.npz"
 
 
@@ -153,12 +158,14 @@ def train_teacher(
     Raises
     ------
     TrainingError
-        Nothing to resume, or the checkpoint is of another network.
+        Nothing to resume, a training that would be overwritten, a plan made for other images, or
+        the checkpoint is of another network.
     payload.training.datasets.TrainingDataError, payload.scenes.SceneError
         The scenes cannot be used.
     payload.training.weak_labels.WeakLabelError
         Pseudo labels are wanted and the peers are not installed.
     """
+    _check_work_dir(options)
     training_set = _training_set(options, report)
     report(f"{len(training_set.samples)} training images: {training_set.describe()}")
     plan = plan_of(training_set, options.work_dir)
@@ -189,14 +196,44 @@ def _training_set(options: TeacherOptions, report: Callable[[str], None]) -> Tra
     return with_views(training_set, views, report, options.schedule.threads)
 
 
+def _check_work_dir(options: TeacherOptions) -> None:
+    checkpoint = options.work_dir / CHECKPOINT
+    if checkpoint.is_file() and not options.resume:
+        raise TrainingError(
+            f"{options.work_dir} holds a training already; go on with it by --resume, or begin "
+            "anew in another --work-dir"
+        )
+    options.work_dir.mkdir(parents=True, exist_ok=True)
+
+
 def plan_of(training_set: TrainingSet, work_dir: Path) -> dict[str, Any]:
-    """The plan in the work folder; made first where there is none yet."""
-    path = work_dir / PLAN
+    """The plan in the work folder; made first where there is none yet.
+
+    A plan that was put there by hand is taken as it is.
+
+    Raises
+    ------
+    TrainingError
+        The plan was made here for other images.
+    """
+    path, made_for = work_dir / PLAN, work_dir / PLAN_IMAGES
+    images = digest_of(training_set)
     if not path.is_file():
         work_dir.mkdir(parents=True, exist_ok=True)
         plan = nnunet_plan.make_plan(training_set, work_dir / "nnunet")
+        made_for.write_text(images + "\n", encoding="ascii")
         path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+    elif made_for.is_file() and made_for.read_text(encoding="ascii").strip() != images:
+        raise TrainingError(
+            f"{path} was planned for other images or labels than these; name another --work-dir"
+        )
     return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def digest_of(training_set: TrainingSet) -> str:
+    """SHA-256 over the images and what kinds of label they have."""
+    known = sorted(f"{sample.sha256} {sample.label_kind}" for sample in training_set.samples)
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()
 
 
 def parameter_count(network: nn.Module) -> int:

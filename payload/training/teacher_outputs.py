@@ -12,6 +12,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnxruntime
@@ -246,10 +247,14 @@ def write_outputs(
     """
     name = MODEL_NAMES[trained.options.architecture]
     onnx = cache_dir() / f"{name}.onnx"
-    difference = export_onnx(trained.network, onnx)
-    report(f"{onnx}: {onnx.stat().st_size / 1e6:.1f} MB, differs from torch by {difference:.1e}")
-    card = card_of(trained, onnx)
-    save_card(card, onnx.with_suffix(".yaml"))
+    onnx.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=onnx.parent, prefix=".unfinished-") as aside:
+        made = Path(aside) / onnx.name
+        difference = export_onnx(trained.network, made)
+        card = card_of(trained, made)
+        made.replace(onnx)
+        save_card(card, onnx.with_suffix(".yaml"))
+    report(f"{onnx}: {card.bytes / 1e6:.1f} MB, differs from torch by {difference:.1e}")
     if publish_to is not None:
         save_card(card, publish_to / "models" / f"{name}.yaml")
         _publish_records(trained.options.work_dir, publish_to / "training" / "records", name)

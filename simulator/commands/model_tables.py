@@ -7,7 +7,8 @@ says what a pooled figure hides, that a model is good everywhere but over snow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
@@ -59,7 +60,7 @@ def cards_markdown(cards: Sequence[ModelCard]) -> str:
 
 
 def _card_cells(card: ModelCard) -> tuple[str, ...]:
-    threads = card.measurements.get("profile", {}).get("threads", {})
+    threads = _profiled_threads(card)
     return (
         card.name,
         card.precision,
@@ -69,6 +70,15 @@ def _card_cells(card: ModelCard) -> tuple[str, ...]:
         "" if card.peak_memory_mib is None else f"{card.peak_memory_mib:.0f}",
         f"{1000 * threads[2]['latency_least_s']:.1f}" if 2 in threads else "",
     )
+
+
+def _profiled_threads(card: ModelCard) -> Mapping[int, Mapping[str, float]]:
+    """What `models profile --record` wrote; empty where a card's own author wrote otherwise."""
+    profile = card.measurements.get("profile")
+    threads = profile.get("threads") if isinstance(profile, Mapping) else None
+    if not isinstance(threads, Mapping):
+        return {}
+    return {n: v for n, v in threads.items() if isinstance(v, Mapping) and "latency_least_s" in v}
 
 
 def _score(record: JaccardRecord) -> str:
@@ -125,7 +135,7 @@ def _figures_table(result: Evaluation, figures: Sequence[str], title: str) -> Ta
         table.add_row(
             f"{group.label}, {place}",
             str(group.patches),
-            f"{group.cloud_fraction:.2f}",
+            "-" if math.isnan(group.cloud_fraction) else f"{group.cloud_fraction:.2f}",
             *(estimate_text(group.figures[figure]) for figure in figures),
         )
     return table

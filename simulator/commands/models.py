@@ -47,7 +47,7 @@ def list_models(
     """All models that have a card, with what the cards say."""
     cards = list_cards()
     if as_json:
-        print(json.dumps([_card_as_plain(card) for card in cards], indent=2))
+        print(json.dumps([_card_as_plain(card) for card in cards], indent=2, default=str))
         return
     if markdown:
         print(model_tables.cards_markdown(cards))
@@ -80,16 +80,19 @@ def evaluate(
     Several models are compared on the same patches, each with the first.
     """
     cards = [load_card(name) for name in names]
+    if pictures is not None and pictures.suffix.lower() != ".png":
+        raise EvaluationError(f"--pictures is {pictures}, expected the name of a .png file")
     chosen = evaluation.select_scenes(
         read_scenes(_scenes_root(scenes)), None if split == "any" else split, collection or ()
     )
     with Progress(transient=True, disable=as_json) as progress:
         results = [_evaluated(card, chosen, threads, progress) for card in cards]
-    if pictures is not None:
-        draw_cases(worst_and_best(results[0].patches, CASES_EACH), pictures)
     if record:
         for card, result in zip(cards, results, strict=True):
-            _record_jaccard(card, result, split)
+            _record_jaccard(card, result, split, whole=not collection)
+    if pictures is not None:
+        pictures.parent.mkdir(parents=True, exist_ok=True)
+        draw_cases(worst_and_best(results[0].patches, CASES_EACH), pictures)
     if len(results) == 1:
         (result,) = results
         if as_json:
@@ -134,7 +137,7 @@ def profile(
     profiles, peer_latency = profiling.profile_beside(cards, peers, rounds)
     if record:
         for card, measured in zip(cards, profiles, strict=True):
-            save_card(profiling.recorded(card, measured), card.folder / f"{card.name}.yaml")
+            save_card(profiling.recorded(card, measured), card.path)
     if as_json:
         plain = {p.model: profiling.as_plain(p) for p in profiles}
         plain.update((name, dataclasses.asdict(found)) for name, found in peer_latency.items())
@@ -147,7 +150,7 @@ def profile(
 def card(name: NameArgument) -> None:
     """Print a model's card as it is on disk."""
     found = load_card(name)
-    print((found.folder / f"{found.name}.yaml").read_text(encoding="utf-8"), end="")
+    print(found.path.read_text(encoding="utf-8"), end="")
 
 
 def _scenes_root(given: Path | None) -> Path:
@@ -166,13 +169,17 @@ def _card_as_plain(card: ModelCard) -> dict[str, object]:
     return plain
 
 
-def _record_jaccard(card: ModelCard, result: Evaluation, split: str) -> None:
-    """Replace what the card said of the same data sets and split; keep the rest."""
-    new = evaluation.jaccard_records(result, split)
+def _record_jaccard(card: ModelCard, result: Evaluation, split: str, whole: bool) -> None:
+    """Replace what the card said of the same data sets and split; keep the rest.
+
+    A score of some collections only is no score of all together, and does not replace it.
+    """
+    found = evaluation.jaccard_records(result, split)
+    new = [record for record in found if whole or record.data_set != evaluation.ALL]
     replaced = {(r.data_set, r.split, r.label) for r in new}
     kept = [r for r in card.jaccard if (r.data_set, r.split, r.label) not in replaced]
     updated = dataclasses.replace(card, jaccard=(*kept, *new))
-    save_card(updated, card.folder / f"{card.name}.yaml")
+    save_card(updated, card.path)
 
 
 def _print_profiles(profiles: list[profiling.Profile], peers: dict[str, profiling.Latency]) -> None:

@@ -49,7 +49,7 @@ def teacher(
     ] = None,
     label_kind: LabelKindOption = None,
     seed: SeedOption = 0,
-    threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
+    threads: Annotated[int, typer.Option(help="Processor threads.", min=1)] = 2,
     publish: PublishOption = False,
 ) -> None:
     """Train the nnU-Net teacher, or the ResNet-34 U-Net under the same terms, within a budget."""
@@ -88,7 +88,10 @@ def student(
     ] = 0.5,
     label_kind: LabelKindOption = None,
     seed: SeedOption = 0,
-    name: Annotated[str | None, typer.Option(help="Name of the model; default: by size.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the model; default: by size, and -local if not published."),
+    ] = None,
     publish: PublishOption = False,
 ) -> None:
     """Distil a student that can fly: ONNX and card, fp32 and INT8, into the user's cache."""
@@ -97,7 +100,7 @@ def student(
         from payload.card import MODELS_DIR, cache_dir
         from payload.training.datasets import LABEL_KINDS
         from payload.training.distillation import StudentRecipe
-        from payload.training.publication import build_student
+        from payload.training.publication import build_student, student_name
         from payload.training.teacher import PSEUDO_LABELS, training_folder
 
         recipe = StudentRecipe(
@@ -115,12 +118,13 @@ def student(
             recipe,
             folder,
             training_folder() / PSEUDO_LABELS,
-            name,
+            name or student_name(params, publish),
             report=_report_step,
             say=typer.echo,
         )
         for card in cards:
-            typer.echo(f"{card.name}: {folder / card.onnx}, {card.bytes / 1000:.0f} kB")
+            typer.echo(f"{card.name}: {card.onnx_path}, {card.bytes / 1000:.0f} kB")
+        typer.echo(f"score it with `nephoscope models evaluate {cards[0].name}`")
 
 
 def _report_step(done: int, steps: int, loss: float) -> None:

@@ -7,9 +7,9 @@ Run from the repository's root::
 For each model, upset rate and seed, weights lie in memory for one day since they were last loaded,
 and so do upsets; then labelled scenes are processed, pixels suffering upsets too while they wait.
 Lost clear area is the share of truth-clear pixels called cloud, or of frames the broken model could
-not process. Leaked cloud is the share of truth-cloud pixels called clear: a model whose weights
-have become infinite answers NaN, which is no cloud, and so loses no clear area while it lets all
-cloud through. Draws are keyed, so both models meet the same seeds. Intervals are 95 % bootstrap
+not process. Leaked cloud is the share of truth-cloud pixels called clear. A model whose weights
+have become infinite answers NaN: the frame is lost and the payload restarts, which loads the
+weights afresh. Draws are keyed, so both models meet the same seeds. Intervals are 95 % bootstrap
 intervals of the mean over seeds. Leaves `bitflips.json` and `bitflips.html`.
 """
 

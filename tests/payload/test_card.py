@@ -127,6 +127,7 @@ MISTAKES = [
     ("jaccard", [{"value": 1}], "jaccard[0]: the field 'data_set' is missing"),
     ("measurements", 3, "measurements is 3, expected a mapping"),
     ("input", {"bands": ["blu"]}, "bands has 'blu'; did you mean 'blue'?"),
+    ("input", {"bands": []}, "bands is [], expected some of blue, green, red, nir"),
     ("input", {"mean": [1, 2]}, "mean has 2 values, expected one for each of the 4 bands"),
     ("input", {"std": [1, 1, 0, 1]}, "std is [1.0, 1.0, 0.0, 1.0], expected values above 0"),
     ("input", {"layout": "CHW"}, "layout is 'CHW'; did you mean 'NCHW'?"),
@@ -176,11 +177,33 @@ def test_binary_file_is_refused(tmp_path: Path) -> None:
         load_card(path)
 
 
+def test_card_under_another_suffix_is_asked_to_be_renamed(tmp_path: Path) -> None:
+    path = written(tmp_path, HOUSE).rename(tmp_path / "student.yml")
+    with pytest.raises(ModelError, match=r"ends in \.yaml; rename it student\.yaml"):
+        load_card(path)
+
+
+def test_interrupted_write_leaves_the_card_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, HOUSE)
+
+    def half_written(self: Path, text: str, **_: object) -> None:
+        self.write_bytes(text.encode()[:20])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", half_written)
+    with pytest.raises(KeyboardInterrupt):
+        save_card(replace(HOUSE, notes="newer"), path)
+    assert load_card(path) == replace(HOUSE, folder=tmp_path)
+
+
 def test_missing_onnx_and_missing_package_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"student\.onnx does not exist.*make it again"):
         _ = replace(HOUSE, folder=tmp_path).onnx_path
-    with pytest.raises(ModelError, match=r"pip install 'nephoscope\[peers\]'"):
-        _ = replace(HOUSE, package="no_such_package").onnx_path
+    for package in ("no_such_package", "no_such.package", ".package"):
+        with pytest.raises(ModelError, match=r"pip install 'nephoscope\[peers\]'"):
+            _ = replace(HOUSE, package=package).onnx_path
 
 
 def test_new_card_replaces_only_the_card_of_another_file(tmp_path: Path) -> None:

@@ -168,6 +168,15 @@ def test_result_does_not_depend_on_the_batch(green_model: ModelCard) -> None:
     np.testing.assert_array_equal(together, alone)
 
 
+def test_output_that_is_not_a_number_is_refused_and_does_not_pass_for_clear(
+    write_model: WriteModel, pixel_graph: PixelGraph
+) -> None:
+    broken = pixel_graph(np.full((1, 4), np.nan, np.float32), np.zeros(1, np.float32))
+    model = CloudModel(write_model(broken))
+    with pytest.raises(ModelError, match=r"is not a number for 64 of 64 px"):
+        model.probability(image(1, 4, 8, 8))
+
+
 def test_wrong_shape_is_refused(green_model: ModelCard) -> None:
     with pytest.raises(ModelError, match=r"shape \(4, 32, 32\), expected \(n, 4, height, width\)"):
         CloudModel(green_model).probability(image(4, 32, 32))

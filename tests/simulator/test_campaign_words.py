@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from simulator.campaign import ENOUGH_SEEDS, Campaign, Variant
+from simulator.campaign import ENOUGH_SEEDS, Campaign, Variant, variants_of
+from simulator.scenario import load_scenario
 from simulator.telemetry.runs import short_name
 
 
@@ -24,6 +27,13 @@ def campaign(*variants: Variant, seeds: int = 20) -> Campaign:
 )  # fmt: skip
 def test_variants_are_named_by_what_differs(variants: list[Variant], labels: list[str]) -> None:
     assert list(campaign(*variants).labels.values()) == labels
+
+
+def test_a_variant_named_twice_is_flown_and_counted_once(untouched_mission: Path) -> None:
+    scenario = load_scenario(untouched_mission / "scenario.yaml")
+    once = variants_of(scenario, ["threshold"], [], ["prune", "oracle"])
+    twice = variants_of(scenario, ["threshold", "threshold"], [], ["prune", "oracle", "prune"])
+    assert twice == once
 
 
 def test_a_name_with_a_dot_is_no_path() -> None:

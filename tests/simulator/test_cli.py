@@ -323,3 +323,12 @@ def test_compare_refuses_a_misspelt_name_before_it_flies(
     assert result.exit_code == 2
     assert "did you mean 'threshold'" in result.stderr
     assert compared == []
+
+
+def test_what_the_file_system_refuses_is_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    result = call("run", "first_light", "--out", file / "runs")
+    assert result.exit_code == 2
+    assert f"{file}" in "".join(result.output.split("\n"))
+    assert "Traceback" not in result.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -157,6 +158,14 @@ def test_bright_blocks_are_found_by_the_threshold(collection: Path, tmp_path: Pa
     with Image.open(picture) as sheet:
         assert sheet.width > 4 * PANEL_PX
         assert sheet.height > 2 * PANEL_PX
+
+
+def test_patch_without_a_label_is_no_mistake_and_null_in_json() -> None:
+    unlabelled = patch((0, 0, 0, 0))
+    assert unlabelled.wrong_fraction == 0.0
+    (group, *_) = evaluation.group_scores([unlabelled])
+    plain = evaluation.as_plain(evaluation.Evaluation("m", (unlabelled,), (group,)))
+    json.dumps(plain, allow_nan=False)
 
 
 def test_worst_come_first() -> None:

@@ -13,6 +13,7 @@ from payload.model import CloudModel, read_card
 from payload.training import calibration, publication, quantisation
 from payload.training.distillation import StudentRecipe
 from payload.training.soft_labels import SoftLabelError
+from payload.training.students import StudentError
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,12 @@ def test_built_student_flies_by_its_card(make_collection, tmp_path: Path) -> Non
     scenes = make_collection(tmp_path / "scenes", [("a", "human", "train"), ("b", "human", "val")])
     folder = tmp_path / "models"
     folder.mkdir()
-    cards = publication.build_student(scenes, small_recipe(), folder, tmp_path / "cache.npz")
+    cards = publication.build_student(
+        scenes, small_recipe(), folder, tmp_path / "cache.npz", "small"
+    )
+    assert {path.name for path in folder.iterdir()} == {
+        f"small{suffix}.{kind}" for suffix in ("", "-int8") for kind in ("onnx", "yaml")
+    }
     assert [card.precision for card in cards] == ["fp32", "int8"]
     for card in cards:
         kept = read_card(folder / f"{card.name}.yaml")
@@ -47,6 +53,41 @@ def test_built_student_flies_by_its_card(make_collection, tmp_path: Path) -> Non
         assert kept.measurements["training"]["recipe"]["seed"] == 0
         found = CloudModel(kept).probability(np.full((1, 4, 96, 80), 0.4, np.float32))
         assert found.shape == (1, 96, 80)
+
+
+@pytest.mark.parametrize("name", ["sub/name", "../name", ".hidden", "", "unet-distilled-8k"])
+def test_name_that_cannot_be_is_refused_before_anything_is_learnt(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StudentError, match="the student's name is"):
+        publication.build_student(
+            tmp_path / "no_scenes", small_recipe(), tmp_path, tmp_path / "cache.npz", name
+        )
+
+
+def test_interruption_leaves_the_student_that_was_there(
+    make_collection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+) -> None:
+    scenes = make_collection(tmp_path / "scenes", [("a", "human", "train")])
+    folder = tmp_path / "models"
+    folder.mkdir()
+    cache = tmp_path / "cache.npz"
+    publication.build_student(scenes, small_recipe(), folder, cache, "small")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publication, "quantise_student", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publication.build_student(scenes, small_recipe(seed=1), folder, cache, "small")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_unpublished_student_does_not_take_the_name_of_one_that_ships() -> None:
+    assert publication.student_name("120k", published=False) == "unet-distilled-local"
 
 
 def test_default_student_has_no_size_in_its_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,23 @@ def test_the_card_tells_how_the_model_came_about(trained: TrainedTeacher) -> Non
     assert "3 steps" in card.provenance
     assert card.measurements["training"]["patch_px"] == 32
     assert load_card("nnunet-teacher").sha256 == card.sha256
+
+
+def test_a_training_is_not_overwritten_unasked(trained: TrainedTeacher) -> None:
+    with pytest.raises(TrainingError, match=r"holds a training already; go on with it by --resume"):
+        train_teacher(trained.options)
+
+
+def test_a_plan_made_for_other_images_is_not_taken(
+    trained: TrainedTeacher,
+) -> None:
+    work_dir = trained.options.work_dir
+    assert teacher.plan_of(trained.training_set, work_dir) == trained.plan
+    fewer = replace(trained.training_set, samples=trained.training_set.samples[:1])
+    with pytest.raises(TrainingError, match="planned for other images"):
+        teacher.plan_of(fewer, work_dir)
+    (work_dir / teacher.PLAN_IMAGES).unlink()  # a plan that somebody put there
+    assert teacher.plan_of(fewer, work_dir) == trained.plan
 
 
 def test_an_export_that_differs_is_not_left_behind(

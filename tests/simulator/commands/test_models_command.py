@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from payload.card import MODELS_DIR, list_cards, read_card
+from payload.card import MODELS_DIR, cache_dir, list_cards, read_card, save_card
 from payload.training.evaluation import FIGURES
 from payload.training.scene_writer import SceneRow, write_collection, write_image, write_mask
 from simulator.cli import app
@@ -107,6 +109,39 @@ def test_one_model_is_shown_with_every_figure_in_a_hundred_columns(labelled_scen
     assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= TERMINAL_COLUMNS
 
 
+def test_score_of_one_collection_is_not_recorded_as_that_of_all(
+    labelled_scenes: Path, tmp_path: Path
+) -> None:
+    for suffix in (".onnx", ".yaml"):
+        shutil.copy(MODELS_DIR / f"threshold{suffix}", tmp_path)
+    card = tmp_path / "threshold.yaml"
+    before = {r.data_set: r for r in read_card(card).jaccard}
+    options = ["--scenes", str(labelled_scenes), "--collection", "halves", "--record"]
+    done = runner.invoke(app, ["models", "evaluate", str(card), *options])
+    assert done.exit_code == 0, done.output
+    after = {r.data_set: r for r in read_card(card).jaccard}
+    assert after.pop("halves").value == pytest.approx(1.0)
+    assert after == before
+
+
+def test_list_shows_a_card_whose_measurements_are_its_authors_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = cache_dir()
+    folder.mkdir(parents=True)
+    own = dataclasses.replace(
+        read_card(MODELS_DIR / "threshold.yaml"),
+        name="own",
+        measurements={"profile": "fast", "on": datetime.date(2026, 1, 2)},
+    )
+    save_card(own, folder / "own.yaml")
+    for kind in ("--json", "--markdown"):
+        done = runner.invoke(app, ["models", "list", kind])
+        assert done.exit_code == 0, done.output
+        assert "own" in done.stdout
+
+
 def test_several_models_are_compared_on_the_same_patches(labelled_scenes: Path) -> None:
     names = ["threshold", "unet-distilled-int8"]
     options = ["--scenes", str(labelled_scenes)]
@@ -131,6 +166,7 @@ def test_several_models_are_compared_on_the_same_patches(labelled_scenes: Path) 
         (["models", "evaluate", "thresold"], "did you mean 'threshold'"),
         (["models", "evaluate", "threshold"], "NEPHOSCOPE_SCENES is not set"),
         (["models", "card", "nothing-like-it"], "unknown model"),
+        (["models", "evaluate", "threshold", "--pictures", "x.txt"], "expected the name of a .png"),
     ],
 )
 def test_mistakes_end_with_code_2(
