@@ -191,6 +191,7 @@ def sibling_with_policy(folders: Folders, run: FoundRun, policy: str) -> FoundRu
             and other.manifest is not None
             and setup_of(other).policy == policy
             and other.manifest.scenes == run.manifest.scenes
+            and other.manifest.inputs == run.manifest.inputs
             and _without_policy(scenario_of(other)) == own
         ):
             return other

@@ -30,11 +30,12 @@ from simulator.ground.coverage import AreaCoverage
 from simulator.ground.handover import soonest
 from simulator.ground.operations import GroundOperations, PreviewRules, same_satellite
 from simulator.ground.screening import PERFECT, ModelScreening
+from simulator.inputs import input_hashes
 from simulator.pace import RealtimeEnvironment, make_environment
 from simulator.scenario import PayloadOutage, Scenario, resolved_yaml
 from simulator.scenario import Satellite as SatelliteSection
 from simulator.spacecraft.attitude import Agility
-from simulator.spacecraft.boxes import box_payloads, open_payloads
+from simulator.spacecraft.boxes import box_payloads, frame_energy_wh, open_payloads
 from simulator.spacecraft.computer import Outage
 from simulator.spacecraft.flight import Flight
 from simulator.spacecraft.imaging import exposure_s
@@ -92,6 +93,7 @@ def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None 
             models={link.describe().model: link.describe().model_sha256 for link in links.values()}
             | ({} if screening is None else {screening.card.name: screening.card.sha256}),
             scenes=world.library.manifest_sha256(),
+            inputs=input_hashes(scenario),
         )
         folder = out_dir / run_folder_name(manifest)
         writer = stack.enter_context(RunWriter(folder, manifest=manifest))
@@ -166,7 +168,8 @@ def simulate(
             boxes.get(section.name),
             antennas,
             _outages(scenario, section.name),
-            pixels=world.look,
+            frame_wh=frame_energy_wh(scenario, section) if section.name in boxes else 0.0,
+            pixels=world.camera(section.imager.frame_px),
             clouds=world.glance,
             pictures=_pictures(writer),
             log=writer.write,

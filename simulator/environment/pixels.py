@@ -3,9 +3,10 @@
 Weather says how much cloud there is; this module finds pixels that show it. ``library`` takes the
 labelled scene whose cover and surface match best; ``composite`` lays clouds of the asked cover
 over a real clear background, so that the truth is exact; ``sequence`` follows a real time series
-by date. A frame is filled with native pixels: where a scene is smaller it is mosaicked by
-mirroring at its edges, where it is larger its middle is taken. The same choice gives the same
-frame to the bit, and a frame's identity is its content hash.
+by date, and the cover of its scenes is then the weather. A frame is filled with native pixels:
+where a scene is smaller it is mosaicked by mirroring at its edges, where it is larger its middle
+is taken. The same choice gives the same frame to the bit, and a frame's identity is its content
+hash.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from payload.surfaces import UNKNOWN_SURFACE, spectral_surface
 from simulator.environment.clouds import draw_clouds, lay_over
 
 Pixel = TypeVar("Pixel", bound=np.generic)
+
+_FrameKey = tuple[str, tuple[int, int]]
+"""What a frame shows, and its rows and columns."""
 
 COVER_MATCH: Final = 0.025
 """Scenes whose cover is this near to the best match are as good; one is drawn by key."""
@@ -86,6 +90,17 @@ class CapturedPixels:
     truth_sha256: str
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a frame is wanted of: the arguments of `SceneLibrary.pixels`, the ground decided."""
+
+    target: str
+    ground: str
+    t_s: float
+    cover: float
+    frame_px: tuple[int, int]
+
+
 class SceneLibrary:
     """Finds and builds frames.
 
@@ -93,8 +108,6 @@ class SceneLibrary:
     ----------
     collections : sequence of SceneCollection
     strategy : {"library", "composite", "sequence"}
-    frame_px : (int, int)
-        Rows and columns of a frame.
     seed : int
     epoch : date
         Day of ``t_s`` = 0, for `sequence`.
@@ -110,37 +123,48 @@ class SceneLibrary:
         collections: Sequence[SceneCollection],
         *,
         strategy: str,
-        frame_px: tuple[int, int],
         seed: int,
         epoch: date,
     ) -> None:
-        self._frame_px, self._seed, self._epoch = frame_px, seed, epoch
+        self._seed, self._epoch = seed, epoch
         self._collections = tuple(collections)
-        self._frames: OrderedDict[str, CapturedPixels] = OrderedDict()
-        self._hashes: dict[str, tuple[str, str]] = {}
+        self._frames: OrderedDict[_FrameKey, CapturedPixels] = OrderedDict()
+        self._hashes: dict[_FrameKey, tuple[str, str]] = {}
+        self._dates: dict[tuple[str, str], list[Scene]] = {}
         names = ", ".join(c.name for c in collections)
-        self._choose = self._chooser(strategy)
+        self._build = self._builder(strategy)
         self._scenes = _usable(strategy, collections)
         if not self._scenes:
             raise SceneError(
                 f"scenes.collections ({names}): no scene serves strategy {strategy!r}; "
                 + _NEEDS[strategy]
             )
-        self._scenes = tuple(_with_surface(scene) for scene in self._scenes)
+        self._scenes = tuple(_with_cover(_with_surface(scene)) for scene in self._scenes)
         self._surfaces = tuple(sorted({scene.surface for scene in self._scenes}))
 
     def manifest_sha256(self) -> dict[str, str]:
-        """One hash per collection, over the names and contents of its images in use."""
-        hashes = {}
-        for collection in self._collections:
+        """One hash per collection, over its images, its masks and what its manifest says of them.
+
+        Two listed collections of one name are told apart by a number.
+        """
+        hashes: dict[str, str] = {}
+        for index, collection in enumerate(self._collections):
             digest = hashlib.sha256()
             for scene in sorted(collection, key=lambda s: s.name):
-                digest.update(f"{scene.name} {scene.label} {scene.sha256}\n".encode())
-            hashes[collection.name] = digest.hexdigest()
+                digest.update(_identity(scene).encode())
+            namesakes = [c.name for c in self._collections[:index]].count(collection.name)
+            name = f"{collection.name}#{namesakes + 1}" if namesakes else collection.name
+            hashes[name] = digest.hexdigest()
         return hashes
 
     def pixels(
-        self, target: str, surface: str | None, latitude_deg: float, t_s: float, cover: float
+        self,
+        target: str,
+        surface: str | None,
+        latitude_deg: float,
+        t_s: float,
+        cover: float,
+        frame_px: tuple[int, int],
     ) -> CapturedPixels:
         """The frame a camera sees.
 
@@ -155,65 +179,92 @@ class SceneLibrary:
             Seconds since the epoch.
         cover : float
             Cloud fraction the weather gives, 0..1.
+        frame_px : (int, int)
+            Rows and columns of the camera's frame.
         """
-        ground = surface if surface in self._surfaces else self._drawn_surface(target, latitude_deg)
-        return self._choose(target, ground, t_s, cover)
+        ground = self._ground(target, surface, latitude_deg)
+        return self._build(_Asked(target, ground, t_s, cover, frame_px))
 
-    def _chooser(self, strategy: str) -> Callable[[str, str, float, float], CapturedPixels]:
-        choosers = {
+    def recorded_cover(
+        self, target: str, surface: str | None, latitude_deg: float, t_s: float
+    ) -> float:
+        """Cover, 0..1, of the scene that `sequence` shows of a target: its weather.
+
+        The cover is that of the whole scene, as with `library`; the frame is its middle, or
+        mirror images of it. Parameters are those of `pixels`.
+        """
+        scene = self._scene_of_date(target, self._ground(target, surface, latitude_deg), t_s)
+        return scene.cloud_fraction or 0.0
+
+    def _builder(self, strategy: str) -> Callable[[_Asked], CapturedPixels]:
+        builders = {
             "library": self._from_library,
             "composite": self._from_composite,
             "sequence": self._from_sequence,
         }
-        if strategy not in choosers:
+        if strategy not in builders:
             raise SceneError(
                 f"scenes.strategy is {strategy!r}; this build serves {', '.join(STRATEGIES)}"
             )
-        return choosers[strategy]
+        return builders[strategy]
 
-    def _drawn_surface(self, target: str, latitude_deg: float) -> str:
+    def _ground(self, target: str, surface: str | None, latitude_deg: float) -> str:
+        """A surface that some scene shows: the target's own, or one drawn for it."""
+        if surface in self._surfaces:
+            return str(surface)
         snowless = tuple(s for s in self._surfaces if s != "snow_ice")
         choices = snowless if abs(latitude_deg) < SNOW_LATITUDE_DEG and snowless else self._surfaces
         return choices[self._draw(f"surface|{target}", len(choices))]
 
-    def _from_library(self, target: str, ground: str, t_s: float, cover: float) -> CapturedPixels:
+    def _from_library(self, asked: _Asked) -> CapturedPixels:
         misses = [
-            abs((scene.cloud_fraction or 0.0) - cover) + OTHER_SURFACE * (scene.surface != ground)
+            abs((scene.cloud_fraction or 0.0) - asked.cover)
+            + OTHER_SURFACE * (scene.surface != asked.ground)
             for scene in self._scenes
         ]
         nearest = min(misses) + COVER_MATCH
         near = [s for s, miss in zip(self._scenes, misses, strict=True) if miss <= nearest]
-        scene = near[self._draw(f"scene|{target}|{int(t_s)}", len(near))]
-        return self._cached(scene.full_name, lambda: self._frame(scene))
+        scene = near[self._draw(f"scene|{asked.target}|{int(asked.t_s)}", len(near))]
+        return self._frame(scene, asked.frame_px)
 
-    def _from_composite(self, target: str, ground: str, t_s: float, cover: float) -> CapturedPixels:
-        del t_s
-        scenes = [scene for scene in self._scenes if scene.surface == ground]
-        scene = scenes[self._draw(f"background|{target}", len(scenes))]
-        level = round(round(cover / COMPOSITE_STEP) * COMPOSITE_STEP, 2)
-        key = f"{scene.full_name}|{level}"
-        return self._cached(key, lambda: self._composite(scene, level, key))
+    def _from_composite(self, asked: _Asked) -> CapturedPixels:
+        scenes = [scene for scene in self._scenes if scene.surface == asked.ground]
+        scene = scenes[self._draw(f"background|{asked.target}", len(scenes))]
+        level = round(round(asked.cover / COMPOSITE_STEP) * COMPOSITE_STEP, 2)
+        return self._composite(scene, level, asked.frame_px)
 
-    def _from_sequence(self, target: str, ground: str, t_s: float, cover: float) -> CapturedPixels:
-        del cover  # a recorded series brings its own weather
-        scenes = [scene for scene in self._scenes if scene.surface == ground]
-        places = sorted({scene.place for scene in scenes})
-        place = places[self._draw(f"place|{target}", len(places))]
+    def _from_sequence(self, asked: _Asked) -> CapturedPixels:
+        scene = self._scene_of_date(asked.target, asked.ground, asked.t_s)
+        return self._frame(scene, asked.frame_px)
+
+    def _scene_of_date(self, target: str, ground: str, t_s: float) -> Scene:
+        """The labelled scene of the target's place that is nearest in the year.
+
+        Dates without a label are left out: without truth nothing could be counted, so the nearest
+        labelled date stands in for them.
+        """
         day = (self._epoch.timetuple().tm_yday + t_s / 86400.0) % _SEASON_DAYS
 
         def days_away(scene: Scene) -> float:
             apart = abs(date.fromisoformat(scene.date).timetuple().tm_yday - day)
             return min(apart, _SEASON_DAYS - apart)
 
-        dates = [scene for scene in scenes if scene.place == place]
-        scene = min(dates, key=lambda s: (days_away(s), s.name))
-        return self._cached(scene.full_name, lambda: self._frame(scene))
+        return min(self._dates_of(target, ground), key=lambda s: (days_away(s), s.name))
+
+    def _dates_of(self, target: str, ground: str) -> list[Scene]:
+        """Scenes of the place that stands for a target; forecasts ask for them often."""
+        if (target, ground) not in self._dates:
+            scenes = [scene for scene in self._scenes if scene.surface == ground]
+            places = sorted({scene.place for scene in scenes})
+            place = places[self._draw(f"place|{target}", len(places))]
+            self._dates[target, ground] = [scene for scene in scenes if scene.place == place]
+        return self._dates[target, ground]
 
     def _draw(self, purpose: str, choices: int) -> int:
         digest = hashlib.sha256(f"{self._seed}|{purpose}".encode()).digest()
         return int.from_bytes(digest[:8], "little") % choices
 
-    def _cached(self, key: str, make: Callable[[], CapturedPixels]) -> CapturedPixels:
+    def _cached(self, key: _FrameKey, make: Callable[[], CapturedPixels]) -> CapturedPixels:
         """The frame of a key, made again when it has left the cache."""
         if key in self._frames:
             self._frames.move_to_end(key)
@@ -223,36 +274,47 @@ class SceneLibrary:
             self._frames.popitem(last=False)
         return frame
 
-    def _frame(self, scene: Scene) -> CapturedPixels:
+    def _frame(self, scene: Scene, frame_px: tuple[int, int]) -> CapturedPixels:
+        """The frame of a scene as it is."""
+        key = (scene.full_name, frame_px)
+        return self._cached(key, lambda: self._as_it_is(scene, key))
+
+    def _as_it_is(self, scene: Scene, key: _FrameKey) -> CapturedPixels:
         truth = scene.truth()
         if truth is None:
             raise SceneError(f"{scene.full_name}: has no mask; only labelled scenes are imaged")
         return self._described(
-            scene, scene.full_name, kind=scene.kind, reflectance=scene.reflectance(), truth=truth
+            scene, key, kind=scene.kind, reflectance=scene.reflectance(), truth=truth
         )
 
-    def _composite(self, scene: Scene, cover: float, key: str) -> CapturedPixels:
-        ground = fill_frame(scene.reflectance(), self._frame_px)
-        clouds = draw_clouds(self._frame_px, cover, key, gsd_m=scene.gsd_m)
+    def _composite(self, scene: Scene, cover: float, frame_px: tuple[int, int]) -> CapturedPixels:
+        """The frame of a clear scene under clouds of a cover."""
+        key = (f"{scene.full_name}|{cover}", frame_px)
+        return self._cached(key, lambda: self._clouded(scene, cover, key))
+
+    def _clouded(self, scene: Scene, cover: float, key: _FrameKey) -> CapturedPixels:
+        sky, frame_px = key
+        ground = fill_frame(scene.reflectance(), frame_px)
+        clouds = draw_clouds(frame_px, cover, sky, gsd_m=scene.gsd_m)
         reflectance, truth = lay_over(ground, clouds)
         return self._described(scene, key, kind="composite", reflectance=reflectance, truth=truth)
 
     def _described(
         self,
         scene: Scene,
-        key: str,
+        key: _FrameKey,
         *,
         kind: str,
         reflectance: NDArray[np.float32],
         truth: NDArray[np.uint8],
     ) -> CapturedPixels:
-        reflectance = fill_frame(reflectance, self._frame_px)
-        truth = fill_frame(truth[None], self._frame_px)[0]
+        frame_px = key[1]
+        reflectance = fill_frame(reflectance, frame_px)
+        truth = fill_frame(truth[None], frame_px)[0]
         reflectance.setflags(write=False)  # what is seen again need not be looked at again
         if key not in self._hashes:  # remembered for good: a frame of a key is always the same
             self._hashes[key] = (content_sha256(reflectance), content_sha256(truth))
-        cloud_px = int(((truth == CLOUD) | (truth == THIN_CLOUD)).sum())
-        labelled_px = int((truth != NO_DATA).sum())
+        cloud_px, labelled_px = _cloud_and_labelled_px(truth)
         return CapturedPixels(
             reflectance=reflectance,
             truth=truth,
@@ -261,7 +323,7 @@ class SceneLibrary:
             scene_kind=kind,
             scene_gsd_m=scene.gsd_m,
             surface=scene.surface,
-            cover=cloud_px / labelled_px if labelled_px else 1.0,
+            cover=_cover(cloud_px, labelled_px),
             clear_px=labelled_px - cloud_px,
             cloud_px=cloud_px,
             frame_sha256=self._hashes[key][0],
@@ -291,6 +353,37 @@ def _with_surface(scene: Scene) -> Scene:
     if scene.surface != UNKNOWN_SURFACE:
         return scene
     return replace(scene, surface=spectral_surface(scene.reflectance(), scene.truth()))
+
+
+def _identity(scene: Scene) -> str:
+    """One line that differs where frames or the choice of them can differ."""
+    mask = b"" if scene.mask_path is None else scene.mask_path.read_bytes()
+    return "|".join(
+        (
+            scene.name, scene.label, scene.kind, scene.surface, scene.place, scene.date,
+            str(scene.cloud_fraction), str(scene.gsd_m), scene.sha256,
+            hashlib.sha256(mask).hexdigest(),
+        )
+    ) + "\n"  # fmt: skip
+
+
+def _with_cover(scene: Scene) -> Scene:
+    """The scene, its cover counted in the mask where the manifest does not tell it."""
+    truth = scene.truth() if scene.cloud_fraction is None else None
+    if truth is None:
+        return scene
+    return replace(scene, cloud_fraction=_cover(*_cloud_and_labelled_px(truth)))
+
+
+def _cloud_and_labelled_px(truth: NDArray[np.uint8]) -> tuple[int, int]:
+    """Pixels of thick or thin cloud, and pixels with a label."""
+    cloud_px = int(((truth == CLOUD) | (truth == THIN_CLOUD)).sum())
+    return cloud_px, int((truth != NO_DATA).sum())
+
+
+def _cover(cloud_px: int, labelled_px: int) -> float:
+    """Cloud fraction; 1 where nothing is labelled."""
+    return cloud_px / labelled_px if labelled_px else 1.0
 
 
 def _is_date(text: str) -> bool:

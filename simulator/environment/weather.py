@@ -7,7 +7,8 @@ turned into cover by the quantile function of the Beta marginal. The normal draw
 grid of times and are keyed by (seed, purpose, target, place on the grid), so that a value never
 depends on what was asked before: two policies under one seed see the same weather.
 
-A recorded series (CSV with columns ``target``, ``t_h``, ``cover``) can stand in for the process.
+A recorded series (CSV with columns ``target``, ``t_h``, ``cover``), or any record by target and
+time, can stand in for the process; forecasts then err about the record.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -68,6 +69,9 @@ class Weather:
         Standard deviation of a forecast's error at 24 h lead; it grows with the root of lead time.
     series_path : Path, optional
         Recorded covers in place of the process; held between records.
+    record : callable, optional
+        ``record(target, t_s) -> cover`` in place of the process, such as the covers of the scenes
+        that a camera will see.
 
     Raises
     ------
@@ -84,11 +88,13 @@ class Weather:
         correlation_h: float = 18.0,
         forecast_sigma_24h: float = 0.2,
         series_path: Path | None = None,
+        record: Callable[[str, float], float] | None = None,
     ) -> None:
         self._seed, self._epoch, self._mean_cover = seed, epoch, mean_cover
         self._node_s = correlation_h * 3600.0 / NODES_PER_CORRELATION
         self._sigma_24h = forecast_sigma_24h
         self._series = None if series_path is None else read_series(series_path)
+        self._record = record
         self._normal_chunk = lru_cache(maxsize=8192)(self._make_chunk)
 
     def cover(self, target: str, latitude_deg: float, t_s: float) -> float:
@@ -156,6 +162,8 @@ class Weather:
         return np.asarray(np.interp(latitude_deg - shift, _LATITUDES_DEG, _LAND_COVER))
 
     def _covers(self, target: str, latitude_deg: Floats, t_s: Floats) -> Floats:
+        if self._record is not None:
+            return np.array([self._record(target, float(t)) for t in t_s])
         if self._series is not None:
             return self._recorded(target, t_s)
         mean = self.mean(latitude_deg, t_s)

@@ -10,6 +10,7 @@ systematic sample.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,12 @@ MAX_FRAMES = 20_000
 
 MAX_CELLS = 2_000_000
 """Most cells of the rectangle around an area that are looked through."""
+
+MOST_NESTED = 4
+"""Lists of a MultiPolygon, one in the other: parts, rings, positions, numbers."""
+
+POSITIONS = "[longitude -180..180, latitude -90..90]"
+"""What a position may be."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,15 @@ class RefusalError(ValueError):
 def position_of(coordinates: Any, path: FieldPath) -> tuple[float, float]:
     """Check one position: longitude, latitude and perhaps a height, which is left out."""
     numbers = isinstance(coordinates, list) and all(
-        isinstance(number, (int, float)) and math.isfinite(number) for number in coordinates
+        isinstance(number, (int, float)) for number in coordinates
     )
     if not numbers or len(coordinates) < 2:
         raise RefusalError(path, "it is no position", "give [longitude_deg, latitude_deg]")
+    for index, number in enumerate(coordinates):
+        if not _is_finite(number):
+            raise RefusalError(
+                (*path, index), "it is no finite number", "give WGS84 degrees", POSITIONS
+            )
     longitude, latitude = float(coordinates[0]), float(coordinates[1])
     if abs(latitude) > 90:
         swapped = abs(longitude) <= 90 and abs(latitude) <= 180
@@ -65,16 +77,24 @@ def position_of(coordinates: Any, path: FieldPath) -> tuple[float, float]:
             path,
             f"the latitude {latitude:g} is out of range",
             "swap the two: GeoJSON has longitude first" if swapped else "give WGS84 degrees",
-            "[longitude -180..180, latitude -90..90]",
+            POSITIONS,
         )
     if abs(longitude) > 180:
         raise RefusalError(
             path,
             f"the longitude {longitude:g} is out of range",
             "give WGS84 degrees from -180 to 180",
-            "[longitude -180..180, latitude -90..90]",
+            POSITIONS,
         )
     return longitude, latitude
+
+
+def _is_finite(number: float) -> bool:
+    """Whether a float can hold a number of a JSON file.
+
+    JSON has whole numbers of any length, for which `math.isfinite` and `float` raise.
+    """
+    return -sys.float_info.max <= number <= sys.float_info.max
 
 
 def area_of(geometry: Mapping[str, Any], path: FieldPath) -> Any:
@@ -100,11 +120,13 @@ def area_of(geometry: Mapping[str, Any], path: FieldPath) -> Any:
     return area
 
 
-def _positions_within(coordinates: Any, path: FieldPath) -> None:
+def _positions_within(coordinates: Any, path: FieldPath, depth: int = 1) -> None:
     """Check every position of a nested list of positions."""
     if isinstance(coordinates, list) and coordinates and isinstance(coordinates[0], list):
+        if depth == MOST_NESTED:
+            raise RefusalError(path, "the lists are nested too deep", "draw the area again")
         for index, item in enumerate(coordinates):
-            _positions_within(item, (*path, index))
+            _positions_within(item, (*path, index), depth + 1)
     else:
         position_of(coordinates, path)
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from payload.card import ModelCard, ModelError, load_card
 from payload.device import DeviceError, DeviceProfile, load_device
-from payload.frame import TILE_PX
 from payload.model import CloudModel
 from payload.scenes import SceneCollection, SceneError, read_collection
 from simulator.environment.pixels import SceneLibrary
@@ -194,9 +193,7 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
 def _budget_notes(satellite: Satellite, card: ModelCard, device: DeviceProfile) -> list[str]:
     """Say which limit keeps the payload from ever finishing a frame."""
     payload: Payload = satellite.payload
-    rows, columns = satellite.imager.frame_px
-    tiles = -(-rows // TILE_PX) * -(-columns // TILE_PX)
-    latency_s = device.latency_s(card, tiles)
+    latency_s = device.latency_s(card, satellite.imager.tiles)
     memory_mib = card.peak_memory_mib or 0.0
     notes = []
     duty = device.duty_fraction(payload.power_limit_w)
@@ -251,7 +248,6 @@ def _check_scenes(findings: _Findings, *, pixels: bool) -> int:
             SceneLibrary(
                 collections,
                 strategy=scenario.scenes.strategy,
-                frame_px=scenario.satellites[0].imager.frame_px,
                 seed=scenario.seed,
                 epoch=scenario.epoch.date(),
             )

@@ -301,6 +301,8 @@ def _allowed_by(schema: Schema) -> str:
 
 def _interval(schema: Schema) -> str:
     noun = "a whole number" if schema["type"] == "integer" else "a number"
+    if "multipleOf" in schema:
+        noun = f"a multiple of {schema['multipleOf']}"
     bounds = [
         f"{words} {schema[key]:g}"
         for key, words in (

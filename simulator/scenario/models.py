@@ -162,6 +162,9 @@ class Scenes(Section):
     """Where the pixels come from."""
 
     strategy: Literal["library", "composite", "sequence", "stac"] = "library"
+    """library: the scene whose cover and surface match best; composite: clouds over a clear scene;
+    sequence: the labelled scenes of one place by date, whose cover is the weather then: forecasts
+    and glances err about it."""
     collections: tuple[
         Annotated[
             SceneCollection,
@@ -306,6 +309,14 @@ class Scenario(Section):
                 field=("data_handling", "compression"),
                 remedy=f"set imager.bit_depth to {LARGEST_JPEG2000_BITS} or less, or compression: "
                 "none",
+            )
+        if self.scenes.strategy == "sequence" and self.weather.series is not None:
+            raise rejected(
+                "scenes.strategy is sequence, where the cover of the scenes is the weather, and a "
+                "second record would contradict it",
+                field=("weather", "series"),
+                remedy="set weather.model: stochastic and remove the path, or set "
+                "scenes.strategy: library",
             )
         stations = [station.name for station in self.ground.stations]
         for index, fault in enumerate(self.faults):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from payload.frame import BLOCK_PX, TILE_PX
 from simulator.scenario.problems import rejected
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -153,13 +154,37 @@ class Power(Section):
         return self
 
 
+LARGEST_FRAME_PX = 16384
+"""Longest edge of a frame, px."""
+
+
+def _whole_blocks(edge_px: int) -> int:
+    """Refuse an edge that cuts blocks: a part of a block would count as much as a whole one."""
+    if edge_px % BLOCK_PX:
+        below = edge_px // BLOCK_PX * BLOCK_PX
+        raise rejected(
+            f"a frame is kept or dropped by whole blocks of {BLOCK_PX} x {BLOCK_PX} px, and this "
+            "edge would cut some",
+            allowed=f"a multiple of {BLOCK_PX} from {BLOCK_PX} to {LARGEST_FRAME_PX}",
+            remedy=f"write {below} or {below + BLOCK_PX}",
+        )
+    return edge_px
+
+
+FrameEdge = Annotated[
+    int,
+    Field(ge=BLOCK_PX, le=LARGEST_FRAME_PX, json_schema_extra={"multipleOf": BLOCK_PX}),
+    AfterValidator(_whole_blocks),
+]
+
+
 class Imager(Section):
     """The camera."""
 
     gsd_m: float = Field(gt=0, le=1000)
     """Ground sample distance at nadir, m."""
-    frame_px: tuple[Annotated[int, Field(ge=64, le=16384)], Annotated[int, Field(ge=64, le=16384)]]
-    """Rows (along track) and columns (across track) of one frame, px."""
+    frame_px: tuple[FrameEdge, FrameEdge]
+    """Rows (along track) and columns (across track) of one frame, px: whole blocks of 256 px."""
     bands: int = Field(default=4, ge=4, le=64)
     """Bands stored per frame; the payload sees blue, green, red and near infrared."""
     bit_depth: int = Field(default=12, ge=1, le=32)
@@ -178,6 +203,12 @@ class Imager(Section):
         """Raw size of one frame: rows x columns x bands x bits, rounded up to whole bytes."""
         rows, columns = self.frame_px
         return -(-rows * columns * self.bands * self.bit_depth // 8)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles the payload cuts a frame into."""
+        rows, columns = self.frame_px
+        return -(-rows // TILE_PX) * -(-columns // TILE_PX)
 
     @property
     def frame_km(self) -> tuple[float, float]:

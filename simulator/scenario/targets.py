@@ -27,7 +27,7 @@ from simulator.scenario.problems import (
     nearest,
     shown_path,
 )
-from simulator.scenario.source import Source, read_source, undefined_variable
+from simulator.scenario.source import Source, read_source, shortened, undefined_variable
 
 MAX_PRIORITY = 100.0
 
@@ -159,6 +159,13 @@ def _read_features(path: Path) -> list[Any]:
             remedy="give a GeoJSON file in UTF-8",
         )
         raise ScenarioError([problem]) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, endless lists
+        problem = Problem(
+            file=shown_path(path),
+            reason=f"the file holds what no GeoJSON holds: {error}",
+            remedy="export the file again",
+        )
+        raise ScenarioError([problem]) from None
     try:
         return _features_of(document)
     except RefusalError as refusal:
@@ -198,7 +205,16 @@ def _targets_of(
     """Yield the targets of one feature."""
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise RefusalError(path, "it is no GeoJSON Feature", 'give {"type": "Feature", ...}')
-    properties = feature.get("properties") or {}
+    properties = feature.get("properties")
+    if properties is None:  # RFC 7946 has an object or null
+        properties = {}
+    if not isinstance(properties, dict):
+        raise RefusalError(
+            (*path, "properties"),
+            f"{_shown(properties)} is no object of names and values",
+            'give {"name": "..."}',
+            "a JSON object, or null",
+        )
     wanted = _wanted(properties, feature.get("id"), (*path, "properties"), epoch)
     geometry = feature.get("geometry")
     if not isinstance(geometry, dict):
@@ -248,7 +264,7 @@ def _wanted(
         near = nearest(str(surface), SURFACES)
         raise RefusalError(
             (*path, "surface"),
-            f"{surface!r} is no surface that is known",
+            f"{_shown(surface)} is no surface that is known",
             f"did you mean {near}?" if near else "use one of these, or leave it out",
             ", ".join(SURFACES),
         )
@@ -281,7 +297,9 @@ def _deadline_h(properties: Mapping[str, Any], path: FieldPath, epoch: datetime)
             moment = datetime.fromisoformat(value)
         except ValueError:
             raise RefusalError(
-                (*path, field), f"{value!r} is no time", "write it as 2024-06-03T12:00:00Z"
+                (*path, field),
+                f"{_shown(value)} is no time",
+                "write it as 2024-06-03T12:00:00Z",
             ) from None
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
         value = (moment - epoch).total_seconds() / 3600
@@ -298,11 +316,16 @@ def _number(value: Any, path: FieldPath, highest: float, lowest: float = 0.0) ->
         least = f"of at least {lowest:.3g}" if lowest else "above 0"
         raise RefusalError(
             path,
-            f"{value!r} is out of range" if plain else f"{value!r} is not a number",
+            f"{_shown(value)} is {'out of range' if plain else 'not a number'}",
             f"give a number {least} and at most {highest:g}",
             f"a number {least} and at most {highest:g}",
         )
     return float(value)
+
+
+def _shown(value: object) -> str:
+    """A value as it stands in a message, however long it is."""
+    return shortened(repr(value))
 
 
 def _refuse_repeat(name: str, index: int, owners: dict[str, int]) -> None:
@@ -319,7 +342,7 @@ def _placed(path: Path, refusals: list[RefusalError], limit: int = 5) -> list[Pr
     """Find line and column of each refusal: JSON is YAML, so the same reader finds them."""
     try:
         source = read_source(path)
-    except ScenarioError:
+    except (ScenarioError, RecursionError):
         source = Source(path=path, values=None)
     problems = [
         source.problem(refusal.path, refusal.reason, refusal.remedy, allowed=refusal.allowed)

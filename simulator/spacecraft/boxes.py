@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from payload.card import load_card
+from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink
 from payload.link import PayloadSettings, open_link
 from payload.link.client import WireLink
@@ -25,7 +26,7 @@ from payload.link.subprocess import SubprocessLink
 from payload.link.trace import RecordingLink
 from simulator.autonomy.policies import POLICIES
 from simulator.geometry import Track
-from simulator.scenario import Payload, PayloadFaults, Scenario
+from simulator.scenario import Payload, PayloadFaults, Satellite, Scenario
 from simulator.telemetry.events import Event
 from simulator.telemetry.host_events import HostPayload
 from simulator.telemetry.run_folder import RunWriter
@@ -192,7 +193,7 @@ def open_payloads(scenario: Scenario, stack: ExitStack) -> dict[str, PayloadLink
     for satellite in scenario.satellites:
         settings = settings_of(scenario, satellite.payload)
         link = open_link(
-            _placed(scenario, satellite.payload.link, satellite.name),
+            placed_link(scenario, satellite.payload.link, satellite.name),
             model=settings.model,
             device=settings.device,
             timing=settings.timing,
@@ -240,7 +241,7 @@ def settings_of(scenario: Scenario, payload: Payload) -> PayloadSettings:
     )
 
 
-def _placed(scenario: Scenario, link: str, satellite: str) -> str:
+def placed_link(scenario: Scenario, link: str, satellite: str) -> str:
     """A link whose trace, if it is a replay, is found relative to the scenario file.
 
     A run folder may be named instead of a trace: each satellite then replays its own.
@@ -257,6 +258,17 @@ def named(scenario: Scenario, name_or_path: str) -> str:
     """A name stays a name; a path is taken relative to the scenario file."""
     path = scenario.resolve(name_or_path)
     return str(path) if path.is_file() else name_or_path
+
+
+def frame_energy_wh(scenario: Scenario, satellite: Satellite) -> float:
+    """Energy of the payload's work on one frame by its device profile, Wh.
+
+    A frame that takes longer than its deadline is given up then.
+    """
+    card = load_card(named(scenario, satellite.payload.model))
+    device = load_device(named(scenario, satellite.payload.device))
+    work_s = device.latency_s(card, satellite.imager.tiles)
+    return device.energy_wh(min(work_s, satellite.payload.frame_deadline_s))
 
 
 def fault_plan(scenario: Scenario, satellite: str) -> FaultPlan | None:

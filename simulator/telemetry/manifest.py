@@ -29,6 +29,11 @@ STATUSES = ("running", "complete", "interrupted", "failed")
 _LIBRARIES = ("numpy", "onnxruntime", "pyarrow", "scipy", "sgp4", "simpy", "skyfield")
 _PROCESS_START_TOLERANCE_S = 1.0
 
+_IDENTITY = (
+    "name", "seed", "epoch", "duration_s", "scenario_sha256", "models", "scenes", "inputs",
+)  # fmt: skip
+"""Fields that decide the events, with the versions of schema and project."""
+
 
 class RunFolderError(ValueError):
     """A run folder that cannot be written or read; the message names file, reason and remedy."""
@@ -62,7 +67,10 @@ class Manifest:
     models : dict of str to str
         SHA-256 of each model's ONNX file, by model name.
     scenes : dict of str to str
-        SHA-256 of each scene collection's manifest, by collection name.
+        One SHA-256 over each scene collection (images, masks, manifest), by collection name.
+    inputs : dict of str to str
+        SHA-256 of each file that the scenario names (targets, orbit, weather series, card,
+        device profile, trace), by the field that names it, as ``satellites[0].payload.device``.
     schema_version : int
         Version of the event schema.
     project_version, libraries
@@ -86,6 +94,7 @@ class Manifest:
     scenario_sha256: str
     models: Mapping[str, str]
     scenes: Mapping[str, str]
+    inputs: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
     project_version: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
@@ -131,6 +140,7 @@ def new_manifest(
     scenario_yaml: str,
     models: Mapping[str, str],
     scenes: Mapping[str, str],
+    inputs: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Manifest of a run that starts now in this process.
 
@@ -138,7 +148,7 @@ def new_manifest(
     ----------
     scenario_yaml : str
         The resolved scenario, as it is written to ``scenario.yaml``.
-    name, seed, epoch, duration_s, models, scenes
+    name, seed, epoch, duration_s, models, scenes, inputs
         As in `Manifest`.
     """
     return Manifest(
@@ -149,6 +159,7 @@ def new_manifest(
         scenario_sha256=hashlib.sha256(scenario_yaml.encode()).hexdigest(),
         models=dict(sorted(models.items())),
         scenes=dict(sorted(scenes.items())),
+        inputs=dict(sorted((inputs or {}).items())),
         project_version=_version("nephoscope"),
         libraries={"python": platform.python_version()} | {n: _version(n) for n in _LIBRARIES},
         created=wall_clock(),
@@ -163,13 +174,14 @@ def run_folder_name(manifest: Manifest) -> str:
     """Folder name ``<scenario>-<short hash>`` of a run.
 
     The hash covers everything that decides the events (scenario with its policy and device, seed,
-    models, scenes, schema and project version), so equal names mean equal results as long as the
-    scenario does not ask for measured timing.
+    models, scenes, the content of every other file that the scenario names, schema and project
+    version), so equal names mean equal results as long as the scenario does not ask for measured
+    timing.
     """
-    identity = {
-        key: getattr(manifest, key)
-        for key in ("name", "seed", "epoch", "duration_s", "scenario_sha256", "models", "scenes")
-    } | {"schema": manifest.schema_version, "version": manifest.project_version}
+    identity = {key: getattr(manifest, key) for key in _IDENTITY} | {
+        "schema": manifest.schema_version,
+        "version": manifest.project_version,
+    }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in manifest.name) or "run"
     return f"{stem}-{digest[:10]}"

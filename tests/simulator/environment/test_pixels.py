@@ -6,6 +6,7 @@ import csv
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from payload.frame import TILE_PX, content_sha256
 from payload.scenes import MANIFEST, SceneCollection, SceneError, read_collection
 from simulator.environment import pixels as pixels_module
-from simulator.environment.pixels import SceneLibrary, fill_frame
+from simulator.environment.pixels import CapturedPixels, SceneLibrary, fill_frame
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -32,13 +33,15 @@ def samples() -> SceneCollection:
     return read_collection(Path(str(files("scenarios") / "samples")))
 
 
-def library(
-    *collections: SceneCollection,
-    strategy: str = "library",
-    frame_px: tuple[int, int] = FRAME_PX,
-    seed: int = 7,
-) -> SceneLibrary:
-    return SceneLibrary(collections, strategy=strategy, frame_px=frame_px, seed=seed, epoch=EPOCH)
+class Library(SceneLibrary):
+    """Scenes that a camera of `FRAME_PX` looks at, unless it is said otherwise."""
+
+    def pixels(self, *asked: Any, frame_px: tuple[int, int] = FRAME_PX) -> CapturedPixels:
+        return super().pixels(*asked, frame_px=frame_px)
+
+
+def library(*collections: SceneCollection, strategy: str = "library", seed: int = 7) -> Library:
+    return Library(collections, strategy=strategy, seed=seed, epoch=EPOCH)
 
 
 def own_collection(folder: Path, rows: list[dict[str, str]]) -> SceneCollection:
@@ -109,10 +112,12 @@ def test_library_gives_the_cover_and_surface_asked(samples: SceneCollection, cov
 
 
 def test_a_whole_library_has_few_distinct_tiles(samples: SceneCollection) -> None:
-    found = library(samples, frame_px=(2 * TILE_PX, 2 * TILE_PX))
+    found = library(samples)
+    size_px = (2 * TILE_PX, 2 * TILE_PX)
     asked = [(c / 20, t) for c in range(21) for t in (0.0, 9e4)]
-    scenes = {found.pixels("X", "water", 0.0, t_s, cover).scene for cover, t_s in asked}
-    frames = {found.pixels("X", "water", 0.0, t_s, cover).frame_sha256 for cover, t_s in asked[:8]}
+    seen = [found.pixels("X", "water", 0.0, t, cover, frame_px=size_px) for cover, t in asked]
+    scenes = {pixels.scene for pixels in seen}
+    frames = {pixels.frame_sha256 for pixels in seen[:8]}
     assert len(frames) <= len(scenes)  # a scene is always cut to the same frame, of four tiles
     assert 4 * len(samples) <= MOST_DISTINCT_TILES
 
@@ -189,6 +194,64 @@ def test_sequence_takes_the_date_nearest_in_the_year(tmp_path: Path) -> None:
     assert found.pixels("X", None, 0.0, 0.0, 0.9).scene == "mine/d1"
     assert found.pixels("X", None, 0.0, 200 * 86400.0, 0.9).scene == "mine/d2"
     assert found.pixels("X", None, 0.0, 215 * 86400.0, 0.9).scene == "mine/d0"
+
+
+def test_the_weather_of_a_sequence_is_the_cover_of_its_scenes(tmp_path: Path) -> None:
+    rows = [row("d0", "0.25", date="2023-01-05"), row("d1", "0.75", date="2023-06-03")]
+    found = library(own_collection(tmp_path / "mine", rows), strategy="sequence")
+    for t_s in (0.0, 150 * 86400.0, 200 * 86400.0):
+        cover = found.recorded_cover("X", None, 0.0, t_s)
+        frame = found.pixels("X", None, 0.0, t_s, 0.5, frame_px=(32, 32))
+        assert frame.cover == cover
+    assert found.recorded_cover("X", None, 0.0, 0.0) == 0.75
+    assert found.recorded_cover("X", None, 0.0, 200 * 86400.0) == 0.25
+
+
+def test_a_sequence_leaves_out_dates_without_a_label(tmp_path: Path) -> None:
+    rows = [row("d0", "0.25", date="2023-05-01"), row("d1", "", date="2023-06-01", label="none")]
+    found = library(own_collection(tmp_path / "mine", rows), strategy="sequence")
+    assert found.pixels("X", None, 0.0, 0.0, 0.5).scene == "mine/d0"
+    assert found.recorded_cover("X", None, 0.0, 0.0) == 0.25
+
+
+def test_a_cover_that_the_manifest_leaves_out_is_that_of_the_mask(tmp_path: Path) -> None:
+    scenes = own_collection(tmp_path / "mine", [row("a", "0.5")])
+    rows = (tmp_path / "mine" / MANIFEST).read_text().replace(",0.5,", ",,")
+    (tmp_path / "mine" / MANIFEST).write_text(rows)
+    bare = read_collection(scenes.folder)
+    assert bare.scenes[0].cloud_fraction is None
+    assert library(bare, strategy="sequence").recorded_cover("X", None, 0.0, 0.0) == 0.5
+
+
+@pytest.mark.parametrize("strategy", ["library", "composite", "sequence"])
+def test_cameras_of_two_sizes_see_frames_of_their_own(tmp_path: Path, strategy: str) -> None:
+    found = library(own_collection(tmp_path / "mine", [row("a", "0")]), strategy=strategy)
+    sizes = [(512, 512), (256, 768), (512, 512)]
+    seen = [found.pixels("X", None, 0.0, 0.0, 0.5, frame_px=size) for size in sizes]
+    assert [pixels.reflectance.shape[1:] for pixels in seen] == sizes
+    assert [pixels.truth.shape for pixels in seen] == sizes
+    assert seen[0].frame_sha256 == seen[2].frame_sha256 != seen[1].frame_sha256
+
+
+@pytest.mark.parametrize("file", ["a.tif", "a.mask.tif", MANIFEST])
+def test_the_hash_of_a_collection_covers_every_file_of_it(tmp_path: Path, file: str) -> None:
+    scenes = own_collection(tmp_path / "mine", [row("a", "0.25"), row("b", "0.5")])
+    before = library(scenes).manifest_sha256()
+    assert library(read_collection(scenes.folder)).manifest_sha256() == before
+    if file == MANIFEST:
+        path = tmp_path / "mine" / MANIFEST
+        path.write_text(path.read_text().replace("2023-06-01", "2023-06-02", 1))
+    else:
+        path = tmp_path / "mine" / file
+        path.write_bytes(path.with_name(file.replace("a.", "b.")).read_bytes())
+    assert library(read_collection(scenes.folder)).manifest_sha256() != before
+
+
+def test_two_collections_of_one_name_both_count(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one = own_collection(tmp_path / "mine", [row("a", "0.25")])
+    other = own_collection(tmp_path / "other" / "mine", [row("b", "0.5")])
+    assert set(library(one, other).manifest_sha256()) == {"mine", "mine#2"}
 
 
 @pytest.mark.parametrize("strategy", ["library", "composite", "sequence"])

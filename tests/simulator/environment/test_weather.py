@@ -136,6 +136,18 @@ def test_a_recorded_series_is_followed(tmp_path: Path) -> None:
         sky.cover("c", 0.0, 0.0)
 
 
+def test_forecasts_and_glances_err_about_a_record() -> None:
+    def record(target: str, t_s: float) -> float:
+        return 0.25 if target == "a" and t_s < DAY_S else 0.75
+
+    sky = weather(record=record, forecast_sigma_24h=0.0, mean_cover=0.75)
+    assert sky.cover("a", 0.0, 0.0) == 0.25
+    assert sky.cover("a", 0.0, DAY_S) == 0.75
+    assert sky.glance("a", 0.0, 0.0, 0.0) == (0.25, 0.25)
+    told = sky.forecast_many(["a", "a", "b"], [0.0] * 3, [0.0, DAY_S, DAY_S], 0.0)
+    assert told == pytest.approx([0.25, 0.75, 0.75])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -24,6 +24,8 @@ TLE_1 = "1 99001U 24001A   24153.00000000  .00000000  00000-0  00000+0 0    03"
 TLE_2 = "2 99001  97.4640  47.4710 0000000   0.0000   0.1234 15.17621731    08"
 
 SSO = "sun_synchronous: {altitude_km: 510, ltan_h: 10.5}"
+PROPERTIES_OF_NILE = '"properties": {\n    "name": "nile"\n   }'
+
 INLINE_STATION = (
     "stations: [{name: matera, latitude_deg: 40.65, longitude_deg: 16.70, altitude_m: 500}]"
 )
@@ -95,6 +97,14 @@ BROKEN = {
     "frame of one number": Broken(
         "frame_px: [1024, 1024]", "frame_px: [1024]",
         "satellites[0].imager.frame_px", "a list of 2",
+    ),
+    "frame that cuts blocks": Broken(
+        "frame_px: [1024, 1024]", "frame_px: [1000, 1024]",
+        "satellites[0].imager.frame_px[0]", "write 768 or 1024", reason="whole blocks of 256",
+    ),
+    "frame under a block": Broken(
+        "frame_px: [1024, 1024]", "frame_px: [1024, 128]",
+        "satellites[0].imager.frame_px[1]", "a multiple of 256 at least 256",
     ),
     "unknown policy": Broken(
         "policy: reschedule", "policy: rescedule", "autonomy.policy", "did you mean reschedule?"
@@ -349,6 +359,16 @@ def test_a_broken_weather_series_is_told_with_what_it_lacks(
     assert_one_screen(mission / "scenario.yaml")
 
 
+def test_a_weather_series_beside_a_sequence_of_scenes_is_refused(mission: Path) -> None:
+    edited(mission, "model: stochastic", "model: series\n  series: cover.csv")
+    edited(mission, "strategy: library", "strategy: sequence")
+    (problem,) = problems_of(mission / "scenario.yaml")
+    assert (problem.field_path, problem.value) == ("weather.series", "cover.csv")
+    assert "scenes.strategy is sequence" in problem.reason
+    assert "scenes.strategy: library" in problem.remedy
+    assert_one_screen(mission / "scenario.yaml")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "field", "remedy"),
     [
@@ -358,6 +378,13 @@ def test_a_broken_weather_series_is_told_with_what_it_lacks(
         ('"name": "nile"', '"nam": "nile"', ".properties.nam", "did you mean name?"),
         ('"name": "nile"', '"name": "nile", "priority": -1', ".properties.priority", "above 0"),
         ('"name": "nile"', '"name": "nile", "deadline": "soon"', ".properties.deadline", "2024-"),
+        (PROPERTIES_OF_NILE, '"properties": "abc"', ".properties", '{"name": "..."}'),
+        (PROPERTIES_OF_NILE, '"properties": [1]', ".properties", '{"name": "..."}'),
+        (PROPERTIES_OF_NILE, '"properties": []', ".properties", '{"name": "..."}'),
+        (
+            '"name": "nile"', f'"name": "nile", "priority": 1{"0" * 400}',
+            ".properties.priority", "above 0",
+        ),
     ],
 )  # fmt: skip
 def test_a_broken_target_is_told_at_its_line(
@@ -375,6 +402,31 @@ def test_a_broken_target_is_told_at_its_line(
     assert problem.line is not None
     assert f'"{key}"' in lines[problem.line - 1]
     assert remedy in problem.remedy
+    assert_one_screen(mission / "scenario.yaml")
+
+
+@pytest.mark.parametrize("written", ["1" + "0" * 400, "-1" + "0" * 400, "NaN", "1e999"])
+def test_a_coordinate_that_no_float_holds_is_told_at_its_line(mission: Path, written: str) -> None:
+    path = mission / "targets" / "world_200.geojson"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("31.1", written, 1), encoding="utf-8")
+    (problem,) = problems_of(mission / "scenario.yaml")
+    assert problem.field_path == "features[1].geometry.coordinates[0]"
+    assert problem.line is not None
+    assert written in path.read_text(encoding="utf-8").splitlines()[problem.line - 1]
+    assert problem.value[:3] == written[:3]
+    assert "degrees" in problem.remedy
+    assert_one_screen(mission / "scenario.yaml")
+
+
+@pytest.mark.parametrize("written", ["1" * 5000, "[" * 100_000, "[" * 500 + "1" + "]" * 500])
+def test_targets_that_no_program_writes_are_refused(mission: Path, written: str) -> None:
+    path = mission / "targets" / "world_200.geojson"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("31.1", written, 1), encoding="utf-8")
+    (problem,) = problems_of(mission / "scenario.yaml")
+    assert problem.file.endswith("world_200.geojson")
+    assert problem.remedy
     assert_one_screen(mission / "scenario.yaml")
 
 

@@ -187,6 +187,7 @@ def test_the_json_schema_accepts_what_loads(name: str) -> None:
         ("policy: reschedule", "policy: rescedule"),
         ("initial_fraction: 0.8", "initial_fraction: 80"),
         ("schema: 1", "schema: 2"),
+        ("frame_px: [1024, 1024]", "frame_px: [1024, 1000]"),
     ],
 )
 def test_the_json_schema_refuses_what_does_not_load(old: str, new: str) -> None:

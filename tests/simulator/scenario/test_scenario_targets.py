@@ -144,6 +144,8 @@ def test_an_area_is_cut_to_the_frame_of_the_scenario(mission: Path) -> None:
         (area("a", "Polygon", square(0, 0, 80)), "more than 20000 frames"),
         ({"type": "Feature", "properties": {"name": "a"}, "geometry": None}, "geometry is None"),
         ({"type": "Point", "coordinates": [0, 0]}, "no GeoJSON Feature"),
+        (area("a", "MultiPolygon", [square(0, 0, 10**400)]), "no finite number"),
+        (area("a", "MultiPolygon", [[square(0, 0, 1)]]), "nested too deep"),
     ],
 )
 def test_a_geometry_that_is_no_target_is_refused(

@@ -303,7 +303,12 @@ def test_name_tells_runs_apart_by_what_decides_them(manifest: Manifest) -> None:
     name = run_folder_name(manifest)
     assert name.startswith("mini-")
     assert run_folder_name(dataclasses.replace(manifest, created="later", pid=1)) == name
-    for change in ({"seed": 8}, {"models": {"unet": "f" * 64}}, {"scenario_sha256": "0"}):
+    for change in (
+        {"seed": 8},
+        {"models": {"unet": "f" * 64}},
+        {"scenario_sha256": "0"},
+        {"inputs": {"targets": "f" * 64}},
+    ):
         assert run_folder_name(dataclasses.replace(manifest, **change)) != name
 
 
