@@ -11,7 +11,7 @@ captures by the room there is now plus what the passes until then can carry away
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def energy_limits(
     battery: Battery,
     state: BatteryState,
     *,
-    base_load_w: float,
+    base_load_w: Callable[[float, float], float],
     capture_wh: float,
     floor_wh: float,
     sunlight_changes_s: Sequence[float],
@@ -41,8 +41,8 @@ def energy_limits(
     ----------
     battery, state : Battery, BatteryState
         The battery and its charge now.
-    base_load_w : float
-        Load without any capture, W.
+    base_load_w : callable (start_s, end_s) -> float
+        Mean load without any capture between two times at most `STEP_S` apart, W.
     capture_wh : float
         Energy of one capture with all that follows from it, Wh.
     floor_wh : float
@@ -64,10 +64,12 @@ def energy_limits(
     grid_s = [start_s + (until_s - start_s) * n / steps for n in range(1, steps + 1)]
     times_s = sorted({*grid_s, *(t for t in sunlight_changes_s if start_s < t < until_s)})
     net, full = [0.0], [start_wh >= battery.capacity_wh - FULL_WITHIN_WH]
+    load_wh = 0.0
     for at_s in times_s:
-        state = battery.advance(state, at_s, base_load_w)
-        generated_wh = state.generated_wh - start_generated_wh
-        net.append(generated_wh - base_load_w * (at_s - start_s) / 3600.0)
+        load_w = base_load_w(state.t_s, at_s)
+        load_wh += load_w * (at_s - state.t_s) / 3600.0
+        state = battery.advance(state, at_s, load_w)
+        net.append(state.generated_wh - start_generated_wh - load_wh)
         full.append(state.charge_wh >= battery.capacity_wh - FULL_WITHIN_WH)
     times_s.insert(0, start_s)
     net_wh = np.array(net)

@@ -73,6 +73,27 @@ class RateProfile:
         widths = np.diff(np.clip(self.edge_s, start_s, end_s))
         return int(float(widths @ self.rate_bps) // 8)
 
+    def windows_with_rate(
+        self, windows_s: tuple[tuple[float, float], ...]
+    ) -> tuple[tuple[float, float], ...]:
+        """The parts of some windows in which anything flows at all."""
+        flowing: list[tuple[float, float]] = []
+        for low_s, high_s, rate_bps in zip(
+            self.edge_s[:-1], self.edge_s[1:], self.rate_bps, strict=True
+        ):
+            if rate_bps <= 0.0:
+                continue
+            if flowing and flowing[-1][1] == low_s:
+                flowing[-1] = (flowing[-1][0], float(high_s))
+            else:
+                flowing.append((float(low_s), float(high_s)))
+        pieces = (
+            (max(start_s, low_s), min(end_s, high_s))
+            for start_s, end_s in windows_s
+            for low_s, high_s in flowing
+        )
+        return tuple((start_s, end_s) for start_s, end_s in pieces if end_s > start_s)
+
     def send(self, size_bytes: int, start_s: float, end_s: float) -> tuple[float, int]:
         """Send from `start_s` on: when it ends and how much went, at the latest at `end_s`."""
         if size_bytes == 0:

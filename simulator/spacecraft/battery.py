@@ -154,6 +154,22 @@ class Battery:
                 charge, at_s = regime.charge_wh, at_s + regime.seconds
         return math.inf
 
+    def next_minimum_s(self, state: BatteryState, load_w: float, until_s: float) -> float:
+        """First time in (state.t_s, until_s) at which a falling charge begins to rise, or infinity.
+
+        A fall within `CHARGE_TOLERANCE_WH` is none: rounding makes one of every minimum reached.
+        """
+        charge, falling = state.charge_wh, False
+        for start_s, end_s, start_w, end_w in self.generation.segments(state.t_s, until_s):
+            slope = (end_w - start_w) / (end_s - start_s)
+            at_s = start_s
+            for regime in self._regimes(charge, start_w - load_w, slope, end_s - start_s):
+                if falling and regime.charge_wh > charge:
+                    return at_s
+                falling = regime.charge_wh < charge - CHARGE_TOLERANCE_WH
+                charge, at_s = regime.charge_wh, at_s + regime.seconds
+        return math.inf
+
     def _advance_piece(
         self,
         state: BatteryState,

@@ -1,12 +1,17 @@
 """What a satellite's next captures may cost: the limits its planner has to keep.
 
-Battery and storage are run ahead until the plan is surely made anew, and an orbit more; a capture
-is charged with the imager's energy, the longest work of the payload, and on average the look-ahead.
+Battery and storage are run ahead until the plan is surely made anew, and an orbit more. What is
+drawn in any case is the bus, the idle payload, the radio in every coming pass and the look-ahead
+camera at every coming target; a capture is charged with the imager's energy and the payload's work
+on a frame.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
+
+import numpy as np
 
 from payload.frame import PayloadLink
 from simulator.autonomy.outlook import energy_limits, storage_limits
@@ -30,6 +35,8 @@ class CaptureBudget:
     storage : Storage
     link : PayloadLink or None
         None for policies without a model on board.
+    frame_wh : float
+        Energy of the payload's work on a frame, Wh; 0 without a model on board.
     drops_for_room : bool
         Whether a full storage makes room by dropping, so that it limits no capture.
     duration_s : float
@@ -44,6 +51,7 @@ class CaptureBudget:
         storage: Storage,
         link: PayloadLink | None,
         *,
+        frame_wh: float,
         drops_for_room: bool,
         duration_s: float,
     ) -> None:
@@ -51,13 +59,15 @@ class CaptureBudget:
         self._drops_for_room, self._duration_s = drops_for_room, duration_s
         self._glances_s = [glance.t_s for glance in flight.glances]
         imager = section.imager
-        self._capture_wh = imager.power_w * (imager.warmup_s + exposure_s(imager)) / 3600.0
-        self._idle_w = 0.0
+        imager_wh = imager.power_w * (imager.warmup_s + exposure_s(imager)) / 3600.0
+        self._capture_wh = imager_wh + frame_wh
+        self._always_w = section.power.bus_load_w
         if link is not None:
-            description = link.describe()
-            self._idle_w = description.idle_power_w
-            longest_s = section.payload.frame_deadline_s
-            self._capture_wh += description.active_power_w * longest_s / 3600.0
+            self._always_w += link.describe().idle_power_w
+        served = merged(window for planned in flight.passes for window in planned.served_s)
+        self._edges_s = [edge_s for window in served for edge_s in window]
+        lengths_s = [edge for start_s, end_s in served for edge in (0.0, end_s - start_s)]
+        self._on_air_s = np.cumsum(lengths_s)
 
     def limits(self, now_s: float) -> tuple[CaptureLimit, ...]:
         """What battery and storage allow from `now_s` on."""
@@ -67,9 +77,7 @@ class CaptureBudget:
         limits = energy_limits(
             self._power.battery,
             self._power.projected(),
-            base_load_w=self._section.power.bus_load_w
-            + self._idle_w
-            + self._look_ahead_w(now_s, until_s),
+            base_load_w=self._base_load_w,
             capture_wh=self._capture_wh,
             floor_wh=self._power.limits.low_power_wh,
             sunlight_changes_s=self._power.sunlight_changes_s,
@@ -89,10 +97,30 @@ class CaptureBudget:
             until_s=until_s,
         )
 
-    def _look_ahead_w(self, now_s: float, until_s: float) -> float:
-        """Mean load of the look-ahead camera, were it to glance at every coming target."""
+    def _base_load_w(self, start_s: float, end_s: float) -> float:
+        """Mean load without any capture between two times, were every pass used throughout, W."""
+        on_air_s = 0.0
+        if self._edges_s:
+            before_s, after_s = np.interp((start_s, end_s), self._edges_s, self._on_air_s)
+            on_air_s = float(after_s - before_s)
+        radio_w = self._section.radio.power_w * on_air_s / (end_s - start_s)
+        return self._always_w + radio_w + self._look_ahead_w(start_s, end_s)
+
+    def _look_ahead_w(self, start_s: float, end_s: float) -> float:
+        """Mean load of the look-ahead camera, were it to glance at every coming target, W."""
         section = self._section.look_ahead
         if section is None:
             return 0.0
-        count = bisect_left(self._glances_s, until_s) - bisect_left(self._glances_s, now_s)
-        return section.power_w * min(1.0, count * section.decide_s / (until_s - now_s))
+        count = bisect_left(self._glances_s, end_s) - bisect_left(self._glances_s, start_s)
+        return section.power_w * min(1.0, count * section.decide_s / (end_s - start_s))
+
+
+def merged(spans_s: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Spans in order, those that touch or overlap as one."""
+    found: list[tuple[float, float]] = []
+    for start_s, end_s in sorted(spans_s):
+        if found and start_s <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end_s))
+        else:
+            found.append((start_s, end_s))
+    return found

@@ -179,11 +179,11 @@ class PayloadComputer:
         worked_s: float = self._env.now - start_s
         energy_wh = power_w * worked_s / 3600.0
         self._orbit_energy_wh = self._spent_wh(start_s) + energy_wh
-        self._orbit = math.floor(start_s / self._limits.orbit_s)
+        self._orbit = orbit_number(start_s, self._limits.orbit_s)
         return energy_wh
 
     def _spent_wh(self, t_s: float) -> float:
-        same_orbit = math.floor(t_s / self._limits.orbit_s) == self._orbit
+        same_orbit = orbit_number(t_s, self._limits.orbit_s) == self._orbit
         return self._orbit_energy_wh if same_orbit else 0.0
 
     def _await_orbit_energy(
@@ -194,7 +194,8 @@ class PayloadComputer:
             now_s = self._env.now
             if self._spent_wh(now_s) + energy_wh <= self._limits.energy_wh_per_orbit:
                 return
-            next_orbit_s = (math.floor(now_s / self._limits.orbit_s) + 1) * self._limits.orbit_s
+            orbit_s = self._limits.orbit_s
+            next_orbit_s = (orbit_number(now_s, orbit_s) + 1) * orbit_s
             yield self._env.timeout(min(next_orbit_s, deadline_s) - now_s)
 
     def _await_switched_on(self, deadline_s: float) -> Generator[simpy.Event, None, None]:
@@ -256,3 +257,13 @@ class PayloadComputer:
 def _active_power_w(result: FrameResult) -> float:
     """Mean power over the frame's latency; the link reports energy and time."""
     return result.energy_wh * 3600.0 / result.latency_s if result.latency_s > 0.0 else 0.0
+
+
+def orbit_number(t_s: float, orbit_s: float) -> int:
+    """The n for which ``n * orbit_s <= t_s < (n + 1) * orbit_s``, as these products are rounded.
+
+    The quotient alone can fall below n at the very instant n * orbit_s, and a process that waits
+    for that instant would then wait for it for ever.
+    """
+    number = math.floor(t_s / orbit_s)
+    return number + 1 if (number + 1) * orbit_s <= t_s else number

@@ -23,7 +23,7 @@ from simulator.ground.link_rates import rate_profile
 from simulator.scenario import Satellite, Scenario, StationOutage
 from simulator.scenario.orbits import orbit_of
 from simulator.scenario.targets import Target
-from simulator.spacecraft.radio import PlannedPass, usable_windows
+from simulator.spacecraft.radio import PlannedPass, plan_pass
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,6 @@ def _planned_passes(
         )
         mask_deg = scenario.ground.mask_deg(station)
         for contact in passes(orbit, station, mask_deg, scenario.duration_s):
-            windows_s = usable_windows(contact, satellite.radio.acquisition_s, outages_s)
-            planned.append(PlannedPass(contact, rate_profile(satellite.radio, contact), windows_s))
+            rates = rate_profile(satellite.radio, contact)
+            planned.append(plan_pass(contact, rates, satellite.radio.acquisition_s, outages_s))
     return tuple(sorted(planned, key=lambda p: (p.contact.aos_s, p.contact.station)))

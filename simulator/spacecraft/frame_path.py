@@ -117,6 +117,7 @@ class FramePath:
             self._screened(pixels),
         )
         refused = self._outbox.make_room(taken, self._imager.frame_bytes)
+        self._pictures(pixels, None, "")  # before its row: who reads the row may look at it
         self._log(
             Capture(
                 t_s=planned.capture_s,
@@ -154,7 +155,6 @@ class FramePath:
             capture, self._imager.frame_bytes, target.priority, refused=bool(refused)
         )
         if refused:
-            self._pictures(pixels, None, "")
             self._write_decision(taken, Verdict("overflow", (), refused), None, ())
             self._desk.lost(taken)
         else:
@@ -184,7 +184,6 @@ class FramePath:
             self._taken[taken.capture] = taken
             self._to_payload(Job(taken.capture, taken.captured_s, pixels))
             return
-        self._pictures(pixels, None, "")
         if detector == "truth":
             self._decide(taken, pixels, taken.truth, cloud_mask(pixels.truth), "")
         else:
@@ -195,7 +194,8 @@ class FramePath:
         taken, result = self._taken.pop(outcome.job.capture), outcome.result
         pixels = outcome.job.pixels
         seen = _seen(outcome)
-        self._pictures(pixels, None if seen is None else seen.mask, seen.sha256 if seen else "")
+        if seen is not None:
+            self._pictures(pixels, seen.mask, seen.sha256)
         called = (0, 0, 0, 0) if seen is None else self._called_by(seen, pixels)
         self._log(self._inference(taken, outcome, seen, called))
         if result is not None:

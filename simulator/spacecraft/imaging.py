@@ -138,8 +138,15 @@ class ImagingProcess:
         )
         self._attitude = capture.attitude
         self._free_s = capture.capture_s + exposure_s(self._imager)
-        self._power.switch("imager", self._imager.power_w, f"imager on for {capture.target}")
-        for until_s in (capture.capture_s, self._free_s):
+        warm_s = capture.capture_s - self._imager.warmup_s
+        for until_s in (warm_s, capture.capture_s, self._free_s):
+            if until_s <= self._env.now:
+                continue
+            if until_s == warm_s:
+                self._power.switch("imager", 0.0, "imager off while the satellite turns")
+            else:
+                on = f"imager on for {capture.target}"
+                self._power.switch("imager", self._imager.power_w, on)
             shed = self._power.shed
             yield shed | self._env.timeout(max(until_s - self._env.now, 0.0))
             if self._power.low_power:

@@ -73,37 +73,54 @@ class Outbox:
     def make_room(self, taken: Taken, size_bytes: int) -> str:
         """Why a new frame cannot be held; empty where it can.
 
-        Ranking policies drop what is missed least to let it in.
+        Ranking policies drop what is missed least to let it in, if that makes room enough.
         """
         if self._policy.traits.ranks_downlink:
-            hoped = self._rank(taken, None)
-            while self._lack(taken.target.priority, size_bytes):
-                least = self._least(self._lacking_quota(taken.target.priority, size_bytes))
-                if least is None or least.product.rank >= hoped:
-                    break
-                self._push_out(least)
+            for kept in self._dispensable(taken, size_bytes):
+                self._push_out(kept)
         return self._lack(taken.target.priority, size_bytes)
 
-    def _lack(self, priority: float, size_bytes: int) -> str:
-        quota = self._lacking_quota(priority, size_bytes)
+    def _dispensable(self, taken: Taken, size_bytes: int) -> list[_Kept]:
+        """What has to go for a new frame, all of it ranked below; nothing if it cannot suffice."""
+        priority, hoped = taken.target.priority, self._rank(taken, None)
+        gone: list[_Kept] = []
+        while self._lack(priority, size_bytes, gone):
+            least = self._least(self._lacking_quota(priority, size_bytes, gone), gone)
+            if least is None or least.product.rank >= hoped:
+                return []
+            gone.append(least)
+        return gone
+
+    def _lack(self, priority: float, size_bytes: int, gone: Sequence[_Kept] = ()) -> str:
+        """What a frame lacks were `gone` dropped; empty where nothing."""
+        quota = self._lacking_quota(priority, size_bytes, gone)
         if quota is not None:
             return f"the quota of priority {quota.max_priority:g} and below is full"
-        return "" if self._storage.free_bytes >= size_bytes else "storage is full"
+        free_bytes = self._storage.free_bytes + sum(k.product.remaining_bytes for k in gone)
+        return "" if free_bytes >= size_bytes else "storage is full"
 
-    def _lacking_quota(self, priority: float, size_bytes: int) -> StorageQuota | None:
+    def _lacking_quota(
+        self, priority: float, size_bytes: int, gone: Sequence[_Kept]
+    ) -> StorageQuota | None:
         for quota in self._quotas:
             if priority <= quota.max_priority:
                 share_bytes = int(quota.fraction * self._storage.capacity_bytes)
-                if self._storage.held_up_to(quota.max_priority) + size_bytes > share_bytes:
+                held_bytes = self._storage.held_up_to(quota.max_priority) - sum(
+                    kept.product.remaining_bytes
+                    for kept in gone
+                    if kept.taken.target.priority <= quota.max_priority
+                )
+                if held_bytes + size_bytes > share_bytes:
                     return quota
         return None
 
-    def _least(self, quota: StorageQuota | None) -> _Kept | None:
+    def _least(self, quota: StorageQuota | None, gone: Sequence[_Kept]) -> _Kept | None:
         """What is missed least of what counts against a quota, or of everything."""
         candidates = [
             kept
             for kept in self._kept.values()
             if not kept.product.on_air
+            and not any(kept is other for other in gone)
             and (quota is None or kept.taken.target.priority <= quota.max_priority)
         ]
         return max(

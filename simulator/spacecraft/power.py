@@ -1,9 +1,10 @@
 """The power subsystem in simulated time: loads switch, the battery integrates, low power sheds.
 
-Loads are named and constant between switches. At every switch, every change of sunlight and every
-crossing of a threshold the battery is advanced exactly and one `Power` event is written. When the
-charge falls to the low-power threshold payload, imager and look-ahead are shed until it has
-recovered.
+Loads are named and constant between switches. At every switch, every change of sunlight, every
+crossing of a threshold and every minimum of the charge the battery is advanced exactly and one
+`Power` event is written. When the charge falls to the low-power threshold payload, imager and
+look-ahead are shed until it has recovered; when the battery is empty the radio is shed as well,
+until then. The bus is never shed: what it lacks is counted as unserved.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal
 
 import simpy
 
-from simulator.spacecraft.battery import Battery, BatteryState
+from simulator.spacecraft.battery import CHARGE_TOLERANCE_WH, Battery, BatteryState
 from simulator.telemetry.events import Event, Power
 
 Load = Literal["bus", "payload", "imager", "radio", "look_ahead"]
@@ -55,6 +56,7 @@ class PowerSubsystem:
     sunlight_changes_s: tuple[float, ...]
     log: Callable[[Event], None]
     low_power: bool = False
+    empty: bool = False
     loads_w: dict[Load, float] = field(
         default_factory=lambda: dict.fromkeys(
             ("bus", "payload", "imager", "radio", "look_ahead"), 0.0
@@ -65,8 +67,10 @@ class PowerSubsystem:
     def __post_init__(self) -> None:
         self._switched = self.env.event()
         self.shed = self.env.event()
+        self.emptied = self.env.event()
         self.recovered = self.env.event()
         self.low_power = self.state.charge_wh <= self.limits.low_power_wh
+        self.empty = self.state.charge_wh <= CHARGE_TOLERANCE_WH
 
     @property
     def load_w(self) -> float:
@@ -84,7 +88,7 @@ class PowerSubsystem:
         self._switched = self.env.event()
 
     def run(self) -> Generator[simpy.Event, None, None]:
-        """The process: wake at sunlight changes and threshold crossings."""
+        """The process: wake at sunlight changes, threshold crossings and minima of the charge."""
         self._write("start of the mission")
         change = 0
         while True:
@@ -100,18 +104,21 @@ class PowerSubsystem:
             )
             if next_change_s <= self.env.now:
                 return
-            level_wh = self.limits.recover_wh if self.low_power else self.limits.low_power_wh
-            crossing_s = self.battery.next_crossing_s(
-                self.state, self.load_w, level_wh, next_change_s
+            crossing_s, level_wh = min(
+                (self.battery.next_crossing_s(self.state, self.load_w, level, next_change_s), level)
+                for level in self._levels_wh()
             )
-            wake_s = min(crossing_s, next_change_s)
+            lowest_s = self.battery.next_minimum_s(self.state, self.load_w, next_change_s)
+            wake_s = min(crossing_s, lowest_s, next_change_s)
             switched = self._switched
             yield self.env.timeout(max(wake_s - self.env.now, 0.0)) | switched
             if self.env.now < wake_s:
                 continue
             self._advance()
-            if crossing_s <= next_change_s and wake_s == crossing_s:
-                self._cross()
+            if wake_s == crossing_s:
+                self._cross(level_wh)
+            elif wake_s == lowest_s:
+                self._write("the charge begins to rise")
             else:
                 self._write("sunlight changes")
 
@@ -124,17 +131,30 @@ class PowerSubsystem:
         """The battery at this moment, without booking anything."""
         return self.battery.advance(self.state, self.env.now, self.load_w)
 
-    def _cross(self) -> None:
-        """Leave or enter low power; those who wait for either are told."""
-        self.low_power = not self.low_power
-        if self.low_power:
-            self._write("charge fell to the low-power threshold: payload and imager are shed")
-            self.shed.succeed()
-            self.shed = self.env.event()
-        else:
+    def _levels_wh(self) -> tuple[float, ...]:
+        """Charges at which something changes from now on."""
+        if not self.low_power:
+            return (self.limits.low_power_wh,)
+        return (self.limits.recover_wh,) if self.empty else (self.limits.recover_wh, 0.0)
+
+    def _cross(self, level_wh: float) -> None:
+        """Enter low power, run empty, or recover from both; those who wait for it are told."""
+        if self.low_power and level_wh > 0.0:
+            self.low_power = self.empty = False
             self._write("charge recovered: payload and imager may run")
             self.recovered.succeed()
             self.recovered = self.env.event()
+            return
+        if not self.low_power:
+            self.low_power = True
+            self._write("charge fell to the low-power threshold: payload and imager are shed")
+            self.shed.succeed()
+            self.shed = self.env.event()
+        if level_wh == 0.0:
+            self.empty = True
+            self._write("the battery is empty: the radio is shed")
+            self.emptied.succeed()
+            self.emptied = self.env.event()
 
     def _advance(self) -> None:
         now_s = self.env.now

@@ -1,11 +1,12 @@
 """The radio: what goes down in a pass, and in which order.
 
-Passes are served one after the other (one transmitter). In each, the antenna of the station is
-asked for - another satellite may have it, and of those who wait the one with the best product
-goes first - and then products are sent, best rank first; the order is looked at anew after each
-product, so that what was seen a moment ago counts. A pass that ends in mid-product keeps the rest
-for the next one. Where antennas were assigned before flight (`simulator.ground.antennas`), a pass
-is served in its contact and the next one need not wait for its end.
+There is one transmitter. Where a pass can be used, the transmitter is asked for - an earlier pass
+over another station may have it - then the antenna of the station - another satellite may have
+it, and of those who wait the one with the best product goes first - and then products are sent,
+best rank first; the order is looked at anew after each product, so that what was seen a moment ago
+counts. A pass that ends in mid-product keeps the rest for the next one, and so does a battery that
+runs empty. Where antennas were assigned before flight (`simulator.ground.antennas`), a pass is
+served in its contact.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ class PlannedPass:
     contact : Pass
     rates : RateProfile
     windows_s : tuple of (start, end)
-        The pass less acquisition and station outages, s.
+        The pass less acquisition, station outages and times without a rate, s.
+    closed : str
+        Why there is no window, ``too_short``, ``outage`` or ``no_rate``; empty where there is one.
     assigned_s : tuple of (start, end) or None
         When an antenna belongs to the satellite, s; None where it has to ask for one.
     """
@@ -80,6 +83,7 @@ class PlannedPass:
     contact: Contact
     rates: RateProfile
     windows_s: tuple[tuple[float, float], ...]
+    closed: str = ""
     assigned_s: tuple[tuple[float, float], ...] | None = None
 
     @property
@@ -117,6 +121,22 @@ def usable_windows(
     return tuple((start, end) for start, end in windows if end > start)
 
 
+def plan_pass(
+    contact: Contact,
+    rates: RateProfile,
+    acquisition_s: float,
+    outages_s: tuple[tuple[float, float], ...],
+) -> PlannedPass:
+    """A pass with the windows in which data can flow, or the reason why there is none."""
+    acquired = usable_windows(contact, acquisition_s, ())
+    in_service = usable_windows(contact, acquisition_s, outages_s)
+    windows_s = rates.windows_with_rate(in_service)
+    closed = ""
+    if not windows_s:
+        closed = "no_rate" if in_service else "outage" if acquired else "too_short"
+    return PlannedPass(contact, rates, windows_s, closed)
+
+
 class Radio:
     """The downlink process of one satellite."""
 
@@ -150,18 +170,15 @@ class Radio:
         self._filled = self._env.event()
 
     def run(self) -> Generator[simpy.Event, None, None]:
-        """The process: pass after pass, by AOS; those with an antenna of their own side by side."""
+        """The process: all passes, by AOS, each on its own."""
         for planned in self._passes:
-            if planned.assigned_s is None:
-                yield from self._follow(planned)
-            else:
-                self._env.process(self._follow(planned))
+            yield self._env.timeout(max(planned.contact.aos_s - self._env.now, 0.0))
+            self._env.process(self._follow(planned))
 
     def _follow(self, planned: PlannedPass) -> Generator[simpy.Event, None, None]:
         """One pass from AOS to LOS."""
         contact = planned.contact
-        yield self._env.timeout(max(contact.aos_s - self._env.now, 0.0))
-        transmit_s, sent_bytes, waited = yield from self._serve(planned)
+        transmit_s, sent_bytes, lacked = yield from self._serve(planned)
         yield self._env.timeout(max(contact.los_s - self._env.now, 0.0))
         self._log(
             Pass(
@@ -171,35 +188,45 @@ class Radio:
                 aos_s=contact.aos_s,
                 los_s=contact.los_s,
                 max_elevation_deg=contact.max_elevation_deg,
-                outcome=_outcome(planned, sent_bytes, waited),
+                outcome=_outcome(planned, sent_bytes, lacked),
                 usable_s=planned.usable_s,
                 transmit_s=transmit_s,
                 capacity_bytes=planned.capacity_bytes,
                 bytes=sent_bytes,
             )
         )
-        if planned.windows_s and not waited:
+        if planned.windows_s and not lacked:
             self._on_los(contact.station)
 
-    def _serve(self, planned: PlannedPass) -> Generator[simpy.Event, None, tuple[float, int, bool]]:
-        """Transmit in each window; returns seconds on air, bytes, and whether no antenna came."""
-        transmit_s, sent_bytes, waited = 0.0, 0, not planned.served_s
+    def _serve(self, planned: PlannedPass) -> Generator[simpy.Event, None, tuple[float, int, str]]:
+        """Transmit in each window; returns seconds on air, bytes, and what was lacking throughout.
+
+        What lacks is ``radio_busy`` or ``no_antenna``; empty once both were there.
+        """
+        transmit_s, sent_bytes = 0.0, 0
+        lacked = "" if planned.served_s or not planned.windows_s else "no_antenna"
+        served = False
         for start_s, end_s in planned.served_s:
             yield self._env.timeout(max(start_s - self._env.now, 0.0))
-            antennas = self._antennas[planned.contact.station]
-            with antennas.request(priority=self._precedence()) as antenna:
-                yield antenna | self._env.timeout(max(end_s - self._env.now, 0.0))
-                if not antenna.triggered or self._env.now >= end_s:
-                    waited = sent_bytes == 0
+            with self._transmitter.request() as turn:
+                yield turn | self._until(end_s)
+                if not turn.triggered or self._env.now >= end_s:
+                    lacked = "radio_busy"
                     continue
-                waited = False
-                with self._transmitter.request() as turn:
-                    if not turn.triggered:  # the contact before ends at this moment
-                        yield turn
+                antennas = self._antennas[planned.contact.station]
+                with antennas.request(priority=self._precedence()) as antenna:
+                    yield antenna | self._until(end_s)
+                    if not antenna.triggered or self._env.now >= end_s:
+                        lacked = "no_antenna"
+                        continue
+                    served = True
                     self._on_contact(planned.contact.station)
                     on_air_s, sent = yield from self._transmit(planned, end_s)
                 transmit_s, sent_bytes = transmit_s + on_air_s, sent_bytes + sent
-        return transmit_s, sent_bytes, waited
+        return transmit_s, sent_bytes, "" if served else lacked
+
+    def _until(self, end_s: float) -> simpy.Event:
+        return self._env.timeout(max(end_s - self._env.now, 0.0))
 
     def _precedence(self) -> float:
         """Who waits for an antenna with the best product gets it first; low goes before high."""
@@ -211,16 +238,22 @@ class Radio:
     ) -> Generator[simpy.Event, None, tuple[float, int]]:
         on_air_s, sent_bytes = 0.0, 0
         while self._env.now < end_s:
+            if self._power.empty:
+                self._power.switch("radio", 0.0, "the radio is shed")
+                yield self._power.recovered | self._until(end_s)
+                continue
             product = self._queue.first()
             if product is None:
-                yield self._filled | self._env.timeout(end_s - self._env.now)
+                yield self._filled | self._until(end_s)
                 continue
             start_s = self._env.now
             stop_s, sent = planned.rates.send(product.remaining_bytes, start_s, end_s)
             self._power.switch("radio", self._power_w, f"sending {product.product}")
             product.on_air = True
-            yield self._env.timeout(stop_s - start_s)
+            yield self._power.emptied | self._until(stop_s)
             product.on_air = False
+            if self._env.now < stop_s:
+                sent = min(sent, planned.rates.bytes_between(start_s, self._env.now))
             on_air_s += self._env.now - start_s
             sent_bytes += self._book(product, planned, start_s, sent)
         self._power.switch("radio", 0.0, "transmission ends")
@@ -255,9 +288,5 @@ class Radio:
         return sent
 
 
-def _outcome(planned: PlannedPass, sent_bytes: int, waited: bool) -> str:
-    if not planned.windows_s:
-        return "outage"
-    if waited:
-        return "no_antenna"
-    return "used" if sent_bytes else "idle"
+def _outcome(planned: PlannedPass, sent_bytes: int, lacked: str) -> str:
+    return planned.closed or lacked or ("used" if sent_bytes else "idle")

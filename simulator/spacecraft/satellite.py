@@ -78,6 +78,8 @@ class Satellite:
         Antennas by station, shared by all satellites.
     outages : tuple of Outage
         Spans in which the payload is off.
+    frame_wh : float
+        Energy of the payload's work on a frame, Wh.
     pixels, clouds, pictures, log : callable
         Weather and scenes, what the look-ahead camera sees, the pictures of captures, and the
         event log.
@@ -97,6 +99,7 @@ class Satellite:
         antennas: dict[str, simpy.PriorityResource],
         outages: tuple[Outage, ...],
         *,
+        frame_wh: float,
         pixels: PixelSource,
         clouds: CloudsSeen,
         pictures: PictureBook,
@@ -115,6 +118,7 @@ class Satellite:
             self.power,
             self.storage,
             link,
+            frame_wh=frame_wh,
             drops_for_room=rules.policy.traits.ranks_downlink,
             duration_s=rules.duration_s,
         )

@@ -180,7 +180,13 @@ class Downlink(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass(Event):
-    """A station saw the satellite above its mask. `t_s` is LOS."""
+    """A station saw the satellite above its mask. `t_s` is LOS.
+
+    `outcome` is ``used``; ``idle`` (nothing to send, or no power to send it); ``no_antenna`` or
+    ``radio_busy`` (another satellite, another pass had it throughout); or why nothing could flow:
+    ``too_short`` for the acquisition, ``outage`` or ``no_rate``. `usable_s` is the time in which
+    data could have flowed.
+    """
 
     kind_of_event: ClassVar[str] = "pass"
     station: str

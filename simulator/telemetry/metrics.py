@@ -95,7 +95,7 @@ class Metrics:
     )
     delivery_latency_h_p50: float | None = _metric("h", "capture to ground, median", "lower")
     delivery_latency_h_p90: float | None = _metric("h", "capture to ground, 9 of 10", "lower")
-    reacquisitions: int = _metric("", "captures replanned because of cloud")
+    reacquisitions: int = _metric("", "captures that repeat one that was cloudy or lost")
     reacquisition_success_fraction: float | None = _metric(
         "", "reacquisitions that came clear", "higher"
     )

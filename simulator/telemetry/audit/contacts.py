@@ -25,6 +25,9 @@ from simulator.telemetry.audit.findings import (
 from simulator.telemetry.events import Antenna, Downlink, Pass, Product
 
 RANKING_POLICIES = ("prioritise", "reschedule", "oracle")
+CLOSED = ("too_short", "outage", "no_rate")
+"""Outcomes of a pass in which nothing could have flowed."""
+
 RANK_TOLERANCE = 1e-9
 PREVIEWS_FIRST = 1e9
 """Previews go before all pixels, the oldest of them first."""
@@ -221,7 +224,9 @@ def _passes(
         last_los_s[row.station] = row.los_s
         windows = _usable(row, acquisition_s, log.outages_s("station_outage", station=row.station))
         usable_s = sum(end - start for start, end in windows)
-        if abs(usable_s - row.usable_s) > TIME_TOLERANCE_S:
+        # Where the rate follows elevation, a pass may have parts in which nothing flows.
+        excess_s = row.usable_s - usable_s
+        if excess_s > TIME_TOLERANCE_S or (radio.get("rate_mbps") and excess_s < -TIME_TOLERANCE_S):
             yield Finding(at(row), f"usable_s is {row.usable_s}, less outages {usable_s}")
         sent = _sent_in(row, downlinks)
         sent_bytes = sum(downlink.bytes for downlink in sent)
@@ -230,7 +235,7 @@ def _passes(
             yield Finding(
                 at(row), f"bytes is {row.bytes} of {row.capacity_bytes}, sent {sent_bytes}"
             )
-        if not sent_s - TIME_TOLERANCE_S <= row.transmit_s <= usable_s + TIME_TOLERANCE_S:
+        if not sent_s - TIME_TOLERANCE_S <= row.transmit_s <= row.usable_s + TIME_TOLERANCE_S:
             yield Finding(at(row), f"transmit_s is {row.transmit_s}, transfers took {sent_s}")
         if radio.get("rate_mbps"):
             yield from _fixed_rate_account(row, windows, sent_s, radio["rate_mbps"])
@@ -243,8 +248,17 @@ def _passes(
                 yield Finding(at(downlink), f"the station {row.station} was not usable then")
         if (row.outcome == "used") != (sent_bytes > 0):
             yield Finding(at(row), f"outcome is {row.outcome!r} with {sent_bytes} bytes")
-        if (row.outcome == "outage") != (not windows):
-            yield Finding(at(row), f"outcome is {row.outcome!r} with {usable_s:.1f} s usable")
+        if row.usable_s > 0.0 and row.outcome in CLOSED:
+            yield Finding(at(row), f"outcome is {row.outcome!r} with {row.usable_s:.1f} s usable")
+        if row.usable_s == 0.0 and row.outcome != _closed(row, acquisition_s, bool(windows)):
+            yield Finding(at(row), f"outcome is {row.outcome!r} with nothing usable")
+
+
+def _closed(row: Pass, acquisition_s: float, in_service: bool) -> str:
+    """Why nothing of a pass could be used."""
+    if in_service:
+        return "no_rate"
+    return "too_short" if row.los_s - row.aos_s <= acquisition_s else "outage"
 
 
 def _fixed_rate_account(

@@ -110,6 +110,8 @@ def _step(before: Power, after: Power, power: Mapping[str, Any]) -> Iterator[Fin
     slack_wh = THRESHOLD_TOLERANCE_WH
     if curtailed > slack_wh and before.charge_wh + reach_wh < power["battery_wh"] - slack_wh:
         yield Finding(at(after), "energy is curtailed though the battery cannot have been full")
+    if unserved > slack_wh and before.radio_w > 0.0:
+        yield Finding(at(after), "the radio transmits on an empty battery")
     if unserved > slack_wh and before.charge_wh - before.load_w * hours > slack_wh:
         yield Finding(at(after), "a load is unserved though the battery cannot have been empty")
 

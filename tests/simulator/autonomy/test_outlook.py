@@ -64,7 +64,7 @@ def test_captures_within_the_limits_never_pass_the_floor(case):
     floor_wh = 0.2 * case["capacity_wh"]
     start = BatteryState(0.0, case["fraction"] * case["capacity_wh"])
     limits = energy_limits(
-        battery, start, base_load_w=case["load_w"], capture_wh=case["capture_wh"],
+        battery, start, base_load_w=lambda *_: case["load_w"], capture_wh=case["capture_wh"],
         floor_wh=floor_wh, sunlight_changes_s=changes, until_s=UNTIL_S,
     )  # fmt: skip
     edges = [*changes, UNTIL_S]
@@ -88,7 +88,7 @@ def test_a_battery_that_fills_again_forgets_what_was_taken_before():
     curve, changes = sunlit(25.0, 1000.0)
     battery = Battery(20.0, curve)
     limits = energy_limits(
-        battery, BatteryState(0.0, 20.0), base_load_w=6.0, capture_wh=1.0, floor_wh=10.0,
+        battery, BatteryState(0.0, 20.0), base_load_w=lambda *_: 6.0, capture_wh=1.0, floor_wh=10.0,
         sunlight_changes_s=changes, until_s=UNTIL_S,
     )  # fmt: skip
     whole = [limit.captures for limit in limits if limit.start_s == 0.0]

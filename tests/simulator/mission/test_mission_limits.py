@@ -6,7 +6,11 @@ import itertools
 
 import pytest
 
+from simulator.spacecraft.imaging import exposure_s
 from simulator.telemetry.audit import audit
+
+TIME_TOLERANCE_S = 1e-3
+EMPTY_WH = 1e-9
 
 
 def rows(run, name):
@@ -55,6 +59,55 @@ def test_a_deadline_too_short_leaves_frames_unprocessed(fly):
     assert {row["status"] for row in rows(run, "inference")} == {"deadline_missed"}
     assert metrics(run)["deadline_misses"] == len(rows(run, "capture"))
     assert audit(run).passed
+
+
+def test_waiting_past_the_edge_of_an_orbit_ends(fly):
+    """6 times the period of this orbit divided by it is less than 6, as floats go."""
+    run = fly(
+        **{
+            satellite("payload__energy_limit_wh_per_orbit"): 5e-5,
+            satellite("payload__frame_deadline_s"): 20_000,
+        }
+    )
+    assert {row["status"] for row in rows(run, "inference")} <= {"ok", "deadline_missed"}
+    assert metrics(run)["frames_processed"] > 0
+    assert audit(run).passed
+
+
+def test_patience_with_the_payload_costs_no_captures(fly):
+    few, many = (
+        metrics(fly(**{satellite("payload__frame_deadline_s"): deadline_s}))
+        for deadline_s in (60, 20_000)
+    )
+    assert many["captures"] == few["captures"]
+
+
+def test_an_empty_battery_sends_nothing(fly):
+    run = fly(
+        autonomy__policy="bent_pipe",
+        **{
+            satellite("power__panel_area_m2"): 0,
+            satellite("power__battery_wh"): 140,
+            satellite("radio__rate_mbps"): 0.05,
+        },
+    )
+    empty = [row for row in rows(run, "power") if row["charge_wh"] < EMPTY_WH]
+    assert empty
+    empty_s = empty[0]["t_s"]
+    assert all(row["radio_w"] == 0.0 for row in empty if row["t_s"] > empty_s)
+    assert any(row["t_s"] < empty_s for row in rows(run, "downlink"))
+    assert not [row for row in rows(run, "downlink") if row["t_s"] > empty_s]
+    assert audit(run).passed
+
+
+def test_the_imager_is_on_to_warm_up_and_to_expose_only(small_scenario, fly):
+    run, imager = fly(), small_scenario().satellites[0].imager
+    on_s = sum(
+        (after["t_s"] - before["t_s"]) * (before["imager_w"] > 0.0)
+        for before, after in itertools.pairwise(rows(run, "power"))
+    )
+    each_s = imager.warmup_s + exposure_s(imager)
+    assert 0.0 < on_s <= len(rows(run, "capture")) * each_s + TIME_TOLERANCE_S
 
 
 def test_an_orbit_without_energy_left_makes_frames_wait(fly):

@@ -7,7 +7,7 @@ import simpy
 
 from simulator.geometry import Pass as Contact
 from simulator.ground.link_rates import RateProfile
-from simulator.spacecraft.radio import DownlinkQueue, PlannedPass, QueuedProduct, Radio
+from simulator.spacecraft.radio import DownlinkQueue, PlannedPass, QueuedProduct, Radio, plan_pass
 from simulator.spacecraft.storage import Storage
 
 RATE_BPS = 8e3
@@ -16,17 +16,36 @@ END_S = 100.0
 
 
 class AnyPower:
-    """Power without limit."""
+    """Power without limit, or until it is emptied."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.env, self.empty = env, False
+        self.emptied, self.recovered = env.event(), env.event()
+
+    def run_empty(self, from_s: float, to_s: float):
+        """Empty from one time to another."""
+        yield self.env.timeout(from_s)
+        self.empty = True
+        self.emptied.succeed()
+        self.emptied = self.env.event()
+        yield self.env.timeout(to_s - from_s)
+        self.empty = False
+        self.recovered.succeed()
+        self.recovered = self.env.event()
 
     def switch(self, load: str, power_w: float, reason: str) -> None:
         """Nothing is counted here."""
 
 
-def planned(aos_s: float, los_s: float) -> PlannedPass:
+def seen(aos_s: float, los_s: float, station: str = "matera") -> Contact:
     edges = np.array([aos_s, los_s])
-    contact = Contact("matera", aos_s, los_s, aos_s, 60.0, edges, edges, edges)
+    return Contact(station, aos_s, los_s, aos_s, 60.0, edges, edges, edges)
+
+
+def planned(aos_s: float, los_s: float, station: str = "matera") -> PlannedPass:
+    edges = np.array([aos_s, los_s])
     rates = RateProfile(edges, np.array([RATE_BPS]), ("QPSK 1/2",))
-    return PlannedPass(contact, rates, ((aos_s, los_s),))
+    return PlannedPass(seen(aos_s, los_s, station), rates, ((aos_s, los_s),))
 
 
 def fly(ranks: dict[str, float]) -> list:
@@ -45,7 +64,7 @@ def fly(ranks: dict[str, float]) -> list:
             name,
             (window,),
             antennas,
-            AnyPower(),
+            AnyPower(env),
             storage,
             queue,
             power_w=5.0,
@@ -72,3 +91,76 @@ def test_equal_products_are_served_as_they_come():
 
 def test_a_transfer_names_its_modcod():
     assert fly({"first": 0.5})[0].modcod == ("QPSK 1/2",)
+
+
+def fly_alone(passes: tuple[PlannedPass, ...], empty_s: tuple[float, float] | None = None) -> list:
+    """One satellite with one product of ten seconds; every station has an antenna."""
+    env = simpy.Environment()
+    log: list = []
+    storage, queue, power = Storage(10**6, lambda _: None), DownlinkQueue(), AnyPower(env)
+    storage.admit("only", SIZE_BYTES)
+    storage.enqueue("only", "only-p")
+    queue.add(QueuedProduct("only-p", "only", "somewhere", 0.5, SIZE_BYTES))
+    radio = Radio(
+        env,
+        "only",
+        passes,
+        {p.contact.station: simpy.PriorityResource(env, capacity=1) for p in passes},
+        power,
+        storage,
+        queue,
+        power_w=5.0,
+        log=log.append,
+        on_contact=lambda _: None,
+        on_delivered=lambda _: None,
+        on_los=lambda _: None,
+    )
+    if empty_s:
+        env.process(power.run_empty(*empty_s))
+    env.process(radio.run())
+    env.run()
+    return log
+
+
+def outcomes(log: list) -> dict[str, str]:
+    return {row.station: row.outcome for row in log if row.kind_of_event == "pass"}
+
+
+def sent_bytes(log: list) -> list[tuple[str, float, float, int]]:
+    return [
+        (row.station, row.start_s, row.end_s, row.bytes)
+        for row in log
+        if row.kind_of_event == "downlink"
+    ]
+
+
+def test_a_station_out_of_service_does_not_keep_the_radio_from_another():
+    dead = plan_pass(seen(0.0, 90.0, "dead"), planned(0.0, 90.0).rates, 1.0, ((0.0, 100.0),))
+    log = fly_alone((dead, planned(10.0, 60.0)))
+    assert outcomes(log) == {"matera": "used", "dead": "outage"}
+    assert sent_bytes(log) == [("matera", 10.0, 20.0, SIZE_BYTES)]
+
+
+def test_a_pass_under_another_is_told_from_a_station_without_an_antenna():
+    log = fly_alone((planned(0.0, 90.0), planned(10.0, 60.0, "kiruna")))
+    assert outcomes(log) == {"matera": "used", "kiruna": "radio_busy"}
+
+
+def test_a_pass_says_why_nothing_could_flow():
+    rates = RateProfile(np.array([0.0, 50.0]), np.array([0.0]), ("below the table",))
+    assert plan_pass(seen(0.0, 50.0), rates, 60.0, ()).closed == "too_short"
+    assert plan_pass(seen(0.0, 50.0), rates, 10.0, ((0.0, 60.0),)).closed == "outage"
+    assert plan_pass(seen(0.0, 50.0), rates, 10.0, ()).closed == "no_rate"
+
+
+def test_only_the_part_of_a_pass_with_a_rate_is_usable():
+    edges = np.array([0.0, 10.0, 20.0, 30.0, 40.0])
+    rates = RateProfile(edges, np.array([0.0, RATE_BPS, RATE_BPS, 0.0]), ("", "a", "a", ""))
+    found = plan_pass(seen(0.0, 40.0), rates, 12.0, ())
+    assert found.windows_s == ((12.0, 30.0),)
+    assert found.usable_s == 18.0
+
+
+def test_an_empty_battery_stops_a_transfer_and_the_rest_goes_on_after_it():
+    log = fly_alone((planned(0.0, 60.0),), empty_s=(4.0, 30.0))
+    assert sent_bytes(log) == [("matera", 0.0, 4.0, 4000), ("matera", 30.0, 36.0, 6000)]

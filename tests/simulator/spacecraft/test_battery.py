@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from simulator.spacecraft.battery import Battery, BatteryState, GenerationCurve
@@ -61,6 +61,21 @@ def test_a_crossing_is_on_the_level_and_the_first(setup, load_w, share):
         for t_s in np.linspace(0.0, last_s, 20)[:-1]:
             charge_wh = battery.advance(start, float(t_s), load_w).charge_wh
             assert (charge_wh > level_wh) == side or abs(charge_wh - level_wh) < LEVEL_WH
+
+
+@given(batteries(), loads)
+def test_nowhere_is_the_charge_lower_than_at_its_minima(setup, load_w):
+    battery, start = setup
+    end_s = float(battery.generation.t_s[-1])
+    assume(math.isinf(battery.next_crossing_s(start, load_w, 0.0, end_s)))  # empty is a crossing
+    state, lowest_wh = start, start.charge_wh
+    while math.isfinite(minimum_s := battery.next_minimum_s(state, load_w, end_s)):
+        assert state.t_s < minimum_s < end_s
+        state = battery.advance(state, minimum_s, load_w)
+        lowest_wh = min(lowest_wh, state.charge_wh)
+    lowest_wh = min(lowest_wh, battery.advance(start, end_s, load_w).charge_wh)
+    for t_s in np.linspace(0.0, end_s, 60):
+        assert battery.advance(start, float(t_s), load_w).charge_wh >= lowest_wh - LEVEL_WH
 
 
 @pytest.mark.parametrize("load_w", [0.5, 4.0, 9.0])
