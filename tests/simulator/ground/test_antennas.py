@@ -106,10 +106,13 @@ def by_priority(
         storage.admit(satellite, ENDLESS_BYTES)
         storage.enqueue(satellite, f"{satellite}-p")
         queue.add(QueuedProduct(f"{satellite}-p", satellite, "x", ranks[satellite], ENDLESS_BYTES))
+        power = SimpleNamespace(
+            switch=lambda *_: None, empty=False, emptied=env.event(), recovered=env.event()
+        )
         radio = Radio(
-            env, satellite, passes, resources, SimpleNamespace(switch=lambda *_: None), storage,
-            queue, power_w=5.0, log=log.append, on_contact=lambda _: None,
-            on_delivered=lambda _: None, on_los=lambda _: None,
+            env, satellite, passes, resources, power, storage, queue, power_w=5.0,
+            log=log.append, on_contact=lambda _: None, on_delivered=lambda _: None,
+            on_los=lambda _: None,
         )  # fmt: skip
         env.process(radio.run())
     env.run()
