@@ -42,7 +42,7 @@ class CampaignError(ValueError):
 
 @dataclass(frozen=True)
 class Variant:
-    """One combination that is compared; empty names stand for the scenario's own."""
+    """One combination that is compared; an empty name leaves each satellite its own."""
 
     model: str
     device: str
@@ -51,7 +51,7 @@ class Variant:
     @property
     def label(self) -> str:
         """Short name for tables."""
-        return " / ".join((self.policy, self.model, self.device))
+        return " / ".join(filter(None, (self.policy, self.model, self.device)))
 
 
 @dataclass(frozen=True)
@@ -176,14 +176,19 @@ def variants_of(
     policies: Sequence[str] = (),
 ) -> tuple[Variant, ...]:
     """Every combination, once; where nothing is named the scenario's own is taken."""
-    payload = scenario.satellites[0].payload
+    payloads = [satellite.payload for satellite in scenario.satellites]
     combinations = itertools.product(
         policies or (scenario.autonomy.policy,),
-        models or (payload.model,),
-        devices or (payload.device,),
+        models or (_in_common([payload.model for payload in payloads]),),
+        devices or (_in_common([payload.device for payload in payloads]),),
     )
     named = (Variant(model, device, policy) for policy, model, device in combinations)
     return tuple(dict.fromkeys(named))
+
+
+def _in_common(names: Sequence[str]) -> str:
+    """The name all satellites share; empty where they differ."""
+    return names[0] if len(set(names)) == 1 else ""
 
 
 def compare(
@@ -258,11 +263,12 @@ def run_variant(scenario_name: str, variant: Variant, seed: int, out_dir: Path) 
 
 
 def _overrides(scenario: Scenario, variant: Variant, seed: int) -> dict[str, object]:
-    """The variant as dotted fields; it goes to every satellite."""
+    """The variant as dotted fields; what it names goes to every satellite."""
     overrides: dict[str, object] = {"seed": seed, "autonomy.policy": variant.policy}
     for index in range(len(scenario.satellites)):
-        overrides[f"satellites.{index}.payload.model"] = variant.model
-        overrides[f"satellites.{index}.payload.device"] = variant.device
+        for field, name in (("model", variant.model), ("device", variant.device)):
+            if name:
+                overrides[f"satellites.{index}.payload.{field}"] = name
     return overrides
 
 

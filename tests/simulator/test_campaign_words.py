@@ -36,6 +36,16 @@ def test_a_variant_named_twice_is_flown_and_counted_once(untouched_mission: Path
     assert twice == once
 
 
+def test_satellites_that_differ_keep_what_is_their_own(untouched_mission: Path) -> None:
+    path = untouched_mission / "scenario.yaml"
+    one = load_scenario(path).satellites[0].model_dump(mode="json", exclude_none=True)
+    other = one | {"name": "other", "payload": one["payload"] | {"device": "raspberry-pi-4"}}
+    mixed = load_scenario(path, {"satellites": [one, other]})
+    (variant,) = variants_of(mixed, policies=["prune"])
+    assert (variant.model, variant.device) == (one["payload"]["model"], "")
+    assert variant.label == f"prune / {variant.model}"
+
+
 def test_a_name_with_a_dot_is_no_path() -> None:
     assert short_name("unet-1.5") == "unet-1.5"
     assert short_name("/somewhere/cards/unet-1.5.yaml") == "unet-1.5"
