@@ -9,6 +9,7 @@ step the lower of its two ends, so that a pass is never credited with more than 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -77,16 +78,9 @@ class RateProfile:
         self, windows_s: tuple[tuple[float, float], ...]
     ) -> tuple[tuple[float, float], ...]:
         """The parts of some windows in which anything flows at all."""
-        flowing: list[tuple[float, float]] = []
-        for low_s, high_s, rate_bps in zip(
-            self.edge_s[:-1], self.edge_s[1:], self.rate_bps, strict=True
-        ):
-            if rate_bps <= 0.0:
-                continue
-            if flowing and flowing[-1][1] == low_s:
-                flowing[-1] = (flowing[-1][0], float(high_s))
-            else:
-                flowing.append((float(low_s), float(high_s)))
+        steps_s = zip(self.edge_s[:-1].tolist(), self.edge_s[1:].tolist(), strict=True)
+        flows = (self.rate_bps > 0.0).tolist()
+        flowing = merged(step for step, flow in zip(steps_s, flows, strict=True) if flow)
         pieces = (
             (max(start_s, low_s), min(end_s, high_s))
             for start_s, end_s in windows_s
@@ -113,6 +107,17 @@ class RateProfile:
         steps = zip(self.edge_s[:-1], self.edge_s[1:], self.modcod, strict=True)
         used = [name for low, high, name in steps if low < end_s and high > start_s and name]
         return tuple(name for name, _ in groupby(used))
+
+
+def merged(spans_s: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Spans in order, those that touch or overlap as one."""
+    found: list[tuple[float, float]] = []
+    for start_s, end_s in sorted(spans_s):
+        if found and start_s <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end_s))
+        else:
+            found.append((start_s, end_s))
+    return found
 
 
 def rate_profile(radio: Radio, contact: Pass) -> RateProfile:

@@ -9,13 +9,13 @@ on a frame.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
 
 import numpy as np
 
 from payload.frame import PayloadLink
 from simulator.autonomy.outlook import energy_limits, storage_limits
 from simulator.autonomy.planner import CaptureLimit
+from simulator.ground.link_rates import merged
 from simulator.scenario import Satellite
 from simulator.spacecraft.flight import Flight
 from simulator.spacecraft.imaging import REPLAN_EVERY_S, exposure_s
@@ -113,14 +113,3 @@ class CaptureBudget:
             return 0.0
         count = bisect_left(self._glances_s, end_s) - bisect_left(self._glances_s, start_s)
         return section.power_w * min(1.0, count * section.decide_s / (end_s - start_s))
-
-
-def merged(spans_s: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Spans in order, those that touch or overlap as one."""
-    found: list[tuple[float, float]] = []
-    for start_s, end_s in sorted(spans_s):
-        if found and start_s <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end_s))
-        else:
-            found.append((start_s, end_s))
-    return found

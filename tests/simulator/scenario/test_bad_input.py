@@ -15,16 +15,15 @@ from typer.testing import CliRunner
 from payload.card import MODELS_DIR
 from payload.model import file_sha256
 from simulator.cli import app
-from simulator.scenario import Problem, ScenarioError, load_scenario
-from simulator.scenario.checks import check_scenario
-
-SCREEN_LINES = 24
+from simulator.scenario import Problem
 
 TLE_1 = "1 99001U 24001A   24153.00000000  .00000000  00000-0  00000+0 0    03"
 TLE_2 = "2 99001  97.4640  47.4710 0000000   0.0000   0.1234 15.17621731    08"
 
+ProblemsOf = Callable[[Path], tuple[Problem, ...]]
+OneScreen = Callable[[Path], str]
+
 SSO = "sun_synchronous: {altitude_km: 510, ltan_h: 10.5}"
-PROPERTIES_OF_NILE = '"properties": {\n    "name": "nile"\n   }'
 
 INLINE_STATION = (
     "stations: [{name: matera, latitude_deg: 40.65, longitude_deg: 16.70, altitude_m: 500}]"
@@ -253,24 +252,10 @@ def edited(mission: Path, old: str, new: str) -> str:
     return text
 
 
-def problems_of(path: Path) -> tuple[Problem, ...]:
-    with pytest.raises(ScenarioError) as refused:
-        check_scenario(load_scenario(path), pixels=True)
-    return refused.value.problems
-
-
-def assert_one_screen(path: Path) -> str:
-    """Validate on the command line; return what it says."""
-    result = CliRunner().invoke(app, ["validate", str(path)], env={"COLUMNS": "100"})
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    assert len(result.stderr.splitlines()) <= SCREEN_LINES
-    return result.stderr
-
-
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=list(BROKEN))
-def test_a_broken_scenario_names_field_line_and_remedy(mission: Path, broken: Broken) -> None:
+def test_a_broken_scenario_names_field_line_and_remedy(
+    mission: Path, broken: Broken, problems_of: ProblemsOf, assert_one_screen: OneScreen
+) -> None:
     text = edited(mission, broken.old, broken.new)
     mark = broken.mark or broken.new.splitlines()[0]
     line = next(n for n, row in enumerate(text.splitlines(), start=1) if mark in row)
@@ -326,7 +311,13 @@ def _onnx_of_three_bands(mission: Path) -> None:
     ids=["GeoTIFF cut short", "GeoTIFF that is none", "ONNX with wrong shape"],
 )
 def test_a_broken_file_is_told_at_the_line_that_names_it(
-    mission: Path, break_it: Callable[[Path], None], field: str, reason: str, remedy: str
+    mission: Path,
+    break_it: Callable[[Path], None],
+    field: str,
+    reason: str,
+    remedy: str,
+    problems_of: ProblemsOf,
+    assert_one_screen: OneScreen,
 ) -> None:
     break_it(mission)
     (problem,) = problems_of(mission / "scenario.yaml")
@@ -349,7 +340,7 @@ def test_a_broken_file_is_told_at_the_line_that_names_it(
     ],
 )
 def test_a_broken_weather_series_is_told_with_what_it_lacks(
-    mission: Path, rows: str, reason: str
+    mission: Path, rows: str, reason: str, problems_of: ProblemsOf, assert_one_screen: OneScreen
 ) -> None:
     (mission / "cover.csv").write_text(f"target,t_h,cover\n{rows}\n", encoding="utf-8")
     edited(mission, "model: stochastic", "model: series\n  series: cover.csv")
@@ -359,7 +350,9 @@ def test_a_broken_weather_series_is_told_with_what_it_lacks(
     assert_one_screen(mission / "scenario.yaml")
 
 
-def test_a_weather_series_beside_a_sequence_of_scenes_is_refused(mission: Path) -> None:
+def test_a_weather_series_beside_a_sequence_of_scenes_is_refused(
+    mission: Path, problems_of: ProblemsOf, assert_one_screen: OneScreen
+) -> None:
     edited(mission, "model: stochastic", "model: series\n  series: cover.csv")
     edited(mission, "strategy: library", "strategy: sequence")
     (problem,) = problems_of(mission / "scenario.yaml")
@@ -367,77 +360,6 @@ def test_a_weather_series_beside_a_sequence_of_scenes_is_refused(mission: Path) 
     assert "scenes.strategy is sequence" in problem.reason
     assert "scenes.strategy: library" in problem.remedy
     assert_one_screen(mission / "scenario.yaml")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "field", "remedy"),
-    [
-        ("31.1,\n     30.0", "31.1,\n     300", ".geometry.coordinates", "give WGS84 degrees"),
-        ("31.1,\n     30.0", "30.0,\n     131.1", ".geometry.coordinates", "swap the two"),
-        ('"name": "nile"', '"name": "alps"', ".properties.name", "its own name"),
-        ('"name": "nile"', '"nam": "nile"', ".properties.nam", "did you mean name?"),
-        ('"name": "nile"', '"name": "nile", "priority": -1', ".properties.priority", "above 0"),
-        ('"name": "nile"', '"name": "nile", "deadline": "soon"', ".properties.deadline", "2024-"),
-        (PROPERTIES_OF_NILE, '"properties": "abc"', ".properties", '{"name": "..."}'),
-        (PROPERTIES_OF_NILE, '"properties": [1]', ".properties", '{"name": "..."}'),
-        (PROPERTIES_OF_NILE, '"properties": []', ".properties", '{"name": "..."}'),
-        (
-            '"name": "nile"', f'"name": "nile", "priority": 1{"0" * 400}',
-            ".properties.priority", "above 0",
-        ),
-    ],
-)  # fmt: skip
-def test_a_broken_target_is_told_at_its_line(
-    mission: Path, old: str, new: str, field: str, remedy: str
-) -> None:
-    path = mission / "targets" / "world_200.geojson"
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    (problem,) = problems_of(mission / "scenario.yaml")
-    assert problem.file.endswith("world_200.geojson")
-    assert problem.field_path == f"features[1]{field}"
-    key = field.rpartition(".")[2]
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert problem.line is not None
-    assert f'"{key}"' in lines[problem.line - 1]
-    assert remedy in problem.remedy
-    assert_one_screen(mission / "scenario.yaml")
-
-
-@pytest.mark.parametrize("written", ["1" + "0" * 400, "-1" + "0" * 400, "NaN", "1e999"])
-def test_a_coordinate_that_no_float_holds_is_told_at_its_line(mission: Path, written: str) -> None:
-    path = mission / "targets" / "world_200.geojson"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("31.1", written, 1), encoding="utf-8")
-    (problem,) = problems_of(mission / "scenario.yaml")
-    assert problem.field_path == "features[1].geometry.coordinates[0]"
-    assert problem.line is not None
-    assert written in path.read_text(encoding="utf-8").splitlines()[problem.line - 1]
-    assert problem.value[:3] == written[:3]
-    assert "degrees" in problem.remedy
-    assert_one_screen(mission / "scenario.yaml")
-
-
-@pytest.mark.parametrize("written", ["1" * 5000, "[" * 100_000, "[" * 500 + "1" + "]" * 500])
-def test_targets_that_no_program_writes_are_refused(mission: Path, written: str) -> None:
-    path = mission / "targets" / "world_200.geojson"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("31.1", written, 1), encoding="utf-8")
-    (problem,) = problems_of(mission / "scenario.yaml")
-    assert problem.file.endswith("world_200.geojson")
-    assert problem.remedy
-    assert_one_screen(mission / "scenario.yaml")
-
-
-def test_targets_that_are_no_json_give_the_line(mission: Path) -> None:
-    path = mission / "targets" / "world_200.geojson"
-    text = path.read_text(encoding="utf-8").replace('"name": "nile"', '"name" "nile"')
-    path.write_text(text, encoding="utf-8")
-    (problem,) = problems_of(mission / "scenario.yaml")
-    assert problem.line is not None
-    assert '"name" "nile"' in text.splitlines()[problem.line - 1]
-    assert "no JSON" in problem.reason
 
 
 @pytest.mark.parametrize(
@@ -449,7 +371,13 @@ def test_targets_that_are_no_json_give_the_line(mission: Path) -> None:
         (b"a: &x [*x]", "itself"),
     ],
 )
-def test_a_file_that_is_no_scenario(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_file_that_is_no_scenario(
+    tmp_path: Path,
+    content: bytes,
+    reason: str,
+    problems_of: ProblemsOf,
+    assert_one_screen: OneScreen,
+) -> None:
     path = tmp_path / "scenario.yaml"
     path.write_bytes(content)
     (problem,) = problems_of(path)
@@ -457,19 +385,23 @@ def test_a_file_that_is_no_scenario(tmp_path: Path, content: bytes, reason: str)
     assert_one_screen(path)
 
 
-def test_a_missing_file_says_where_it_was_looked_for(mission: Path) -> None:
+def test_a_missing_file_says_where_it_was_looked_for(
+    mission: Path, problems_of: ProblemsOf, assert_one_screen: OneScreen
+) -> None:
     (problem,) = problems_of(mission / "scenaro.yaml")
     assert str(mission / "scenaro.yaml") in problem.reason
     assert problem.remedy == "did you mean scenario.yaml?"
     assert_one_screen(mission / "scenaro.yaml")
 
 
-def test_a_bare_name_gets_the_nearest_bundled_scenario() -> None:
+def test_a_bare_name_gets_the_nearest_bundled_scenario(problems_of: ProblemsOf) -> None:
     (problem,) = problems_of(Path("first_ligth"))
     assert problem.remedy == "did you mean first_light?"
 
 
-def test_many_problems_still_fit_one_screen(mission: Path) -> None:
+def test_many_problems_still_fit_one_screen(
+    mission: Path, problems_of: ProblemsOf, assert_one_screen: OneScreen
+) -> None:
     for old in ("battery_wh: 40", "storage_gib: 2", "gsd_m: 10", "bus_load_w: 6", "settle_s: 5",
                 "correlation_h: 18", "max_attempts: 6"):  # fmt: skip
         key = old.partition(":")[0]

@@ -48,32 +48,45 @@ def planned(aos_s: float, los_s: float, station: str = "matera") -> PlannedPass:
     return PlannedPass(seen(aos_s, los_s, station), rates, ((aos_s, los_s),))
 
 
+def start_radio(
+    env: simpy.Environment,
+    name: str,
+    passes: tuple[PlannedPass, ...],
+    antennas: dict[str, simpy.PriorityResource],
+    log: list,
+    rank: float = 0.5,
+) -> AnyPower:
+    """A satellite with one product of ten seconds begins its passes; returns its power."""
+    storage, queue, power = Storage(10**6, lambda _: None), DownlinkQueue(), AnyPower(env)
+    storage.admit(name, SIZE_BYTES)
+    storage.enqueue(name, f"{name}-p")
+    queue.add(QueuedProduct(f"{name}-p", name, "somewhere", rank, SIZE_BYTES))
+    radio = Radio(
+        env,
+        name,
+        passes,
+        antennas,
+        power,
+        storage,
+        queue,
+        power_w=5.0,
+        log=log.append,
+        on_contact=lambda _: None,
+        on_delivered=lambda _: None,
+        on_los=lambda _: None,
+    )
+    env.process(radio.run())
+    return power
+
+
 def fly(ranks: dict[str, float]) -> list:
     """Satellites with one product each; all but the first come while the first is served."""
     env = simpy.Environment()
     antennas = {"matera": simpy.PriorityResource(env, capacity=1)}
     log: list = []
     for number, (name, rank) in enumerate(ranks.items()):
-        storage, queue = Storage(10**6, lambda _: None), DownlinkQueue()
-        storage.admit(name, SIZE_BYTES)
-        storage.enqueue(name, f"{name}-p")
-        queue.add(QueuedProduct(f"{name}-p", name, "somewhere", rank, SIZE_BYTES))
         window = planned(0.0, 20.0) if number == 0 else planned(float(number), END_S)
-        radio = Radio(
-            env,
-            name,
-            (window,),
-            antennas,
-            AnyPower(env),
-            storage,
-            queue,
-            power_w=5.0,
-            log=log.append,
-            on_contact=lambda _: None,
-            on_delivered=lambda _: None,
-            on_los=lambda _: None,
-        )
-        env.process(radio.run())
+        start_radio(env, name, (window,), antennas, log, rank)
     env.run()
     return [event for event in log if event.kind_of_event == "downlink"]
 
@@ -97,27 +110,10 @@ def fly_alone(passes: tuple[PlannedPass, ...], empty_s: tuple[float, float] | No
     """One satellite with one product of ten seconds; every station has an antenna."""
     env = simpy.Environment()
     log: list = []
-    storage, queue, power = Storage(10**6, lambda _: None), DownlinkQueue(), AnyPower(env)
-    storage.admit("only", SIZE_BYTES)
-    storage.enqueue("only", "only-p")
-    queue.add(QueuedProduct("only-p", "only", "somewhere", 0.5, SIZE_BYTES))
-    radio = Radio(
-        env,
-        "only",
-        passes,
-        {p.contact.station: simpy.PriorityResource(env, capacity=1) for p in passes},
-        power,
-        storage,
-        queue,
-        power_w=5.0,
-        log=log.append,
-        on_contact=lambda _: None,
-        on_delivered=lambda _: None,
-        on_los=lambda _: None,
-    )
+    antennas = {p.contact.station: simpy.PriorityResource(env, capacity=1) for p in passes}
+    power = start_radio(env, "only", passes, antennas, log)
     if empty_s:
         env.process(power.run_empty(*empty_s))
-    env.process(radio.run())
     env.run()
     return log
 

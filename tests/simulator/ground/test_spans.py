@@ -1,4 +1,4 @@
-"""What a planner is told of loads to come."""
+"""Spans of time, those that touch or overlap taken as one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.spacecraft.budget import merged
+from simulator.ground.link_rates import merged
 
 spans = st.lists(
     st.tuples(st.integers(0, 50), st.integers(1, 20)).map(lambda s: (float(s[0]), float(sum(s)))),
