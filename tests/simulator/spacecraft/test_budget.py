@@ -1,0 +1,59 @@
+"""What a planner is told it may spend: the radio's passes are spent already."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from simulator.scenario import load_scenario
+from simulator.spacecraft.battery import Battery, BatteryState, GenerationCurve
+from simulator.spacecraft.budget import CaptureBudget
+from simulator.spacecraft.imaging import exposure_s
+from simulator.spacecraft.power import PowerLimits
+from simulator.spacecraft.storage import Storage
+
+DAY_S = 86400.0
+PASS_S = (3600.0, 7200.0)
+
+
+def captures_in_the_dark(passes: list[SimpleNamespace], frame_wh: float = 0.0) -> int:
+    """Captures that 400 Wh allow in all until the plan is renewed, without any sunlight."""
+    dark = GenerationCurve(np.array([0.0, DAY_S]), np.zeros(2))
+    power = SimpleNamespace(
+        battery=Battery(400.0, dark),
+        projected=lambda: BatteryState(0.0, 400.0),
+        limits=PowerLimits(120.0, 200.0),
+        sunlight_changes_s=(),
+    )
+    budget = CaptureBudget(
+        load_scenario("first_light").satellites[0],
+        SimpleNamespace(passes=passes, glances=(), period_s=5700.0),
+        power,
+        Storage(10**12, lambda _: None),
+        None,
+        frame_wh=frame_wh,
+        drops_for_room=True,
+        duration_s=DAY_S,
+    )
+    return min(limit.captures for limit in budget.limits(0.0))
+
+
+def test_what_the_radio_will_draw_is_not_left_for_captures():
+    section = load_scenario("first_light").satellites[0]
+    imager = section.imager
+    capture_wh = imager.power_w * (imager.warmup_s + exposure_s(imager)) / 3600.0
+    radio_wh = section.radio.power_w * (PASS_S[1] - PASS_S[0]) / 3600.0
+    silent = captures_in_the_dark([])
+    sending = captures_in_the_dark([SimpleNamespace(served_s=(PASS_S,))])
+    assert silent - sending == pytest.approx(radio_wh / capture_wh, abs=1.0)
+
+
+def test_two_passes_at_once_are_one_transmission():
+    one = SimpleNamespace(served_s=(PASS_S,))
+    assert captures_in_the_dark([one, one]) == captures_in_the_dark([one])
+
+
+def test_a_capture_is_charged_with_the_work_on_its_frame():
+    assert captures_in_the_dark([], frame_wh=1.0) < captures_in_the_dark([]) / 10
