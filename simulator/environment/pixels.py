@@ -15,7 +15,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
@@ -28,8 +29,8 @@ from simulator.environment.clouds import draw_clouds, lay_over
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
-_FrameKey = tuple[str, tuple[int, int]]
-"""What a frame shows, and its rows and columns."""
+_FrameKey = tuple[Path, float | None, tuple[int, int]]
+"""Image of the scene (its name may be another's too), cover laid over it, rows and columns."""
 
 COVER_MATCH: Final = 0.025
 """Scenes whose cover is this near to the best match are as good; one is drawn by key."""
@@ -49,7 +50,8 @@ CACHE_BYTES: Final = 320 * 2**20
 
 STRATEGIES: Final = ("library", "composite", "sequence")
 
-_SEASON_DAYS: Final = 365.25
+_LEAP_YEAR: Final = 2024
+_SEASON_DAYS: Final = 366
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +111,8 @@ class SceneLibrary:
     collections : sequence of SceneCollection
     strategy : {"library", "composite", "sequence"}
     seed : int
-    epoch : date
-        Day of ``t_s`` = 0, for `sequence`.
+    epoch : datetime
+        Time, UTC, of ``t_s`` = 0, for `sequence`.
 
     Raises
     ------
@@ -124,7 +126,7 @@ class SceneLibrary:
         *,
         strategy: str,
         seed: int,
-        epoch: date,
+        epoch: datetime,
     ) -> None:
         self._seed, self._epoch = seed, epoch
         self._collections = tuple(collections)
@@ -243,10 +245,10 @@ class SceneLibrary:
         Dates without a label are left out: without truth nothing could be counted, so the nearest
         labelled date stands in for them.
         """
-        day = (self._epoch.timetuple().tm_yday + t_s / 86400.0) % _SEASON_DAYS
+        day = _day_of_season(self._epoch + timedelta(seconds=t_s))
 
         def days_away(scene: Scene) -> float:
-            apart = abs(date.fromisoformat(scene.date).timetuple().tm_yday - day)
+            apart = abs(_day_of_season(date.fromisoformat(scene.date)) - day)
             return min(apart, _SEASON_DAYS - apart)
 
         return min(self._dates_of(target, ground), key=lambda s: (days_away(s), s.name))
@@ -276,7 +278,7 @@ class SceneLibrary:
 
     def _frame(self, scene: Scene, frame_px: tuple[int, int]) -> CapturedPixels:
         """The frame of a scene as it is."""
-        key = (scene.full_name, frame_px)
+        key = (scene.path, None, frame_px)
         return self._cached(key, lambda: self._as_it_is(scene, key))
 
     def _as_it_is(self, scene: Scene, key: _FrameKey) -> CapturedPixels:
@@ -289,11 +291,11 @@ class SceneLibrary:
 
     def _composite(self, scene: Scene, cover: float, frame_px: tuple[int, int]) -> CapturedPixels:
         """The frame of a clear scene under clouds of a cover."""
-        key = (f"{scene.full_name}|{cover}", frame_px)
+        key = (scene.path, cover, frame_px)
         return self._cached(key, lambda: self._clouded(scene, cover, key))
 
     def _clouded(self, scene: Scene, cover: float, key: _FrameKey) -> CapturedPixels:
-        sky, frame_px = key
+        frame_px, sky = key[-1], f"{scene.full_name}|{cover}"
         ground = fill_frame(scene.reflectance(), frame_px)
         clouds = draw_clouds(frame_px, cover, sky, gsd_m=scene.gsd_m)
         reflectance, truth = lay_over(ground, clouds)
@@ -308,7 +310,7 @@ class SceneLibrary:
         reflectance: NDArray[np.float32],
         truth: NDArray[np.uint8],
     ) -> CapturedPixels:
-        frame_px = key[1]
+        frame_px = key[-1]
         reflectance = fill_frame(reflectance, frame_px)
         truth = fill_frame(truth[None], frame_px)[0]
         reflectance.setflags(write=False)  # what is seen again need not be looked at again
@@ -392,6 +394,11 @@ def _is_date(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _day_of_season(moment: date) -> int:
+    """Day of a leap year, so that a date has the same one in every year."""
+    return moment.replace(year=_LEAP_YEAR).timetuple().tm_yday
 
 
 def fill_frame(image: NDArray[Pixel], frame_px: tuple[int, int]) -> NDArray[Pixel]:

@@ -249,6 +249,6 @@ def _check_scenes(findings: _Findings, *, pixels: bool) -> int:
                 collections,
                 strategy=scenario.scenes.strategy,
                 seed=scenario.seed,
-                epoch=scenario.epoch.date(),
+                epoch=scenario.epoch,
             )
     return sum(len(collection) for collection in collections)

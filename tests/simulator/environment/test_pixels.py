@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from datetime import date
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from simulator.environment.pixels import CapturedPixels, SceneLibrary, fill_fram
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
-EPOCH = date(2024, 6, 1)
+EPOCH = datetime(2024, 6, 1, 18, tzinfo=UTC)
+HOUR_S = 3600.0
 FRAME_PX = (512, 512)
 MOST_DISTINCT_TILES = 256
 SAMPLES_LIMIT_MIB = 8.0
@@ -196,6 +197,13 @@ def test_sequence_takes_the_date_nearest_in_the_year(tmp_path: Path) -> None:
     assert found.pixels("X", None, 0.0, 215 * 86400.0, 0.9).scene == "mine/d0"
 
 
+def test_the_scene_of_a_sequence_changes_at_midnight(tmp_path: Path) -> None:
+    rows = [row("d0", "0.25", date="2023-06-01"), row("d1", "0.75", date="2023-06-03")]
+    found = library(own_collection(tmp_path / "mine", rows), strategy="sequence")
+    covers = [found.recorded_cover("X", None, 0.0, hour * HOUR_S) for hour in (0, 29.9, 30.0, 54.0)]
+    assert covers == [0.25, 0.25, 0.75, 0.75]
+
+
 def test_the_weather_of_a_sequence_is_the_cover_of_its_scenes(tmp_path: Path) -> None:
     rows = [row("d0", "0.25", date="2023-01-05"), row("d1", "0.75", date="2023-06-03")]
     found = library(own_collection(tmp_path / "mine", rows), strategy="sequence")
@@ -252,6 +260,22 @@ def test_two_collections_of_one_name_both_count(tmp_path: Path) -> None:
     one = own_collection(tmp_path / "mine", [row("a", "0.25")])
     other = own_collection(tmp_path / "other" / "mine", [row("b", "0.5")])
     assert set(library(one, other).manifest_sha256()) == {"mine", "mine#2"}
+
+
+@pytest.mark.parametrize("strategy", ["library", "sequence"])
+def test_scenes_of_one_full_name_keep_their_own_pixels(tmp_path: Path, strategy: str) -> None:
+    (tmp_path / "other").mkdir()
+    first = row("a", "0.25", date="2023-06-02", place="here")
+    one = own_collection(tmp_path / "mine", [first])
+    other = own_collection(
+        tmp_path / "other" / "mine", [first | {"cloud_fraction": "0.75", "date": "2023-06-12"}]
+    )
+    found = library(one, other, strategy=strategy)
+    seen = [
+        found.pixels("X", None, 0.0, day * 86400.0, cover, frame_px=(32, 32)).cover
+        for day, cover in ((0, 0.25), (11, 0.75))
+    ]
+    assert seen == [0.25, 0.75]
 
 
 @pytest.mark.parametrize("strategy", ["library", "composite", "sequence"])
