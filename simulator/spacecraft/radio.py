@@ -1,21 +1,24 @@
 """The radio: what goes down in a pass, and in which order.
 
-There is one transmitter. Where a pass can be used, the transmitter is asked for - an earlier pass
-over another station may have it - then the antenna of the station - another satellite may have
-it, and of those who wait the one with the best product goes first - and then products are sent,
-best rank first; the order is looked at anew after each product, so that what was seen a moment ago
-counts. A pass that ends in mid-product keeps the rest for the next one, and so does a battery that
-runs empty. Where antennas were assigned before flight (`simulator.ground.antennas`), a pass is
-served in its contact.
+There is one transmitter. A pass that can be used takes it - an earlier pass over another station
+may have it - and an antenna of the station - another satellite may have it, and of those who wait
+the one with the best product goes first - both at once, so that neither stands idle while the
+other is awaited. Then products are sent, best rank first; the order is looked at anew after each
+product, so that what was seen a moment ago counts. A pass that ends in mid-product keeps the rest
+for the next one, and so does a battery that runs empty. Where antennas were assigned before flight
+(`simulator.ground.antennas`), a pass is served in its contact.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import simpy
+from simpy.resources.resource import Request
 
 from simulator.geometry import Pass as Contact
 from simulator.ground.link_rates import RateProfile
@@ -208,22 +211,42 @@ class Radio:
         served = False
         for start_s, end_s in planned.served_s:
             yield self._env.timeout(max(start_s - self._env.now, 0.0))
-            with self._transmitter.request() as turn:
-                yield turn | self._until(end_s)
-                if not turn.triggered or self._env.now >= end_s:
-                    lacked = "radio_busy"
+            with ExitStack() as held:
+                lacked = yield from self._take(held, planned.contact.station, end_s)
+                if lacked:
                     continue
-                antennas = self._antennas[planned.contact.station]
-                with antennas.request(priority=self._precedence()) as antenna:
-                    yield antenna | self._until(end_s)
-                    if not antenna.triggered or self._env.now >= end_s:
-                        lacked = "no_antenna"
-                        continue
-                    served = True
-                    self._on_contact(planned.contact.station)
-                    on_air_s, sent = yield from self._transmit(planned, end_s)
+                served = True
+                self._on_contact(planned.contact.station)
+                on_air_s, sent = yield from self._transmit(planned, end_s)
                 transmit_s, sent_bytes = transmit_s + on_air_s, sent_bytes + sent
         return transmit_s, sent_bytes, "" if served else lacked
+
+    def _take(
+        self, held: ExitStack, station: str, end_s: float
+    ) -> Generator[simpy.Event, None, str]:
+        """Put transmitter and antenna into `held`; returns which was still lacking at `end_s`.
+
+        Neither is held while the other is awaited: who gets the one and not the other lets go,
+        and waits for the other first.
+        """
+        wanted = [
+            ("radio_busy", self._transmitter.request),
+            ("no_antenna", partial(self._ask_antenna, station)),
+        ]
+        while True:
+            (lacked, ask_first), (_, ask_second) = wanted
+            with ExitStack() as taken:
+                first = taken.enter_context(ask_first())
+                yield first | self._until(end_s)
+                if not first.triggered or self._env.now >= end_s:
+                    return lacked
+                if taken.enter_context(ask_second()).triggered:
+                    held.push(taken.pop_all())
+                    return ""
+            wanted.reverse()
+
+    def _ask_antenna(self, station: str) -> Request:
+        return self._antennas[station].request(priority=self._precedence())
 
     def _until(self, end_s: float) -> simpy.Event:
         return self._env.timeout(max(end_s - self._env.now, 0.0))

@@ -167,7 +167,17 @@ def test_two_stations_serve_two_satellites_that_both_see():
     antennas = dict.fromkeys(STATIONS, 1)
     found = assign(both, antennas)
     assert sum(c.end_s - c.start_s for c in found.contacts) >= 2 * 600.0 - 61.0
-    assert worth(by_priority(both, antennas, {"s1": 0.9, "s2": 0.1}), both) < found.value
+    asked = by_priority(both, antennas, {"s1": 0.9, "s2": 0.1})
+    assert worth(asked, both) == pytest.approx(found.value)
+
+
+def test_who_has_a_choice_leaves_the_station_to_who_has_none():
+    choosy = [window("s1", float(k), 600.0, station=s) for k, s in enumerate(STATIONS)]
+    windows = [*choosy, window("s2", 2.0, 600.0, station=STATIONS[0])]
+    antennas = dict.fromkeys(STATIONS, 1)
+    found = assign(windows, antennas)
+    assert sum(c.end_s - c.start_s for c in found.contacts) >= 2 * 600.0 - 61.0
+    assert worth(by_priority(windows, antennas, {"s1": 0.9, "s2": 0.1}), windows) < found.value
 
 
 def test_the_antenna_changes_hands_where_the_rates_cross():

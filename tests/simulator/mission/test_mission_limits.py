@@ -165,7 +165,7 @@ def test_two_satellites_share_targets_and_an_antenna(small_scenario, fly):
 
 
 def test_antennas_assigned_before_flight_carry_more_than_those_asked_for(small_scenario, fly):
-    """Two satellites a minute apart see both stations; one transfer at a time in each."""
+    """The slow one of two satellites a minute apart comes first to the only antenna."""
     base = small_scenario()
     keplerian = {
         "semi_major_axis_km": 6888.137,
@@ -174,17 +174,20 @@ def test_antennas_assigned_before_flight_carry_more_than_those_asked_for(small_s
         "raan_deg": 47.5,
         "arg_perigee_deg": 0,
     }
+    one = base.satellites[0].model_dump(mode="json", exclude_none=True)
     satellites = [
-        base.satellites[0].model_dump(mode="json", exclude_none=True)
-        | {"name": f"neph-{n}", "orbit": {"keplerian": keplerian | {"mean_anomaly_deg": 4 * n}}}
-        for n in range(2)
+        one
+        | {
+            "name": f"neph-{n}",
+            "orbit": {"keplerian": keplerian | {"mean_anomaly_deg": 4 * n}},
+            "radio": one["radio"] | {"rate_mbps": rate_mbps},
+        }
+        for n, rate_mbps in enumerate((0.1, 0.02))
     ]
-    near = {"name": "bari", "latitude_deg": 41.1, "longitude_deg": 16.9}
     changes = {
         "satellites": satellites,
-        "ground__stations": ["matera", near],
-        "faults": [{"kind": "station_outage", "station": "bari", "from_h": 20, "to_h": 22}],
-        "satellites__*__radio__rate_mbps": 0.1,
+        "ground__stations": ["matera"],
+        "faults": [{"kind": "station_outage", "station": "matera", "from_h": 20, "to_h": 22}],
         "targets": str(base.folder / "targets" / "world_200.geojson"),
         "duration_h": 36,
         "autonomy__policy": "bent_pipe",
@@ -194,7 +197,8 @@ def test_antennas_assigned_before_flight_carry_more_than_those_asked_for(small_s
     assert not rows(asked, "antenna")
     contacts = rows(assigned, "antenna")
     assert {(row["satellite"], row["station"]) for row in contacts} == {
-        (name, station) for name in ("neph-0", "neph-1") for station in ("matera", "bari")
+        ("neph-0", "matera"),
+        ("neph-1", "matera"),
     }
     sent = [sum(row["bytes"] for row in rows(run, "downlink")) for run in (asked, assigned)]
     assert sent[1] > 1.2 * sent[0]

@@ -142,6 +142,29 @@ def test_a_pass_under_another_is_told_from_a_station_without_an_antenna():
     assert outcomes(log) == {"matera": "used", "kiruna": "radio_busy"}
 
 
+def test_who_waits_for_an_antenna_sends_over_another_station_meanwhile():
+    env = simpy.Environment()
+    antennas = {name: simpy.PriorityResource(env) for name in ("matera", "kiruna")}
+    log: list = []
+    start_radio(env, "first", (planned(0.0, 9.0),), antennas, log)
+    start_radio(env, "second", (planned(1.0, 60.0), planned(2.0, 60.0, "kiruna")), antennas, log)
+    env.run()
+    assert sent_bytes(log) == [("matera", 0.0, 9.0, 9000), ("kiruna", 2.0, 12.0, SIZE_BYTES)]
+
+
+def test_an_antenna_does_not_wait_for_a_busy_transmitter():
+    env = simpy.Environment()
+    antennas = {name: simpy.PriorityResource(env) for name in ("matera", "kiruna")}
+    log: list = []
+    start_radio(env, "first", (planned(0.0, 60.0), planned(1.0, 60.0, "kiruna")), antennas, log)
+    start_radio(env, "second", (planned(2.0, 60.0, "kiruna"),), antennas, log)
+    env.run()
+    assert sent_bytes(log) == [
+        ("matera", 0.0, 10.0, SIZE_BYTES),
+        ("kiruna", 2.0, 12.0, SIZE_BYTES),
+    ]
+
+
 def test_a_pass_says_why_nothing_could_flow():
     rates = RateProfile(np.array([0.0, 50.0]), np.array([0.0]), ("below the table",))
     assert plan_pass(seen(0.0, 50.0), rates, 60.0, ()).closed == "too_short"
