@@ -12,6 +12,7 @@ import dataclasses
 import platform
 import statistics
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,8 @@ def check_profile_path(path: Path) -> None:
 def write_profile(profile: dict[str, Any], path: Path) -> DeviceProfile:
     """Write a profile and read it back, so that what is left behind is usable.
 
+    A profile that was there stays until the new one is whole and valid.
+
     Raises
     ------
     DeviceError
@@ -189,7 +192,12 @@ def write_profile(profile: dict[str, Any], path: Path) -> DeviceProfile:
         raise DeviceError(
             f"{path}: the file must be called {profile['name']}.yaml, as the profile in it"
         )
-    path.write_text(yaml.safe_dump(profile, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    text = yaml.safe_dump(profile, sort_keys=False, allow_unicode=True)
+    with TemporaryDirectory(dir=path.parent, prefix=".unfinished-") as aside:
+        draft = Path(aside) / path.name
+        draft.write_text(text, encoding="utf-8")
+        read_device(draft)
+        draft.replace(path)
     return read_device(path)
 
 

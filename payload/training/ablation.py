@@ -24,7 +24,7 @@ from payload.training.datasets import LABEL_KINDS
 from payload.training.distillation import MODERATE, StudentRecipe, train_student
 from payload.training.evaluation import ALL, Evaluation, evaluate, select_scenes
 from payload.training.publication import gather, publish
-from payload.training.soft_labels import TEACHER_LABELS
+from payload.training.soft_labels import TEACHER_LABELS, finished_or_nothing
 from payload.training.teacher import PSEUDO_LABELS, training_folder
 
 LABELS_ONLY = ("human", "s2cloudless", "scl")
@@ -181,7 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not wanted or (needs_teacher and not teacher_is_there()):
             continue
         results[run.key] = run_one(run, given.scenes, given.folder)
-        (given.folder / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        with finished_or_nothing(given.folder / RESULTS) as file:
+            file.write((json.dumps(results, indent=1) + "\n").encode())
         print(run.key, results[run.key], flush=True)
     text = report(planned, results)
     (given.folder / REPORT).write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from payload.card import load_card
-from payload.device import DeviceError, load_device
+from payload.device import DeviceError, load_device, read_device
 from payload.frame import Frame, FrameResult
 from payload.link import open_link
 from payload.link.bench import BENCH_MODEL_SHA256, BenchPayload
@@ -54,6 +54,17 @@ def test_a_metered_board_gives_its_own_power(tmp_path: Path) -> None:
     assert written.active_power_w == pytest.approx(18.0)  # 1 mWh in 0.2 s
     assert written.latency_s(card, 4) == pytest.approx(0.85)
     assert written.latency_provenance(card) == "measured"
+
+
+def test_a_profile_stays_until_the_new_one_is_valid(tmp_path: Path) -> None:
+    card = dataclasses.replace(CARD, sha256=BENCH_MODEL_SHA256)
+    profile = profile_device(ClockworkPayload(), card, BASE, "bench", repetitions=3)
+    path = tmp_path / "bench.yaml"
+    written = write_profile(profile, path)
+    with pytest.raises(DeviceError, match="idle_power_w"):
+        write_profile(profile | {"idle_power_w": -1.0}, path)
+    assert read_device(path) == written
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_live_payload_is_profiled_and_flies_under_its_profile(tmp_path: Path) -> None:
