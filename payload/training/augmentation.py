@@ -123,12 +123,20 @@ class Batch:
     target, weight, teacher : ndarray of float32, shape (N, 1, P, P)
         Cloud probability by the label; trust in it, 0..1; cloud probability by the teacher (equal
         to the target where the teacher has not looked).
+    taught : ndarray of float32, shape (N, 1, P, P)
+        0 where neither the teacher nor a label says anything, else 1.
     """
 
     reflectance: FloatArray
     target: FloatArray
     weight: FloatArray
     teacher: FloatArray
+    taught: FloatArray
+
+    @property
+    def arrays(self) -> tuple[FloatArray, ...]:
+        """All of them, in their order."""
+        return self.reflectance, self.target, self.weight, self.teacher, self.taught
 
 
 def augment(batch: Batch, rng: np.random.Generator, strength: Augmentation | None = None) -> Batch:
@@ -180,9 +188,7 @@ def flip_and_turn(batch: Batch, rng: np.random.Generator) -> Batch:
     def turned(array: FloatArray) -> FloatArray:
         return np.stack([symmetry(patch, int(i)) for patch, i in zip(array, choices, strict=True)])
 
-    return Batch(
-        *(turned(a) for a in (batch.reflectance, batch.target, batch.weight, batch.teacher))
-    )
+    return Batch(*(turned(array) for array in batch.arrays))
 
 
 def symmetry(patch: FloatArray, index: int) -> FloatArray:
@@ -318,7 +324,7 @@ def paste_clouds(batch: Batch, rng: np.random.Generator, probability: float) -> 
     donors = rng.integers(0, n, size=n)
     wanted = rng.random(n) < probability
     thickness = rng.uniform(0.45, 1.0, size=n)
-    arrays = [a.copy() for a in (batch.reflectance, batch.target, batch.weight, batch.teacher)]
+    arrays = [array.copy() for array in batch.arrays]
     for i in np.flatnonzero(wanted & (donors != np.arange(n))):
         if not _can_paste(batch, int(i), int(donors[i])):
             continue
@@ -334,9 +340,7 @@ def _can_paste(batch: Batch, ground: int, donor: int) -> bool:
     return trusted and 0.03 < donor_cover < 0.97 and float(batch.target[ground].mean()) < 0.5
 
 
-def _pasted(
-    batch: Batch, ground: int, donor: int, thickness: float
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def _pasted(batch: Batch, ground: int, donor: int, thickness: float) -> tuple[FloatArray, ...]:
     opacity = thickness * gaussian_filter(batch.target[donor, 0], 1.0)[None]
     opacity = np.where(np.any(batch.reflectance[donor] != 0, axis=0), opacity, 0)
     moved = cloud_over(batch.reflectance[ground], batch.reflectance[donor], batch.target[donor])
@@ -353,6 +357,7 @@ def _pasted(
         np.maximum(batch.target[ground], laid).astype(np.float32),
         weight.astype(np.float32),
         np.maximum(batch.teacher[ground], laid).astype(np.float32),
+        np.where(opacity > 0.05, 1, batch.taught[ground]).astype(np.float32),
     )
 
 

@@ -283,8 +283,8 @@ def student_loss(
     if teacher_share == 0:
         return label_loss
     seen = (reflectance != 0).any(dim=1, keepdim=True).float()
-    teacher = torch.from_numpy(batch.teacher)
-    soft = soft_loss(logit, teacher, seen, temperature)
+    teacher, taught = torch.from_numpy(batch.teacher), torch.from_numpy(batch.taught)
+    soft = soft_loss(logit, teacher, seen * taught, temperature)
     return (1 - teacher_share) * label_loss + teacher_share * soft
 
 

@@ -61,7 +61,7 @@ class Sampler:
         patches = [cut_patch(self.training_set.samples[int(i)], self.patch_px, rng) for i in chosen]
         stacked = np.stack(patches)
         batch = Batch(
-            *(np.ascontiguousarray(part) for part in np.split(stacked, [4, 5, 6], axis=1))
+            *(np.ascontiguousarray(part) for part in np.split(stacked, [4, 5, 6, 7], axis=1))
         )
         return augment(batch, rng, self.augmentation)
 
@@ -73,8 +73,8 @@ def cut_patch(
 
     Returns
     -------
-    ndarray of float32, shape (7, patch_px, patch_px)
-        Reflectance of four bands, target, weight, teacher.
+    ndarray of float32, shape (8, patch_px, patch_px)
+        Reflectance of four bands, target, weight, teacher, and whether anybody says anything.
     """
     height, width = sample.target.shape
     if scale is None:
@@ -99,7 +99,8 @@ def _window(sample: Sample, rows: slice, columns: slice) -> NDArray[np.float32]:
     teacher = sample.target if sample.teacher is None else sample.teacher
     bytes_ = np.stack([a[rows, columns] for a in (sample.target, sample.weight, teacher)])
     fractions = bytes_.astype(np.float32) / FULL_SCALE
-    return np.concatenate([reflectance, fractions]).astype(np.float32)
+    unknown = np.any(reflectance != 0, axis=0) & (fractions[1] == 0) & (sample.teacher is None)
+    return np.concatenate([reflectance, fractions, ~unknown[None]]).astype(np.float32)
 
 
 def _resampled(window: NDArray[np.float32], patch_px: int) -> NDArray[np.float32]:
@@ -116,4 +117,5 @@ def _resampled(window: NDArray[np.float32], patch_px: int) -> NDArray[np.float32
     keep = gap < 0.01
     smooth[:, :4] *= keep
     smooth[:, 5:6] *= keep
+    smooth[:, 7:8] = smooth[:, 7:8] > 0.5
     return np.asarray(smooth[0].numpy(), dtype=np.float32)

@@ -36,7 +36,7 @@ def batch_of(n: int = 4, edge: int = 16, seed: int = 0) -> Batch:
     reflectance[:, :, -1, -1] = 0
     weight = np.ones_like(target)
     weight[:, :, -1, -1] = 0
-    return Batch(reflectance, target, weight, target * 0.9)
+    return Batch(reflectance, target, weight, target * 0.9, np.ones_like(target))
 
 
 def arrays_of(batch: Batch) -> list[np.ndarray]:

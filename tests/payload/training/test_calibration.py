@@ -99,7 +99,8 @@ def test_each_draw_has_its_own_say() -> None:
             self.target = np.full((2, 1, 64, 64), target, dtype=np.float32)
 
         def draw(self, _step: int) -> Batch:
-            return Batch(image, self.target, np.ones_like(self.target), self.target)
+            sure = np.ones_like(self.target)
+            return Batch(image, self.target, sure, self.target, sure)
 
     student = Student(student_shape("8k")).eval()
     found = calibrate(
@@ -123,7 +124,8 @@ def test_calibration_moves_the_operating_point_to_one_half() -> None:
     generator = np.random.default_rng(0)
     image = generator.uniform(0, 1, (4, 4, 64, 64)).astype(np.float32)
     target = (image[:, :1] > 0.6).astype(np.float32)
-    batch = Batch(image, target, np.ones_like(target), target)
+    sure = np.ones_like(target)
+    batch = Batch(image, target, sure, target, sure)
 
     class Repeated:
         """The same batch at every step."""

@@ -19,6 +19,7 @@ from payload.training.distillation import (  # noqa: E402
     cross_entropy,
     dice_loss,
     soft_loss,
+    student_loss,
     train_student,
 )
 from payload.training.sampling import Sampler  # noqa: E402
@@ -181,6 +182,26 @@ def test_another_seed_gives_another_student() -> None:
 def test_teacher_is_learnt_from() -> None:
     trained = train_student(bright_is_cloud(4, with_teacher=True), recipe(teacher_share=0.7))
     assert trained.losses[-5:].mean() < trained.losses[:5].mean()
+
+
+@pytest.mark.parametrize("patch_px", [EDGE_PX, EDGE_PX // 2])
+def test_where_neither_a_label_nor_the_teacher_speaks_nothing_is_learnt(patch_px: int) -> None:
+    class Undecided:
+        """Says one half everywhere, and keeps its logit for its gradient."""
+
+        def logit(self, reflectance: torch.Tensor) -> torch.Tensor:
+            self.said = torch.zeros_like(reflectance[:, :1], requires_grad=True)
+            return self.said
+
+    (sample,) = bright_is_cloud(1).samples
+    unlabelled = np.zeros_like(sample.weight)
+    for teacher, speaks in ((None, False), (sample.target, True)):
+        of_sample = replace(sample, weight=unlabelled, teacher=teacher)
+        batch = Sampler(TrainingSet((of_sample,)), patch_px, 1, 0, NO_AUGMENTATION).draw(0)
+        student = Undecided()
+        student_loss(student, batch, 0.5, 2.0).backward()  # type: ignore[arg-type]
+        assert (student.said.grad != 0).all() == speaks
+        assert (student.said.grad != 0).any() == speaks
 
 
 def test_a_teacher_that_has_not_looked_is_refused() -> None:

@@ -48,7 +48,7 @@ def test_cloud_is_where_the_image_is_bright(training_set: TrainingSet) -> None:
 
 def test_an_image_smaller_than_the_patch_is_mirrored(training_set: TrainingSet) -> None:
     patch = cut_patch(training_set.samples[0], 96, np.random.default_rng(0))
-    assert patch.shape == (7, 96, 96)
+    assert patch.shape == (8, 96, 96)
     assert patch[:4].min() > 0
 
 
