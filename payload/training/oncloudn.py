@@ -8,7 +8,7 @@ The data as published::
 
 `import_chips` turns it into a scene collection, the one format that training, evaluation and
 simulation read. Digital numbers of this Sentinel-2 L2A data are reflectance x 10000. Chips are
-split by place: neighbours must not sit on both sides.
+split by place: neighbours must not sit on both sides, be they labelled or not.
 """
 
 from __future__ import annotations
@@ -83,11 +83,17 @@ class Chip:
         Raises
         ------
         OnCloudNError
-            The label cannot be read.
+            The label cannot be read, or is of another size than the chip.
         """
         if self.label_path is None:
             return None
         label = read_band(self.label_path, OnCloudNError)
+        shape = read_band(self.folder / BAND_FILES[0], OnCloudNError).shape
+        if label.shape != shape:
+            raise OnCloudNError(
+                f"{self.label_path}: is {label.shape} px, {BAND_FILES[0]} of the chip is {shape}; "
+                "the label is damaged, unpack it again"
+            )
         return np.where(np.isin(label, (0, 1)), label, NO_DATA).astype(np.uint8)
 
 
@@ -102,7 +108,7 @@ def read_chips(root: Path | str) -> Iterator[Chip]:
     Raises
     ------
     OnCloudNError
-        There is no ``train_features`` folder, or it holds no chip.
+        There is no ``train_features`` folder, it holds no chip, or the metadata name none.
     """
     root = Path(root)
     features = root / FEATURES
@@ -160,7 +166,7 @@ def import_chips(root: Path | str, target: Path) -> int:
                 image=image,
                 mask=mask,
                 label="human",
-                split=split_of(chip.location or chip.chip_id) if mask is not None else "unlabelled",
+                split=_split(chip),
                 place=chip.location,
                 date=chip.datetime,
                 source="Sentinel-2 Cloud Cover Segmentation (On Cloud N), doi 10.34911/rdnt.hfq6m7",
@@ -177,8 +183,19 @@ def split_of(place: str, validation_share: float = VALIDATION_SHARE) -> str:
     return "val" if int.from_bytes(digest[:8], "big") / 2**64 < validation_share else "train"
 
 
+def _split(chip: Chip) -> str:
+    """Split of a chip's place; without a label nothing is validated, and train is unlabelled."""
+    split = split_of(chip.location or chip.chip_id)
+    return "unlabelled" if split == "train" and chip.label_path is None else split
+
+
 def _metadata(path: Path) -> Mapping[str, Mapping[str, str]]:
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as stream:
-        return {row["chip_id"]: row for row in csv.DictReader(stream)}
+        rows = csv.DictReader(stream)
+        if "chip_id" not in (rows.fieldnames or ()):
+            raise OnCloudNError(
+                f"{path}: has no column chip_id; take the {METADATA} that the data came with"
+            )
+        return {row["chip_id"]: row for row in rows}

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from payload.scenes import read_collection
-from payload.training.datasets import load_training_set
+from payload.training.datasets import load_training_set, training_images
 from payload.training.oncloudn import (
     BAND_FILES,
     OnCloudNError,
@@ -108,3 +108,28 @@ def test_bands_of_different_size_are_refused(published: Path) -> None:
     first = next(iter(read_chips(published)))
     with pytest.raises(OnCloudNError, match=r"B04\.tif"):
         first.digital_number()
+
+
+def test_a_chip_without_a_label_at_a_held_out_place_is_not_trained_on(
+    published: Path, tmp_path: Path
+) -> None:
+    held_out = next(f"place {i}" for i in range(100) if split_of(f"place {i}") == "val")
+    metadata = published / "train_metadata.csv"
+    metadata.write_text(metadata.read_text() + f"zzzz,{held_out},2020-01-01,az://somewhere\n")
+    import_chips(published, tmp_path / "oncloudn")
+    scenes = {scene.name: scene for scene in read_collection(tmp_path / "oncloudn")}
+    assert (scenes["zzzz"].split, scenes["zzzz"].label) == ("val", "none")
+    assert "zzzz" not in {i.scene.name for i in training_images(tmp_path / "oncloudn")}
+
+
+def test_a_label_of_another_size_is_refused(published: Path) -> None:
+    small = np.zeros((EDGE_PX // 2, EDGE_PX // 2), dtype=np.uint8)
+    write_band(published / "train_labels" / "adwp.tif", small)
+    with pytest.raises(OnCloudNError, match=r"adwp\.tif: is \(4, 4\) px"):
+        next(iter(read_chips(published))).mask()
+
+
+def test_metadata_without_chips_are_refused(published: Path) -> None:
+    (published / "train_metadata.csv").write_text("id,location\nadwp,Chifunfu\n")
+    with pytest.raises(OnCloudNError, match="has no column chip_id"):
+        list(read_chips(published))
