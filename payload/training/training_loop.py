@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
@@ -253,6 +254,7 @@ class Trainer:
         self.total_steps = plan.total_steps
         self.step_s = 0.0
         self.rows: list[tuple[int, float, float, float]] = []
+        self._statistics_frozen = False
         self._spent_s, self._wall_s = 0.0, 0.0
         self._start = (time.process_time(), time.perf_counter())
 
@@ -323,9 +325,10 @@ class Trainer:
         for name, module in self.network.named_modules():
             if isinstance(module, nn.BatchNorm2d) and module.training:
                 module.eval()
-                if self.step == self._freeze_at:
+                if not self._statistics_frozen:
                     module.running_mean.copy_(averaged[name].running_mean)
                     module.running_var.copy_(averaged[name].running_var)
+        self._statistics_frozen = True
 
     @torch.no_grad()
     def _average_weights(self) -> None:
@@ -374,6 +377,7 @@ class Trainer:
             "total_steps": self.total_steps,
             "spent_s": self.training_minutes * 60,
             "wall_s": self.wall_minutes * 60,
+            "statistics_frozen": self._statistics_frozen,
             "plan": asdict(self.plan),
             "rows": self.rows,
             "network": self.network.state_dict(),
@@ -393,7 +397,7 @@ class Trainer:
         Raises
         ------
         TrainingError
-            There is no checkpoint, or it is of another network.
+            There is no checkpoint, or it is damaged or of another network.
         """
         path = self.folder / CHECKPOINT
         if not path.is_file():
@@ -401,7 +405,13 @@ class Trainer:
                 f"--resume: {path} does not exist; start without --resume, or name the folder of "
                 "the training to continue with --work-dir"
             )
-        state = torch.load(path, weights_only=True)
+        try:
+            state = torch.load(path, weights_only=True)
+        except (EOFError, RuntimeError, UnpicklingError) as error:
+            raise TrainingError(
+                f"--resume: {path} is damaged ({type(error).__name__}); start again in another "
+                "--work-dir"
+            ) from error
         try:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -416,6 +426,9 @@ class Trainer:
         self._spent_s, self._wall_s = state["spent_s"], state["wall_s"]
         self._start = (time.process_time(), time.perf_counter())
         self.total_steps = _total_steps_of(state, self.plan)
+        # A longer schedule thaws them; a shorter one may be past the step without having frozen.
+        frozen = state.get("statistics_frozen", self.step > self._freeze_at)
+        self._statistics_frozen = bool(frozen) and self.step >= self._freeze_at
 
 
 def _total_steps_of(state: Mapping[str, Any], plan: TrainingPlan) -> int:

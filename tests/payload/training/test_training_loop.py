@@ -50,9 +50,8 @@ class BrightSquares:
         rng = np.random.default_rng(step)
         target = (rng.random((2, 1, EDGE_PX, EDGE_PX)) < 0.4).astype(np.float32)
         noise = rng.uniform(0, 0.2, (2, 4, EDGE_PX, EDGE_PX))
-        return Batch(
-            (noise + 0.6 * target).astype(np.float32), target, np.ones_like(target), target
-        )
+        sure = np.ones_like(target)
+        return Batch((noise + 0.6 * target).astype(np.float32), target, sure, target, sure)
 
 
 class KilledError(Exception):
@@ -152,6 +151,34 @@ def test_resuming_with_another_budget_scales_the_steps(tmp_path: Path) -> None:
     trainer = Trainer(fresh_network(), BrightSquares(), longer, tmp_path)
     trainer.resume()
     assert (trainer.step, trainer.total_steps) == (14, 28)
+
+
+@pytest.mark.parametrize("total_steps", [16, 40])
+def test_statistics_are_frozen_at_their_average_under_another_schedule(
+    tmp_path: Path, total_steps: int
+) -> None:
+    """At step 10 of a schedule that freezes at its end; then one that is past 60 %, or is not."""
+    whole = replace(PLAN, total_steps=10, freeze_statistics_share=1.0)
+    Trainer(fresh_network(), BrightSquares(), whole, tmp_path).run()
+    trainer = Trainer(
+        fresh_network(), BrightSquares(), replace(PLAN, total_steps=total_steps), tmp_path
+    )
+    trainer.resume()
+    mean = "inner.1.running_mean"
+    while trainer.step < round(0.6 * total_steps):
+        trainer._take_step()
+    average = trainer.average.state_dict()[mean].clone()
+    trainer._take_step()
+    torch.testing.assert_close(trainer.network.state_dict()[mean], average, rtol=0, atol=0)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path).run()
+    whole = (tmp_path / CHECKPOINT).read_bytes()
+    for damaged in (b"", whole[:2000]):
+        (tmp_path / CHECKPOINT).write_bytes(damaged)
+        with pytest.raises(TrainingError, match="is damaged"):
+            Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path).resume()
 
 
 def test_resume_needs_a_checkpoint_of_the_same_network(tmp_path: Path) -> None:
