@@ -9,8 +9,8 @@ A scene collection is a folder::
 
 Several collections may also lie side by side in subfolders of one folder whose ``manifest.csv``
 has a ``collection`` column. A scene is read lazily: the manifest tells what there is, pixels are
-read when asked for. An image of 13 Sentinel-2 bands gives the usual four. Where all four bands
-are 0 there is no data.
+read when asked for; what image files may look like is told in `payload.scene_images`. Where all
+four bands are 0 there is no data.
 
 rasterio is imported here, so a flying payload does not import this module.
 """
@@ -19,19 +19,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from payload.frame import NO_DATA
+from payload.scene_images import SceneError as SceneError
+from payload.scene_images import image_size_px, read_image
 from payload.surfaces import SURFACES, surface_of_row
 
 REFLECTANCE_SCALE = 10_000.0
@@ -45,15 +43,8 @@ MASK_VALUES: tuple[int, ...] = (CLEAR, CLOUD, THIN_CLOUD, SHADOW, NO_DATA)
 UNLABELLED = "none"
 """Value of the manifest's `label` column of a scene without a mask."""
 
-SENTINEL2_BANDS: tuple[str, ...] = ("B02", "B03", "B04", "B08")
-"""The names in a 13-band file of blue, green, red and near infrared."""
-
 MANIFEST = "manifest.csv"
 REQUIRED_COLUMNS: tuple[str, ...] = ("name", "sensor", "level", "gsd_m", "label")
-
-
-class SceneError(ValueError):
-    """A scene collection cannot be used; the message names file, reason and remedy."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +138,7 @@ class Scene:
         """
         if self.mask_path is None:
             return None
-        mask = _read_raster(self.mask_path)[0]
+        mask = read_image(self.mask_path).values
         self._check_shape(self.mask_path, mask[0].shape)
         if mask.shape[0] != 1 or mask.dtype != np.uint8:
             raise SceneError(
@@ -163,15 +154,15 @@ class Scene:
         return np.asarray(mask[0], dtype=np.uint8)
 
     def _reflectance_of(self, path: Path) -> NDArray[np.float32]:
-        values, descriptions = _read_raster(path)
+        image = read_image(path)
+        values = image.values
         if values.dtype != np.uint16:
             raise SceneError(
                 f"{path}: pixels are {values.dtype}, expected uint16 (reflectance x 10000); "
                 "convert the image"
             )
         self._check_shape(path, values.shape[1:])
-        bands = values[_band_indices(path, values.shape[0], descriptions)]
-        return bands.astype(np.float32) / np.float32(REFLECTANCE_SCALE)
+        return image.four_bands().astype(np.float32) / np.float32(REFLECTANCE_SCALE)
 
     def _check_shape(self, path: Path, shape: tuple[int, ...]) -> None:
         if shape != (self.height_px, self.width_px):
@@ -370,8 +361,7 @@ def _size_px(row: Mapping[str, str], path: Path, where: str) -> tuple[int, int]:
             int(_number(height, "height", where, low=1)),
             int(_number(width, "width", where, low=1)),
         )
-    with _open(path) as raster:
-        return int(raster.height), int(raster.width)
+    return image_size_px(path)
 
 
 def _number(
@@ -397,39 +387,3 @@ def _check_unique(scenes: Sequence[Scene], manifest: Path) -> None:
 
 def _images_lie_in(folder: Path, rows: Sequence[Mapping[str, str]]) -> bool:
     return any((folder / f"{row['name']}.tif").is_file() for row in rows)
-
-
-def _open(path: Path) -> Any:
-    with warnings.catch_warnings():
-        # Patches cut by data set authors often have no position; that is no fault.
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            return rasterio.open(path)
-        except RasterioError as error:
-            raise SceneError(
-                f"{path}: cannot be opened as an image ({error}); restore the file or remove "
-                "it from the manifest"
-            ) from error
-
-
-def _read_raster(path: Path) -> tuple[NDArray[Any], tuple[str | None, ...]]:
-    with _open(path) as raster:
-        try:
-            return raster.read(), raster.descriptions
-        except RasterioError as error:
-            raise SceneError(
-                f"{path}: its pixels cannot be read ({error}); the file is damaged, restore it"
-            ) from error
-
-
-def _band_indices(path: Path, count: int, descriptions: tuple[str | None, ...]) -> list[int]:
-    if count == 4:
-        return [0, 1, 2, 3]
-    if count == 13 and all(band in descriptions for band in SENTINEL2_BANDS):
-        return [descriptions.index(band) for band in SENTINEL2_BANDS]
-    if count == 13:
-        return [1, 2, 3, 7]
-    raise SceneError(
-        f"{path}: has {count} bands, expected 4 (blue, green, red, nir) or the 13 of Sentinel-2; "
-        "select the bands and save the image again"
-    )

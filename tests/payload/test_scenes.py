@@ -30,10 +30,19 @@ ROW = {
 }  # fmt: skip
 
 
-def write_tif(path: Path, values: NDArray[np.generic], names: tuple[str, ...] = ()) -> None:
+def write_tif(
+    path: Path, values: NDArray[np.generic], names: tuple[str, ...] = (), **options: object
+) -> None:
     count, height, width = values.shape
     with rasterio.open(
-        path, "w", driver="GTiff", count=count, height=height, width=width, dtype=values.dtype
+        path,
+        "w",
+        driver="GTiff",
+        count=count,
+        height=height,
+        width=width,
+        dtype=values.dtype,
+        **options,
     ) as raster:
         raster.write(values)
         if names:
@@ -87,6 +96,30 @@ def test_thirteen_bands_give_the_four_by_name_whatever_their_order(folder: Path)
     reflectance = read_collection(folder).scenes[0].reflectance()
     expected = [names.index(band) / 10 for band in ("B02", "B03", "B04", "B08")]
     np.testing.assert_allclose(reflectance[:, 0, 0], expected, rtol=1e-6)
+
+
+def test_four_named_bands_are_taken_by_name(folder: Path) -> None:
+    names = ("B04", "B03", "B02", "B08")
+    stack = np.stack([np.full((HEIGHT_PX, WIDTH_PX), i * 1000, np.uint16) for i in (3, 2, 1, 4)])
+    write_tif(folder / "first.tif", stack, names)
+    reflectance = read_collection(folder).scenes[0].reflectance()
+    np.testing.assert_allclose(reflectance[:, 0, 0], [0.1, 0.2, 0.3, 0.4], rtol=1e-6)
+
+
+def test_a_declared_value_of_no_data_is_no_reflectance(folder: Path) -> None:
+    image = np.full((4, HEIGHT_PX, WIDTH_PX), 2000, np.uint16)
+    image[1:, :, :3] = 65535
+    write_tif(folder / "first.tif", image, nodata=65535)
+    reflectance = read_collection(folder).scenes[0].reflectance()
+    assert np.all(reflectance[:, :, :3] == 0)
+    np.testing.assert_allclose(reflectance[:, :, 3:], 0.2, rtol=1e-6)
+
+
+def test_opacity_is_not_near_infrared(folder: Path) -> None:
+    image = np.full((4, HEIGHT_PX, WIDTH_PX), 2000, np.uint16)
+    write_tif(folder / "first.tif", image, photometric="RGB", alpha="YES")
+    with pytest.raises(SceneError, match=r"first\.tif: band 4 is opacity"):
+        read_collection(folder).scenes[0].reflectance()
 
 
 def test_a_clear_date_is_read_when_there_is_one(folder: Path) -> None:
