@@ -11,7 +11,8 @@ Which 8-bit format is wanted depends on who runs the graph:
   OpenVINO's ONNX reader takes either.
 * `Target.ACCELERATOR`: signed, symmetric activations (zero point 0), the one scheme TensorRT has
   for activations and weights alike (NVIDIA, TensorRT documentation, "Working with Quantized
-  Types").
+  Types"). Biases stay float there: its importer takes no dequantised 32-bit integers
+  (onnxruntime issue 17738, onnx-tensorrt issue 850).
 
 Two boards take the fp32 graph instead: the compiler for Myriad computes in half precision, and
 Vitis AI brings its own quantiser (power-of-two scales, one per tensor; AMD UG1414), whose DPU runs
@@ -65,7 +66,7 @@ class Target(Enum):
 
 
 def calibration_tiles(training_set: TrainingSet, seed: int = 0) -> list[NDArray[np.float32]]:
-    """Real training tiles, augmented as in training, each (1, 4, 256, 256)."""
+    """Real training tiles, changed more than students see them, each (1, 4, 256, 256)."""
     sampler = Sampler(training_set, CALIBRATION_TILE_PX, batch_size=1, seed=seed)
     return [sampler.draw(step).reflectance for step in range(CALIBRATION_TILES)]
 
@@ -106,6 +107,7 @@ def quantise_student(
             extra_options={
                 "ActivationSymmetric": symmetric,
                 "WeightSymmetric": True,
+                "QuantizeBias": not symmetric,
                 "CalibPercentile": CALIBRATION_PERCENTILE,
             },
         )

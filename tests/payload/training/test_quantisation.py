@@ -69,6 +69,9 @@ def test_accelerators_get_symmetric_signed_values(fp32: Path, tmp_path: Path) ->
     assert len(signed) > 10
     assert all(not p.any() for p in signed)
     assert not [p for p in points if p.dtype == np.uint8]
+    constants = {w.name: w.data_type for w in graph.initializer}
+    dequantised = [n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"]
+    assert not [n for n in dequantised if constants.get(n) == onnx.TensorProto.INT32]
 
 
 def test_committed_int8_student_is_small_and_runs_anywhere() -> None:
