@@ -8,13 +8,13 @@ says what a pooled figure hides, that a model is good everywhere but over snow.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.table import Table
 
 from payload.card import JaccardRecord, ModelCard
 from payload.training import profiling
-from payload.training.evaluation import ALL, Estimate, Evaluation
+from payload.training.evaluation import ALL, FEW_PATCHES, Estimate, Evaluation
 from payload.training.evaluation import as_plain as evaluation_as_plain
 from payload.training.paired import PairedDifference, paired_difference
 
@@ -126,7 +126,13 @@ def evaluation_tables(result: Evaluation, split: str) -> list[Table]:
 
 
 def _figures_table(result: Evaluation, figures: Sequence[str], title: str) -> Table:
-    table = Table(title=f"{title} [95 % interval over patches]", title_justify="left", box=None)
+    table = Table(
+        title=f"{title} [95 % interval over patches]",
+        title_justify="left",
+        box=None,
+        caption=_few_patches(group.patches for group in result.groups),
+        caption_justify="left",
+    )
     table.add_column("labels, collection or surface")
     for heading in ("patches", "cloud", *figures):
         table.add_column(heading.replace("_", " "), justify="right")
@@ -192,6 +198,7 @@ def _jaccard_table(
     table = Table(
         "model",
         title=f"Pooled Jaccard, split {split}, human labels: value [95 % interval over patches]",
+        caption=_few_patches(first.group(LABEL, name).patches for name in collections),
     )
     for collection in collections:
         patches = first.group(LABEL, collection).patches
@@ -207,6 +214,16 @@ def _jaccard_table(
         cells.append(estimate_text(by_model[result.model]) if result.model in by_model else "")
         table.add_row(result.model, *cells)
     return table
+
+
+def _few_patches(counts: Iterable[int]) -> str | None:
+    """A word of warning where a group has so few patches that its interval is too narrow."""
+    if min((n for n in counts if n > 1), default=FEW_PATCHES) >= FEW_PATCHES:
+        return None
+    return (
+        f"Under {FEW_PATCHES} patches intervals are too narrow: of 5 patches about 4 in 5 hold the "
+        "true value."
+    )
 
 
 def _false_cloud_table(results: Sequence[Evaluation], split: str) -> Table:
