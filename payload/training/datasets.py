@@ -31,8 +31,12 @@ TRAINING_SPLITS: tuple[str, ...] = ("train", "unlabelled")
 """Splits a network may see. ``val`` is for the final look only."""
 
 LABEL_KINDS: tuple[str, ...] = ("human", "s2cloudless", "scl", "pseudo", "teacher")
-"""Who may have made the target: a person, a detector's mask, several detectors together, or the
-teacher, who is asked last."""
+"""Who may have made the target: a person (and whoever else knew, `TRUE_LABELS`), a detector's mask,
+several detectors together, or the teacher, who is asked last."""
+
+TRUE_LABELS: frozenset[str] = frozenset({"human", "clear_by_eye", "exact"})
+"""Masks that are learnt as a person's: drawn by one, an image that one found clear, and clouds laid
+where they are known to be. No detector is asked about these images."""
 
 MASK_CONFIDENCE: Mapping[str, float] = {"human": 1.0, "s2cloudless": 0.5, "scl": 0.3}
 """Weight of a pixel of a mask, by who made it (see the caveats of the scene collections)."""
@@ -148,8 +152,10 @@ class TrainingSet:
 
         Views of an image (`payload.training.views`) are not images of their own.
         """
-        images = {(s.collection, s.label_kind, s.sha256) for s in self.samples}
-        kinds = Counter(f"{collection} ({kind})" for collection, kind, _ in images)
+        kind_of_image: dict[tuple[str, str], str] = {}
+        for sample in self.samples:  # an image comes before its views
+            kind_of_image.setdefault((sample.collection, sample.sha256), sample.label_kind)
+        kinds = Counter(f"{collection} ({kind})" for (collection, _), kind in kind_of_image.items())
         return dict(sorted(kinds.items()))
 
 
@@ -238,6 +244,11 @@ def load_training_set(
     )
 
 
+def is_true(image: TrainingImage) -> bool:
+    """Whether the scene's mask is the truth of this image (`TRUE_LABELS`)."""
+    return image.scene.label in TRUE_LABELS and not image.is_clear_date
+
+
 def _label(
     image: TrainingImage,
     label_kinds: Collection[str],
@@ -245,7 +256,7 @@ def _label(
     teacher: Mapping[str, SoftLabel],
 ) -> tuple[str, SoftLabel] | None:
     scene = image.scene
-    if scene.label == "human" and not image.is_clear_date:
+    if is_true(image):
         return ("human", _label_of_mask(scene)) if "human" in label_kinds else None
     if image.sha256 in pseudo:
         return "pseudo", pseudo[image.sha256]
@@ -276,13 +287,14 @@ def label_of_mask(mask: NDArray[np.uint8], made_by: str) -> SoftLabel:
     mask : ndarray of uint8, shape (H, W)
         0 clear, 1 cloud, 2 thin cloud, 3 shadow, 255 no data.
     made_by : str
-        A key of `MASK_CONFIDENCE`; any other maker is trusted like ``scl``.
+        One of `TRUE_LABELS`, or a detector; one not in `MASK_CONFIDENCE` is trusted like ``scl``.
     """
     cloud = (mask == CLOUD) | (mask == THIN_CLOUD)
     trusted = mask != NO_DATA
-    if made_by != "human":
+    if made_by not in TRUE_LABELS:
         trusted &= ~_edge(cloud)
-    confidence = MASK_CONFIDENCE.get(made_by, MASK_CONFIDENCE["scl"])
+    maker = "human" if made_by in TRUE_LABELS else made_by
+    confidence = MASK_CONFIDENCE.get(maker, MASK_CONFIDENCE["scl"])
     return SoftLabel(
         probability=(cloud * FULL_SCALE).astype(np.uint8),
         confidence=(trusted * round(confidence * FULL_SCALE)).astype(np.uint8),
@@ -343,7 +355,7 @@ def _sampling_weights(scenes: list[Scene]) -> list[float]:
     images_of_place = Counter(places)
     raw = [
         images_of_place[place] ** -0.5
-        * (SURFACE_SHARE.get(scene.surface, 1.0) if scene.label == "human" else 1.0)
+        * (SURFACE_SHARE.get(scene.surface, 1.0) if scene.label in TRUE_LABELS else 1.0)
         for scene, place in zip(scenes, places, strict=True)
     ]
     total_of_collection: defaultdict[str, float] = defaultdict(float)

@@ -9,14 +9,17 @@ never paired with another image's label.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 FULL_SCALE = 255
@@ -128,8 +131,37 @@ def _files(roots: Iterable[Path]) -> Iterator[Path]:
             )
 
 
+@contextmanager
+def open_arrays(file: Path) -> Iterator[NpzFile]:
+    """The arrays of an ``.npz`` file.
+
+    Raises
+    ------
+    SoftLabelError
+        The file is damaged; what is read of it later, too.
+    """
+    try:
+        arrays = np.load(file, allow_pickle=False)
+        if not isinstance(arrays, NpzFile):
+            raise ValueError("one array, not an archive")
+    except (EOFError, ValueError, BadZipFile) as error:
+        raise _damaged(file, error) from error
+    with arrays:
+        try:
+            yield arrays
+        except (EOFError, BadZipFile, zlib.error) as error:
+            raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> SoftLabelError:
+    reason = str(error) or type(error).__name__
+    return SoftLabelError(
+        f"{file}: is damaged ({reason}); restore it, or, in a cache, delete it: it is made again"
+    )
+
+
 def _read_file(file: Path) -> dict[str, SoftLabel]:
-    with np.load(file, allow_pickle=False) as arrays:
+    with open_arrays(file) as arrays:
         strange = [key for key in arrays.files if not key.endswith((_PROBABILITY, _CONFIDENCE))]
         if strange:
             raise SoftLabelError(f"{file}: holds {strange[0]!r}, which is no soft label")

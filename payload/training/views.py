@@ -20,19 +20,21 @@ making them needs the extra ``peers``.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from payload.scenes import REFLECTANCE_SCALE
 from payload.training.augmentation import Augmentation, change_radiometry, saturate
 from payload.training.datasets import Sample, TrainingSet
 from payload.training.sampling import cut_patch
-from payload.training.soft_labels import FULL_SCALE, finished_or_nothing, quantise
+from payload.training.soft_labels import FULL_SCALE, finished_or_nothing, open_arrays, quantise
 from payload.training.weak_labels import LABEL_VERSION, UkisDetector, grown
 
 VIEWS_PER_IMAGE: Mapping[str, int] = {"human": 24, "pseudo": 6}
@@ -121,7 +123,7 @@ def with_views(
     if not _holds(cache, viewed):
         _make_views(viewed, cache, report, threads)
     samples: list[Sample] = []
-    with np.load(cache, allow_pickle=False) as arrays:
+    with open_arrays(cache) as arrays:
         for sample in training_set.samples:
             if sample.label_kind not in VIEWS_PER_IMAGE:
                 samples.append(sample)
@@ -159,7 +161,7 @@ def _make_views(
         np.savez(file, **arrays)
 
 
-def _read_views(sample: Sample, arrays: np.lib.npyio.NpzFile) -> Iterator[Sample]:
+def _read_views(sample: Sample, arrays: NpzFile) -> Iterator[Sample]:
     count = VIEWS_PER_IMAGE[sample.label_kind]
     for index in range(count):
         digital_number = arrays[_key(sample, index, _IMAGE)]
@@ -176,12 +178,16 @@ def _read_views(sample: Sample, arrays: np.lib.npyio.NpzFile) -> Iterator[Sample
 
 
 def _key(sample: Sample, index: int, part: str) -> str:
-    return f"{sample.sha256}.{index}.{part}"
+    """Of an array in the cache: the image, and where a person is heard, what was drawn."""
+    if sample.label_kind != "human":
+        return f"{sample.sha256}.{index}.{part}"
+    drawn = hashlib.sha256(sample.target.tobytes() + sample.weight.tobytes()).hexdigest()
+    return f"{sample.sha256}.{drawn}.{index}.{part}"
 
 
 def _holds(cache: Path, viewed: list[Sample]) -> bool:
     if not cache.is_file():
         return False
-    with np.load(cache, allow_pickle=False) as arrays:
+    with open_arrays(cache) as arrays:
         known = set(arrays.files)
     return all(_key(s, VIEWS_PER_IMAGE[s.label_kind] - 1, _PROBABILITY) in known for s in viewed)

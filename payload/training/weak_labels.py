@@ -16,6 +16,7 @@ Making these labels needs the extra ``peers``; training from a cache of them doe
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import warnings
@@ -33,7 +34,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 
 from payload.frame import NO_DATA
 from payload.scenes import CLOUD, REFLECTANCE_SCALE, THIN_CLOUD
-from payload.training.datasets import TrainingImage, training_images
+from payload.training.datasets import TrainingImage, is_true, training_images
 from payload.training.soft_labels import (
     SoftLabel,
     quantise,
@@ -195,7 +196,7 @@ def s2cloudless_opinion(image: TrainingImage) -> Opinion | None:
     """
     if image.is_clear_date:
         return None
-    beside = image.path.with_name(f"{image.scene.name}.s2cloudless.tif")
+    beside = _s2cloudless_beside(image)
     if beside.is_file():
         probability = _read(beside)[0].astype(np.float32) / 100
     elif image.scene.label == "s2cloudless":
@@ -280,7 +281,8 @@ def pseudo_labels(
     scenes_root : path
         As `payload.training.datasets.load_training_set`.
     cache : Path
-        An ``.npz`` file; images already in it are not judged again.
+        An ``.npz`` file; images already in it are not judged again, unless what is known of them
+        beside their pixels has changed.
     report : callable
         Is told of progress, one line at a time.
     threads : int
@@ -291,19 +293,31 @@ def pseudo_labels(
     dict of SHA-256 to SoftLabel
     """
     labels = read_soft_labels(cache) if cache.is_file() else {}
-    wanted = [image for image in training_images(scenes_root) if _needs_pseudo_label(image)]
-    missing = [image for image in wanted if image.sha256 not in labels]
+    wanted = {_key(image): image for image in training_images(scenes_root) if not is_true(image)}
+    missing = {key: image for key, image in wanted.items() if key not in labels}
     if missing:
         ukis = UkisDetector()
         with ThreadPoolExecutor(threads) as judges:
-            made = judges.map(lambda image: pseudo_label(image, ukis), missing)
-            for done, (image, label) in enumerate(zip(missing, made, strict=True), 1):
-                labels[image.sha256] = label
+            made = judges.map(lambda image: pseudo_label(image, ukis), missing.values())
+            for done, (key, label) in enumerate(zip(missing, made, strict=True), 1):
+                labels[key] = label
                 if done % SAVE_EVERY == 0 or done == len(missing):
                     write_soft_labels(cache, labels)
                     report(f"pseudo labels: {done} of {len(missing)} images")
-    return {image.sha256: labels[image.sha256] for image in wanted}
+    return {image.sha256: labels[key] for key, image in wanted.items()}
 
 
-def _needs_pseudo_label(image: TrainingImage) -> bool:
-    return image.is_clear_date or image.scene.label != "human"
+def _key(image: TrainingImage) -> str:
+    """Of a label in the cache: SHA-256 of the image, or over all files the label is made from."""
+    further = [] if image.is_clear_date else [_s2cloudless_beside(image)]
+    if image.scene.label == "scl" and not image.is_clear_date and image.scene.mask_path:
+        further.append(image.scene.mask_path)
+    contents = [path.read_bytes() for path in further if path.is_file()]
+    if not contents:
+        return image.sha256
+    hashes = [image.sha256, *(hashlib.sha256(content).hexdigest() for content in contents)]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _s2cloudless_beside(image: TrainingImage) -> Path:
+    return image.path.with_name(f"{image.scene.name}.s2cloudless.tif")

@@ -87,3 +87,19 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
         read_soft_labels(tmp_path)
     with pytest.raises(SoftLabelError, match="same pixels"):
         SoftLabel(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8))
+
+
+@pytest.mark.parametrize("end", [0, 40, -100])
+def test_a_damaged_file_is_named(tmp_path: Path, end: int) -> None:
+    file = tmp_path / "labels.npz"
+    shade = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    write_soft_labels(file, {"a" * 64: SoftLabel(shade, shade)})
+    whole = file.read_bytes()
+    file.write_bytes(whole[:end])
+    with pytest.raises(SoftLabelError, match=r"labels\.npz: is damaged"):
+        read_soft_labels(file)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 3] ^= 0xFF
+    file.write_bytes(flipped)
+    with pytest.raises(SoftLabelError, match=r"labels\.npz: is damaged"):
+        read_soft_labels(file)

@@ -68,6 +68,19 @@ def test_pseudo_labels_replace_machines_but_never_people(
     assert np.all(drawn.weight == FULL_SCALE)
 
 
+@pytest.mark.parametrize("label", ["clear_by_eye", "exact"])
+def test_other_true_masks_are_learnt_like_a_persons(
+    make_collection: MakeCollection, tmp_path: Path, label: str
+) -> None:
+    root = make_collection(tmp_path / "c", [("a", label, "train")])
+    (image,) = training_images(root)
+    for pseudo in (None, pseudo_for(root)):
+        (sample,) = load_training_set(root, pseudo=pseudo).samples
+        assert sample.label_kind == "human"
+        np.testing.assert_array_equal(sample.target > 0, image.scene.truth() == 1)
+        assert (sample.weight == FULL_SCALE).all()
+
+
 def test_the_teacher_labels_what_nobody_else_has_and_is_trusted_where_sure(
     make_collection: MakeCollection, tmp_path: Path
 ) -> None:

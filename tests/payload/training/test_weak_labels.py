@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from payload.training import weak_labels
 from payload.training.datasets import training_images
+from payload.training.scene_writer import write_mask
 from payload.training.soft_labels import FULL_SCALE
 from payload.training.weak_labels import (
     LEAST_CONFIDENCE,
@@ -122,6 +123,17 @@ def test_labels_are_made_once_and_only_where_no_person_drew(
     assert said == ["pseudo labels: 2 of 2 images"]
     assert pseudo_labels(root, tmp_path / "cache.npz", said.append).keys() == wanted
     assert Darkness.asked == asked, "the second time they come from the cache"
+
+
+def test_a_corrected_class_map_is_heard(
+    make_collection: MakeCollection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weak_labels, "UkisDetector", Darkness)
+    root = make_collection(tmp_path / "c", [("c", "scl", "train")])
+    (before,) = pseudo_labels(root, tmp_path / "cache.npz").values()
+    write_mask(root / "c.mask.tif", np.full(before.probability.shape, 1, dtype=np.uint8))
+    (after,) = pseudo_labels(root, tmp_path / "cache.npz").values()
+    assert after.probability.mean() > before.probability.mean()
 
 
 def test_a_class_map_that_contradicts_takes_the_trust_away(
