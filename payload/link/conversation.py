@@ -156,9 +156,14 @@ class Conversation:
     # Up ------------------------------------------------------------------------------------
 
     def _complete_uplink(self, message: OutgoingMessage) -> None:
-        """Ask what arrived and repeat what did not, until all of it has."""
-        silent = 0
-        while silent < self._timeouts.attempts:
+        """Ask what arrived and repeat what did not, until all of it has.
+
+        A line may carry questions and answers and still no part, which are longer: repeating
+        in vain counts as the line being gone, just as silence does.
+        """
+        attempts = self._timeouts.attempts
+        silent, in_vain, most_arrived = 0, 0, -1
+        while silent < attempts:
             self._inbox.received.clear()
             question = pack_transaction(message.transaction)
             self.line.send(Service.LARGE_DATA, LargeDataSubtype.ASK_RECEIVED, question)
@@ -169,6 +174,14 @@ class Conversation:
             silent = 0
             if missing.known and not missing.ranges:
                 return
+            arrived = missing.arrived(message.parts)
+            in_vain = 0 if arrived > most_arrived else in_vain + 1
+            most_arrived = max(most_arrived, arrived)
+            if in_vain >= attempts:
+                raise LinkDownError(
+                    f"of {message.parts} parts {most_arrived} arrived, and not one more when the "
+                    f"others were sent {in_vain} times again"
+                )
             self.line.repeat_parts(message, missing.ranges or ((1, message.parts),))
         raise LinkDownError(f"no word on what arrived, asked {silent} times")
 

@@ -185,6 +185,16 @@ class Missing:
     known: bool
     ranges: tuple[tuple[int, int], ...]
 
+    def arrived(self, parts: int) -> int:
+        """How many of so many parts have arrived for certain.
+
+        A list that is full may have been cut short: it says nothing of the parts behind it.
+        """
+        if not self.known:
+            return 0
+        end = self.ranges[-1][1] if len(self.ranges) == MAX_RANGES else parts
+        return end - sum(last - first + 1 for first, last in self.ranges)
+
     def pack(self) -> bytes:
         """Application data of a received or repeat packet."""
         head = _STRUCTS["ranges"].pack(self.transaction, len(self.ranges), self.known)

@@ -368,11 +368,7 @@ class Session:
             part, body = unpack_part(packet.data)
             self._take_part(part, body)
         elif packet.subtype == kinds.ASK_RECEIVED:
-            transaction = unpack_transaction(bytes(packet.data))
-            missing = Missing(transaction, False, ())
-            if self._incoming is not None and self._incoming.transaction == transaction:
-                missing = self._incoming.missing()
-            self.line.send(Service.LARGE_DATA, kinds.RECEIVED, missing.pack())
+            self._say_what_arrived(unpack_transaction(bytes(packet.data)))
         elif packet.subtype == kinds.REPEAT_DOWN:
             wanted = Missing.unpack(bytes(packet.data))
             answered = self._board.answered
@@ -380,6 +376,16 @@ class Session:
                 self.line.repeat_parts(answered.message, wanted.ranges)
         else:
             raise WireError(f"large data subtype {packet.subtype} is unknown")
+
+    def _say_what_arrived(self, transaction: int) -> None:
+        if transaction == self._refused_transaction:
+            # Said before; but who asks has not heard it.
+            self._send_aborted(transaction)
+            return
+        missing = Missing(transaction, False, ())
+        if self._incoming is not None and self._incoming.transaction == transaction:
+            missing = self._incoming.missing()
+        self.line.send(Service.LARGE_DATA, LargeDataSubtype.RECEIVED, missing.pack())
 
     def _take_part(self, part: Part, body: bytes | memoryview) -> None:
         if self._incoming is None or not self._incoming.belongs(part):
@@ -390,6 +396,8 @@ class Session:
             except WireError as error:
                 self._abort_uplink(part.transaction, str(error))
                 return
+            # Transaction numbers come round again: a refusal holds until another frame comes.
+            self._refused_transaction = None
         self._incoming.add(part, body)
 
     def _abort_uplink(self, transaction: int, reason: str) -> None:
@@ -397,8 +405,11 @@ class Session:
             self._refused_transaction = transaction
             self.line.counts.packets_malformed += 1  # A flood of these ends the session.
             log.warning("transaction %d refused: %s", transaction, reason)
-            data = pack_transaction(transaction)
-            self.line.send(Service.LARGE_DATA, LargeDataSubtype.UP_ABORTED, data)
+            self._send_aborted(transaction)
+
+    def _send_aborted(self, transaction: int) -> None:
+        data = pack_transaction(transaction)
+        self.line.send(Service.LARGE_DATA, LargeDataSubtype.UP_ABORTED, data)
 
     # Telemetry -----------------------------------------------------------------------------
 

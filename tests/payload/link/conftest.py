@@ -35,6 +35,8 @@ def open_bench() -> Iterator[OpenLink]:
         timeouts: Timeouts = FAST,
         limits: Limits | None = None,
         allow_faults: bool = False,
+        up: type[SocketChannel] = SocketChannel,
+        down: type[SocketChannel] = SocketChannel,
     ) -> tuple[WireLink, BenchPayload]:
         payload = BenchPayload()
         board = Board(
@@ -48,13 +50,12 @@ def open_bench() -> Iterator[OpenLink]:
 
         def connect() -> Channel:
             ours, theirs = socket.socketpair()
-            up = SocketChannel(ours)
-            down = SocketChannel(theirs)
-            served = NoisyChannel(down, noise, "down") if noise else down
+            asking, answering = up(ours), down(theirs)
+            served = NoisyChannel(answering, noise, "down") if noise else answering
             threading.Thread(
                 target=serve_channel, args=(served, board, server_key), daemon=True
             ).start()
-            return NoisyChannel(up, noise, "up") if noise else up
+            return NoisyChannel(asking, noise, "up") if noise else asking
 
         link = WireLink(
             "bench",

@@ -1,0 +1,105 @@
+"""Whatever a line lets through, each frame ends in one result, and in time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from payload.frame import FrameResult
+from payload.link.bench import BenchPayload, bench_frame
+from payload.link.channel import Pieces, SocketChannel
+from payload.link.client import WireLink
+from payload.link.conversation import Timeouts
+from payload.link.packets import LargeDataSubtype
+from payload.link.session import Limits
+from payload.link.wire import Packet, Service, parse
+
+OpenBench = Callable[..., tuple[WireLink, BenchPayload]]
+PART_BYTES = 4096
+QUICK = Timeouts(answer_s=0.3, frame_s=1.0, reconnect_s=0.3, attempts=3)
+PATIENCE_S = 20.0
+"""Far more than any frame may take under `QUICK`; who takes longer hangs."""
+CLEAR_HEAD_BYTES = 5
+CRC_BYTES = 4
+
+
+def packet_of(frame: Pieces) -> Packet:
+    """The packet in a line frame sent in clear."""
+    return parse(b"".join(frame)[CLEAR_HEAD_BYTES:-CRC_BYTES])
+
+
+class Sieve(SocketChannel):
+    """A channel that loses the line frames that `loses` picks."""
+
+    loses: Callable[[Pieces], bool]
+
+    def send(self, *frames: Pieces) -> None:
+        """Send the frames that are not lost."""
+        super().send(*[frame for frame in frames if not self.loses(frame)])
+
+
+def sieve(loses: Callable[[Pieces], bool]) -> type[Sieve]:
+    return type("LossyChannel", (Sieve,), {"loses": staticmethod(loses)})
+
+
+def process_in_time(link: WireLink) -> FrameResult:
+    """The result of a frame; a test that would wait for ever fails instead."""
+    results: list[FrameResult] = []
+    work = threading.Thread(target=lambda: results.append(link.process(bench_frame())))
+    work.daemon = True
+    work.start()
+    work.join(PATIENCE_S)
+    if not results:
+        pytest.fail(f"the frame had no result after {PATIENCE_S:g} s")
+    return results[0]
+
+
+def test_a_line_that_carries_no_parts_is_lost(open_bench: OpenBench) -> None:
+    """Questions and answers are short and pass; parts are long and never do."""
+    up = sieve(lambda frame: sum(map(len, frame)) > PART_BYTES)
+    link, payload = open_bench(part_bytes=PART_BYTES, timeouts=QUICK, up=up)
+    result = process_in_time(link)
+    assert result.status == "link_lost"
+    assert payload.frames == 0
+
+
+def test_a_line_that_loses_most_parts_is_borne_with(open_bench: OpenBench) -> None:
+    """One part passes at every second round: slow, but the frame gets there."""
+    rounds = [0]
+
+    def loses(frame: Pieces) -> bool:
+        packet = packet_of(frame)
+        if packet.subtype == LargeDataSubtype.ASK_RECEIVED:
+            rounds[0] += 1
+        if sum(map(len, frame)) <= PART_BYTES:
+            return False
+        passes = rounds[0] % 2 == 0
+        rounds[0] += passes
+        return not passes
+
+    link, payload = open_bench(part_bytes=PART_BYTES, timeouts=QUICK, up=sieve(loses))
+    assert process_in_time(link).status == "ok"
+    assert payload.frames == 1
+
+
+def test_a_refusal_that_was_lost_is_said_again(open_bench: OpenBench) -> None:
+    lost: list[Packet] = []
+
+    def loses(frame: Pieces) -> bool:
+        packet = packet_of(frame)
+        aborts = (packet.service, packet.subtype) == (
+            Service.LARGE_DATA,
+            LargeDataSubtype.UP_ABORTED,
+        )
+        if aborts and not lost:
+            lost.append(packet)
+            return True
+        return False
+
+    limits = Limits(max_message_bytes=10_000)
+    link, _ = open_bench(limits=limits, timeouts=QUICK, down=sieve(loses))
+    result = process_in_time(link)
+    assert (result.status, len(lost)) == ("refused", 1)
+    assert "larger" in result.detail
