@@ -2,8 +2,10 @@
 
 Tiles that the payload has not seen are sent one by one, then in frames of four; the difference of
 the two medians gives time per tile and per frame. Times are the board's own (`host_latency_s`),
-so the line does not count. Power and memory cannot be measured over a link without a meter on
-board: they are taken from a base profile and keep its word for where they come from.
+so the line does not count. Flight charges active power for all of that time, a frame's own time
+included: active power is therefore energy by time of whole frames, where the board has a meter.
+Without one, power cannot be measured over a link: like memory and idle power it is taken from a
+base profile and keeps its word for where it comes from.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 import yaml
 
 from payload.card import ModelCard
-from payload.device import DeviceError, DeviceProfile, read_device
+from payload.device import SECONDS_PER_HOUR, DeviceError, DeviceProfile, read_device
 from payload.frame import TILE_PX, Frame, FrameResult, PayloadLink
 from payload.link.selftest import known_tile
 
@@ -41,15 +43,15 @@ class Measurement:
         Time per tile, and per frame on top of its tiles.
     peak_memory_mib : float
         Of the payload process.
-    energy_wh_per_tile : float or None
-        Where the board has a meter.
+    active_power_w : float or None
+        Mean over whole frames, where the board has a meter.
     repetitions : int
     """
 
     tile_s: float
     frame_s: float
     peak_memory_mib: float
-    energy_wh_per_tile: float | None
+    active_power_w: float | None
     repetitions: int
 
 
@@ -79,15 +81,11 @@ def measure_payload(link: PayloadLink, repetitions: int = 10) -> Measurement:
             f"a frame of {TILES_IN_LARGE_FRAME} tiles took {many_s:.4f} s, one tile {one_s:.4f} s; "
             "the machine is too busy to be measured: try again, or with more repetitions"
         )
-    measured = [result for result in large if result.energy_provenance == "measured"]
-    energy_wh = None
-    if len(measured) == len(large):
-        energy_wh = statistics.median(r.energy_wh for r in measured) / TILES_IN_LARGE_FRAME
     return Measurement(
         tile_s=tile_s,
         frame_s=max(0.0, one_s - tile_s),
         peak_memory_mib=max(result.peak_memory_mib for result in (*small, *large)),
-        energy_wh_per_tile=energy_wh,
+        active_power_w=_metered_power_w(large),
         repetitions=repetitions,
     )
 
@@ -201,8 +199,17 @@ def write_profile(profile: dict[str, Any], path: Path) -> DeviceProfile:
     return read_device(path)
 
 
+def _metered_power_w(results: list[FrameResult]) -> float | None:
+    """Median of the mean power of each frame; None unless all of them were metered."""
+    if any(result.energy_provenance != "measured" for result in results):
+        return None
+    return statistics.median(
+        result.energy_wh * SECONDS_PER_HOUR / result.host_latency_s for result in results
+    )
+
+
 def _active_power(found: Measurement, base: DeviceProfile) -> tuple[float, dict[str, str]]:
-    if found.energy_wh_per_tile is None:
+    if found.active_power_w is None:
         source = {
             "field": "active_power_w",
             "figure": f"{base.active_power_w} W",
@@ -210,14 +217,14 @@ def _active_power(found: Measurement, base: DeviceProfile) -> tuple[float, dict[
             "status": "assumed",
         }
         return base.active_power_w, source
-    power_w = max(found.energy_wh_per_tile * 3600 / found.tile_s, base.idle_power_w)
     source = {
         "field": "active_power_w",
-        "figure": f"{found.energy_wh_per_tile:.3e} Wh per tile",
-        "source": "energy meter of the board, divided by time per tile",
+        "figure": f"{found.active_power_w:.3f} W",
+        "source": f"energy meter of the board, divided by time, median of {found.repetitions} "
+        f"frames of {TILES_IN_LARGE_FRAME} tiles",
         "status": "measured",
     }
-    return round(power_w, 3), source
+    return max(round(found.active_power_w, 3), base.idle_power_w), source
 
 
 def _fresh_frame(number: int, tiles: int) -> Frame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from payload.card import load_card
@@ -22,17 +23,21 @@ from payload.link.profile import (
 
 CARD = load_card("threshold")
 BASE = load_device("raspberry-pi-4")
+POWER_W = 18.0
+ROUNDING = 1e-4
+"""Relative; a profile is written to the milliwatt and the microsecond."""
 
 
 class ClockworkPayload(BenchPayload):
-    """Takes exactly 0.2 s a tile and 0.05 s a frame, and 1 mWh a tile."""
+    """Takes exactly 0.2 s a tile and 0.05 s a frame, and draws 18 W all the while."""
 
     def process(self, frame: Frame) -> FrameResult:
         tiles = frame.reflectance.shape[2] // 512
+        busy_s = 0.05 + 0.2 * tiles
         return dataclasses.replace(
             super().process(frame),
-            host_latency_s=0.05 + 0.2 * tiles,
-            energy_wh=1e-3 * tiles,
+            host_latency_s=busy_s,
+            energy_wh=POWER_W * busy_s / 3600,
             energy_provenance="measured",
         )
 
@@ -44,16 +49,27 @@ def test_time_per_tile_and_per_frame_are_told_apart() -> None:
     found = measure_payload(ClockworkPayload(), repetitions=3)
     assert found.tile_s == pytest.approx(0.2)
     assert found.frame_s == pytest.approx(0.05)
-    assert found.energy_wh_per_tile == pytest.approx(1e-3)
+    assert found.active_power_w == pytest.approx(POWER_W)
 
 
 def test_a_metered_board_gives_its_own_power(tmp_path: Path) -> None:
     card = dataclasses.replace(CARD, sha256=BENCH_MODEL_SHA256)
     profile = profile_device(ClockworkPayload(), card, BASE, "bench", repetitions=3)
     written = write_profile(profile, tmp_path / "bench.yaml")
-    assert written.active_power_w == pytest.approx(18.0)  # 1 mWh in 0.2 s
+    assert written.active_power_w == pytest.approx(POWER_W)
     assert written.latency_s(card, 4) == pytest.approx(0.85)
     assert written.latency_provenance(card) == "measured"
+
+
+@pytest.mark.parametrize("tiles", [1, 4])
+def test_flight_is_charged_what_the_meter_read(tmp_path: Path, tiles: int) -> None:
+    card = dataclasses.replace(CARD, sha256=BENCH_MODEL_SHA256)
+    board = ClockworkPayload()
+    profile = profile_device(board, card, BASE, "bench", repetitions=3)
+    written = write_profile(profile, tmp_path / "bench.yaml")
+    metered = board.process(Frame("flown", np.zeros((4, 512, 512 * tiles), dtype=np.float32)))
+    charged_wh = written.energy_wh(written.latency_s(card, tiles))
+    assert charged_wh == pytest.approx(metered.energy_wh, rel=ROUNDING)
 
 
 def test_a_profile_stays_until_the_new_one_is_valid(tmp_path: Path) -> None:
