@@ -8,7 +8,8 @@ can go wrong on board or on the way; each frame ends in exactly one `FrameResult
 ``out_of_memory``  the payload died and its cage says that memory was why
 ``crashed``        the payload died, or came back with another boot number than before
 ``timeout``        no result in time; the payload was reset
-``link_lost``      the line was cut and could not be had again in time
+``link_lost``      the line was cut and could not be had again in time, or was cut
+                   `CUTS_PER_FRAME` times under one frame
 ``refused``        the payload said no, and why
 =================  ==============================================================================
 
@@ -46,6 +47,12 @@ from payload.link.packets import (
 from payload.link.security import Security
 from payload.link.settings import LinkError
 from payload.link.transfer import OutgoingMessage
+
+CUTS_PER_FRAME = 3
+"""How often the line may be cut under one frame, which is then sent anew, before it is given up.
+
+Counted, not timed: on a slow line the way up alone may take longer than any result is awaited.
+"""
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ class WireLink:
         """Detect cloud in `frame` on board."""
         started_s = time.monotonic()
         request = self._take_request()
-        deadline_s = started_s + self._timeouts.frame_s + 2 * self._timeouts.reconnect_s
+        cuts = 0
         while True:
             try:
                 result = self._exchange(frame, request)
@@ -180,10 +187,14 @@ class WireLink:
                 self.reset()
                 return self._failure(frame, "timeout", str(error), started_s)
             except LinkDownError as error:
+                cuts += 1
                 death = self._recover(str(error))
-                if death is None and time.monotonic() < deadline_s:
+                if death is None and cuts < CUTS_PER_FRAME:
                     continue
-                death = death or Death("link_lost", "the line was cut again and again")
+                death = death or Death(
+                    "link_lost",
+                    f"sent {cuts} times, and each time the line was cut or carried no more of it",
+                )
                 return self._failure(frame, death.status, death.detail, started_s)
             self._frames += 1
             self._just_restarted = False

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from payload.frame import FrameResult
 from payload.link.bench import BenchPayload, bench_frame
-from payload.link.channel import Pieces, SocketChannel
-from payload.link.client import WireLink
+from payload.link.channel import LinkDownError, Pieces, SocketChannel
+from payload.link.client import CUTS_PER_FRAME, WireLink
 from payload.link.conversation import Timeouts
 from payload.link.packets import LargeDataSubtype
 from payload.link.session import Limits
@@ -103,3 +104,36 @@ def test_a_refusal_that_was_lost_is_said_again(open_bench: OpenBench) -> None:
     result = process_in_time(link)
     assert (result.status, len(lost)) == ("refused", 1)
     assert "larger" in result.detail
+
+
+def test_one_cut_of_a_slow_line_costs_no_frame(open_bench: OpenBench) -> None:
+    """The way up takes longer than any result is awaited, and the cut comes late in it."""
+    impatient = Timeouts(answer_s=0.5, frame_s=0.3, reconnect_s=0.1)
+    cut_after_s = 2 * (impatient.frame_s + 2 * impatient.reconnect_s)
+    cuts: list[float] = []
+
+    def crawls(frame: Pieces) -> bool:
+        if sum(map(len, frame)) > PART_BYTES and not cuts:
+            time.sleep(cut_after_s)
+            cuts.append(cut_after_s)
+            raise LinkDownError("cut")
+        return False
+
+    link, payload = open_bench(part_bytes=PART_BYTES, timeouts=impatient, up=sieve(crawls))
+    assert process_in_time(link).status == "ok"
+    assert (payload.frames, len(cuts)) == (1, 1)
+
+
+def test_a_line_cut_under_every_part_is_given_up(open_bench: OpenBench) -> None:
+    cuts: list[Pieces] = []
+
+    def cut(frame: Pieces) -> bool:
+        if sum(map(len, frame)) > PART_BYTES:
+            cuts.append(frame)
+            raise LinkDownError("cut")
+        return False
+
+    link, _ = open_bench(part_bytes=PART_BYTES, timeouts=QUICK, up=sieve(cut))
+    result = process_in_time(link)
+    assert (result.status, len(cuts)) == ("link_lost", CUTS_PER_FRAME)
+    assert f"sent {CUTS_PER_FRAME} times" in result.detail
