@@ -324,6 +324,9 @@ class WireLink:
             self._restarts += 1
         self._boot = boot
         self._pid = pid
+        if self._key is not None:
+            # The first frame under the session's key; the payload does not wait for it for long.
+            conversation.housekeeping()
         return capabilities
 
     def _check(self, name: str, asked: str, found: str) -> None:

@@ -3,7 +3,9 @@
 Loading the model and detecting cloud happen in this one thread: a payload computer does one
 frame at a time. Sockets are only ever waited on, never trusted: at most `MAX_CONNECTIONS` are
 open, a new one that does not shake hands in `HANDSHAKE_S` is closed, and so is one whose peer
-breaks a bound of `payload.link.session.Limits`.
+breaks a bound of `payload.link.session.Limits`. With a key, shaking hands takes a frame under the
+session's key: a recorded handshake is not enough. The kernel asks a silent peer whether it is
+still there, so that one whose cable was pulled does not keep its place.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ MAX_CONNECTIONS = 8
 HANDSHAKE_S = 5.0
 CONNECTIONS_PER_S = 10.0
 CONNECTIONS_BURST = 50.0
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds of silence before the first probe, seconds between probes, and how many of them."""
 PENALTY_S = 1.0
 """How long a line of one's own is left alone after its peer broke a bound."""
 
@@ -99,6 +103,7 @@ class TcpServer:
             log.warning("%s turned away: too many connections", address)
             connection.close()
             return
+        _keep_alive(connection)
         channel = SocketChannel(connection)
         session = Session(self._board, channel, Security(self._key, True))
         guest = _Guest(channel, session, now_s, str(address))
@@ -129,6 +134,14 @@ class TcpServer:
         self._guests.pop(number, None)
         self._selector.unregister(number)
         guest.channel.close()
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Have a peer that is gone without a word noticed, two minutes after it was last heard."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        if hasattr(socket, option):  # Not every system can be told how patient to be.
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def serve_channel(channel: Channel, board: Board, key: bytes | None) -> None:

@@ -170,7 +170,7 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.line = Line(channel, security, payload_side=True)
-        self.connected = False
+        self._greeted = False
         self._board = board
         self._clock = clock
         self._incoming: IncomingMessage | None = None
@@ -182,6 +182,14 @@ class Session:
         self._bad_seen = 0
         self._hello_nonce = b""
         self._nonce = b""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the peer shook hands and, on a line with a key, has proved that it holds it.
+
+        Anyone can play back a recorded handshake; only a frame under the session's key is proof.
+        """
+        return self._greeted and self.line.security.sending is not Spi.HANDSHAKE
 
     def listen(self, timeout_s: float) -> None:
         """Act on what arrives within `timeout_s`.
@@ -300,7 +308,7 @@ class Session:
             "timing": self._board.timing,
         }
         text_bytes = json.dumps(answer, sort_keys=True, separators=(",", ":")).encode()
-        self.connected = True
+        self._greeted = True
         spi = Spi.CLEAR if self.line.security.sending is Spi.CLEAR else Spi.HANDSHAKE
         data = pack_answer(Function.CONNECT, request, text_bytes)
         self.line.send(Service.FUNCTION, FunctionSubtype.ANSWER, data, spi=spi)

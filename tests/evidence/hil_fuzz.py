@@ -203,6 +203,14 @@ class Target:
         return True
 
 
+def greet(target: Target, attacker: Attacker) -> None:
+    """Let an attacker that holds the key shake hands, so that what is behind it is shot at too."""
+    hello = pack_perform(Function.CONNECT, 1, HELLO.pack())
+    if target.fire(attacker._frame(attacker.writer.control(8, 1, hello))):
+        nonce = target.session._nonce
+        attacker.security.start_session(HELLO.nonce, nonce, at_once=True)
+
+
 def friend(target: Target) -> bool:
     """A true peer connects anew and has one frame processed; whether it was answered."""
     target.open()
@@ -248,10 +256,10 @@ def fuzz_boards(packets: int, seed: int) -> dict[str, object]:
         target, attacker = attackers[number % 3]
         kind, octets = attacker.shot()
         kinds[kind] += 1
-        target.fire(octets)
+        if not target.fire(octets):
+            attacker.security.end_session()
         if number % 3 != 1 and not target.session.connected and number % 50 < 3:
-            hello = pack_perform(Function.CONNECT, number, HELLO.pack())
-            target.fire(attacker._frame(attacker.writer.control(8, 1, hello)))
+            greet(target, attacker)
         if number % 5000 < 3:
             friends += 1
             answered += friend(target)
