@@ -16,7 +16,6 @@ import dataclasses
 import hashlib
 import json
 import weakref
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from payload.link.wire import WireError
 
 TRACE_FORMAT = 1
 TRACE_FILE = "trace.jsonl"
+REMEDY = "copy the trace anew, or record the mission again"
 
 
 class TraceError(LinkError):
@@ -167,7 +167,7 @@ def read_header(folder: Path) -> TraceHeader:
         If there is no trace, or it is of another format.
     """
     try:
-        with (folder / TRACE_FILE).open(encoding="utf-8") as file:
+        with (folder / TRACE_FILE).open("rb") as file:
             record = json.loads(file.readline())
         if record["format"] != TRACE_FORMAT:
             raise TraceError(f"trace {folder}: format {record['format']}, expected {TRACE_FORMAT}")
@@ -179,7 +179,7 @@ def read_header(folder: Path) -> TraceHeader:
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, TraceError):
             raise
-        raise TraceError(f"trace {folder}: its first line is damaged ({error})") from error
+        raise TraceError(f"{folder / TRACE_FILE}: line 1 is damaged ({error}); {REMEDY}") from error
 
 
 def read_replies(folder: Path) -> Iterator[TraceReply]:
@@ -190,7 +190,8 @@ def read_replies(folder: Path) -> Iterator[TraceReply]:
     TraceError
         If any other line is damaged.
     """
-    lines = (folder / TRACE_FILE).read_text(encoding="utf-8").split("\n")
+    # Read as octets: where they are no UTF-8 any more, it is the line's damage, not the file's.
+    lines = (folder / TRACE_FILE).read_bytes().split(b"\n")
     for number, line in enumerate(lines[1:-1], start=2):
         try:
             record = json.loads(line)
@@ -198,7 +199,9 @@ def read_replies(folder: Path) -> Iterator[TraceReply]:
                 record["request"], record["result"], record["mask"], record["block_cover"]
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise TraceError(f"trace {folder}: line {number} is damaged ({error})") from error
+            raise TraceError(
+                f"{folder / TRACE_FILE}: line {number} is damaged ({error}); {REMEDY}"
+            ) from error
 
 
 def read_result(folder: Path, reply: TraceReply) -> FrameResult:
@@ -207,18 +210,27 @@ def read_result(folder: Path, reply: TraceReply) -> FrameResult:
     Raises
     ------
     TraceError
-        If its mask is missing or not the one recorded.
+        If the reply is damaged, or its mask missing, damaged or not the one recorded.
     """
-    mask = None
+    mask = _read_mask(folder / "masks" / f"{reply.mask}.npz", reply.mask) if reply.mask else None
     try:
-        if reply.mask:
-            path = folder / "masks" / f"{reply.mask}.npz"
-            with np.load(path, allow_pickle=False) as arrays:
-                mask = arrays["mask"]
-            if content_sha256(mask) != reply.mask:
-                raise TraceError(f"trace {folder}: mask {reply.mask} was changed")
         blocks = reply.block_cover
         block_cover = None if blocks is None else np.asarray(blocks, dtype=np.float64)
         return result_from_record(reply.record, mask, block_cover)
-    except (OSError, KeyError, zipfile.BadZipFile, WireError) as error:
-        raise TraceError(f"trace {folder}: a reply cannot be read ({error})") from error
+    except (ValueError, TypeError, WireError) as error:
+        raise TraceError(
+            f"{folder / TRACE_FILE}: the reply to request {reply.request} is damaged ({error}); "
+            f"{REMEDY}"
+        ) from error
+
+
+def _read_mask(path: Path, name: str) -> NDArray[np.uint8]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            mask: NDArray[np.uint8] = arrays["mask"]
+    except Exception as error:
+        # What a damaged archive makes zipfile, zlib and NumPy raise has no end and no common type.
+        raise TraceError(f"{path}: the mask cannot be read ({error}); {REMEDY}") from error
+    if content_sha256(mask) != name:
+        raise TraceError(f"{path}: the mask was changed since it was recorded; {REMEDY}")
+    return mask
