@@ -21,7 +21,7 @@ from payload.link.serial import SERIAL_PART_BYTES, open_port, split_serial
 from payload.link.server import TcpServer, serve_channel
 from payload.link.session import Board
 from payload.link.settings import LinkError, PayloadSettings
-from payload.link.tcp import TCP_PART_BYTES, key_for, split_tcp
+from payload.link.tcp import TCP_PART_BYTES, key_for, listen_tcp, split_tcp, tcp_address
 
 EXIT_USER_ERROR = 2
 
@@ -130,14 +130,14 @@ def _serve_tcp(options: argparse.Namespace, settings: PayloadSettings) -> int:
     key = key_for(host, options.key_file)
     board = _board(options, settings, TCP_PART_BYTES)
     try:
-        listener = socket.create_server((host, port))
+        listener = listen_tcp(host, port)
     except OSError as error:
         raise LinkError(
             f"--listen {options.listen}: {error}; choose another host or port"
         ) from error
-    bound = listener.getsockname()[1]
+    where = tcp_address(host, listener.getsockname()[1])
     guard = "authenticated" if key else "in clear, loopback only"
-    print(f"serving {options.model} on tcp://{host}:{bound}, {guard}", flush=True)
+    print(f"serving {options.model} on {where}, {guard}", flush=True)
     TcpServer(listener, board, key).serve()
     return 0
 

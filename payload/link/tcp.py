@@ -44,6 +44,11 @@ def split_tcp(address: str, field: str = "payload.link") -> tuple[str, int]:
     return host, port
 
 
+def tcp_address(host: str, port: int) -> str:
+    """`tcp://HOST:PORT`, as `split_tcp` reads it: an IPv6 address stands in brackets."""
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name can only mean this machine."""
     if host == "localhost":
@@ -87,7 +92,19 @@ def connect_tcp(host: str, port: int) -> Channel:
     try:
         return SocketChannel(socket.create_connection((host, port), CONNECT_TIMEOUT_S))
     except OSError as error:
-        raise LinkDownError(f"connecting to {host}:{port} failed: {error}") from error
+        raise LinkDownError(f"connecting to {tcp_address(host, port)} failed: {error}") from error
+
+
+def listen_tcp(host: str, port: int) -> socket.socket:
+    """A listening socket; only an IPv6 address has a colon, and it needs a socket of its kind.
+
+    Raises
+    ------
+    OSError
+        If the system does not let it be bound there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
 
 
 def open_tcp(

@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -78,6 +79,18 @@ def tcp_address() -> Iterator[str]:
 
 
 @pytest.fixture
+def ipv6_address() -> Iterator[str]:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6 loopback: {error}")
+    process, line = serve("--listen=tcp://[::1]:0")
+    yield line.split(" on ")[1].split(",")[0] if line else ""
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
 def serial_devices() -> Iterator[tuple[str, str]]:
     """Two pseudo-terminals joined end to end, as a null-modem cable joins two ports."""
     pairs = [pty.openpty() for _ in range(2)]
@@ -131,6 +144,13 @@ def test_a_tcp_server_answers_as_one_at_hand(
     expected: list[FrameResult], tmp_path: Path, tcp_address: str
 ) -> None:
     check_body(tcp_address, expected, tmp_path)
+
+
+def test_an_ipv6_server_is_reached_at_the_address_it_prints(ipv6_address: str) -> None:
+    assert ipv6_address.startswith("tcp://[::1]:")
+    link = open_link(ipv6_address, model="threshold", device="myriad2")
+    assert link.health().alive
+    link.close()
 
 
 def test_another_device_or_timing_is_refused(tcp_address: str) -> None:

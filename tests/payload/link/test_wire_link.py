@@ -19,7 +19,7 @@ from payload.link.faulty import Noise
 from payload.link.server import PENALTY_S, TcpServer, serve_channel
 from payload.link.session import Board, Limits
 from payload.link.settings import LinkError, PayloadSettings
-from payload.link.tcp import connect_tcp, is_loopback, key_for, open_tcp, split_tcp
+from payload.link.tcp import connect_tcp, is_loopback, key_for, open_tcp, split_tcp, tcp_address
 
 OpenBench = Callable[..., tuple[WireLink, BenchPayload]]
 QUICK = Timeouts(answer_s=0.3, frame_s=1.0, reconnect_s=0.3, attempts=2)
@@ -227,6 +227,11 @@ def test_nobody_there_is_a_link_error_that_says_what_to_check() -> None:
 def test_addresses_of_another_form_are_refused(address: str) -> None:
     with pytest.raises(LinkError, match="expected tcp://HOST:PORT"):
         split_tcp(address)
+
+
+@pytest.mark.parametrize("host", ["board", "127.0.0.1", "::1", "fe80::1%eth0"])
+def test_an_address_is_written_as_it_is_read(host: str) -> None:
+    assert split_tcp(tcp_address(host, 5999)) == (host, 5999)
 
 
 def test_off_loopback_a_key_file_is_demanded(monkeypatch: pytest.MonkeyPatch) -> None:
