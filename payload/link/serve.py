@@ -13,13 +13,13 @@ import socket
 import sys
 from pathlib import Path
 
+from payload.link.board import Board
 from payload.link.box import Box
 from payload.link.channel import LinkDownError, SocketChannel
 from payload.link.security import KeyFileError, new_key
 from payload.link.selftest import run_selftest
 from payload.link.serial import SERIAL_PART_BYTES, open_port, split_serial
 from payload.link.server import TcpServer, serve_channel
-from payload.link.session import Board
 from payload.link.settings import LinkError, PayloadSettings
 from payload.link.tcp import TCP_PART_BYTES, key_for, listen_tcp, split_tcp, tcp_address
 

@@ -3,7 +3,7 @@
 Loading the model and detecting cloud happen in this one thread: a payload computer does one
 frame at a time. Sockets are only ever waited on, never trusted: at most `MAX_CONNECTIONS` are
 open, a new one that does not shake hands in `HANDSHAKE_S` is closed, and so is one whose peer
-breaks a bound of `payload.link.session.Limits`. With a key, shaking hands takes a frame under the
+breaks a bound of `payload.link.board.Limits`. With a key, shaking hands takes a frame under the
 session's key: a recorded handshake is not enough. The kernel asks a silent peer whether it is
 still there, so that one whose cable was pulled does not keep its place.
 """
@@ -16,10 +16,11 @@ import socket
 import time
 from dataclasses import dataclass
 
+from payload.link.board import Board
 from payload.link.channel import Channel, LinkDownError, SocketChannel
 from payload.link.line import SILENCE_S
 from payload.link.security import Security, TokenBucket
-from payload.link.session import Board, PeerRefusedError, Session
+from payload.link.session import PeerRefusedError, Session
 from payload.link.wire import WireError
 
 log = logging.getLogger(__name__)

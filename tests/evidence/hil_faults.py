@@ -24,12 +24,12 @@ from contextlib import suppress
 from hil_rig import LOOPBACK, local_link, noise_frames, report, start_server
 
 from payload.link.bench import BenchPayload, bench_frame, identical
+from payload.link.board import Board
 from payload.link.channel import Channel, SocketChannel
 from payload.link.client import WireLink
 from payload.link.conversation import Timeouts
 from payload.link.faulty import Noise, NoisyChannel
 from payload.link.server import serve_channel
-from payload.link.session import Board
 
 TIMEOUTS = Timeouts(answer_s=1.0, frame_s=20.0, reconnect_s=20.0)
 

@@ -27,6 +27,7 @@ from hil_rig import report
 from spacepackets.ecss.tc import generate_crc
 
 from payload.link.bench import BenchPayload, bench_frame
+from payload.link.board import Board, Limits
 from payload.link.channel import LinkDownError, Pieces
 from payload.link.conversation import Conversation, NoAnswerError, RequestRefusedError, Timeouts
 from payload.link.framing import frame_pieces
@@ -45,7 +46,7 @@ from payload.link.packets import (
     pack_transaction,
 )
 from payload.link.security import Security
-from payload.link.session import Board, Limits, PeerRefusedError, Session
+from payload.link.session import PeerRefusedError, Session
 from payload.link.transfer import OutgoingMessage
 from payload.link.wire import MAX_BULK_DATA_BYTES, PacketWriter
 

@@ -30,8 +30,8 @@ from hil_rig import LOOPBACK, local_link, noise_frames, report
 from payload.frame import Frame, FrameResult
 from payload.link import framing
 from payload.link.bench import BenchPayload
+from payload.link.board import Board
 from payload.link.server import TcpServer
-from payload.link.session import Board
 from payload.link.tcp import TCP_PART_BYTES
 
 

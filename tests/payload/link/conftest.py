@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from payload.link.bench import BENCH_MODEL_SHA256, BenchPayload
+from payload.link.board import Board, Limits
 from payload.link.channel import Channel, SocketChannel
 from payload.link.client import WireLink
 from payload.link.conversation import Timeouts
 from payload.link.faulty import Noise, NoisyChannel
 from payload.link.server import serve_channel
-from payload.link.session import Board, Limits
 
 FAST = Timeouts(answer_s=0.5, frame_s=5.0, reconnect_s=0.5)
 OpenLink = Callable[..., tuple[WireLink, BenchPayload]]

@@ -10,11 +10,11 @@ import pytest
 
 from payload.frame import FrameResult
 from payload.link.bench import BenchPayload, bench_frame
+from payload.link.board import Limits
 from payload.link.channel import LinkDownError, Pieces, SocketChannel
 from payload.link.client import CUTS_PER_FRAME, WireLink
 from payload.link.conversation import Timeouts
 from payload.link.packets import LargeDataSubtype
-from payload.link.session import Limits
 from payload.link.wire import Packet, Service, parse
 
 OpenBench = Callable[..., tuple[WireLink, BenchPayload]]

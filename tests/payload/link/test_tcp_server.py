@@ -11,12 +11,12 @@ import pytest
 
 from payload.link import server
 from payload.link.bench import BenchPayload, bench_frame
+from payload.link.board import Board
 from payload.link.channel import Channel, Pieces, SocketChannel
 from payload.link.client import WireLink
 from payload.link.conversation import Timeouts
 from payload.link.line import SILENCE_S
 from payload.link.server import MAX_CONNECTIONS, TcpServer
-from payload.link.session import Board
 
 KEY = bytes(range(32))
 HANDSHAKE_S = 0.3

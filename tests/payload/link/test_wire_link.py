@@ -12,12 +12,12 @@ import pytest
 
 import payload.link.client as client
 from payload.link.bench import BENCH_MODEL_SHA256, BenchPayload, bench_frame, identical
+from payload.link.board import Board, Limits
 from payload.link.channel import Channel, LinkDownError, SocketChannel
 from payload.link.client import FailureCost, WireLink
 from payload.link.conversation import Timeouts
 from payload.link.faulty import Noise
 from payload.link.server import PENALTY_S, TcpServer, serve_channel
-from payload.link.session import Board, Limits
 from payload.link.settings import LinkError, PayloadSettings
 from payload.link.tcp import connect_tcp, is_loopback, key_for, open_tcp, split_tcp, tcp_address
 
