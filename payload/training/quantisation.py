@@ -12,7 +12,7 @@ Which 8-bit format is wanted depends on who runs the graph:
 * `Target.ACCELERATOR`: signed, symmetric activations (zero point 0), the one scheme TensorRT has
   for activations and weights alike (NVIDIA, TensorRT documentation, "Working with Quantized
   Types"). Biases stay float there: its importer takes no dequantised 32-bit integers
-  (onnxruntime issue 17738, onnx-tensorrt issue 850).
+  (onnxruntime issue 14229, onnx-tensorrt issue 850).
 
 Two boards take the fp32 graph instead: the compiler for Myriad computes in half precision, and
 Vitis AI brings its own quantiser (power-of-two scales, one per tensor; AMD UG1414), whose DPU runs
