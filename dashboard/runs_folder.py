@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dashboard.scenario_paths import without_paths
 from simulator.telemetry import runs as telemetry_runs
 from simulator.telemetry.manifest import MANIFEST_NAME, Manifest, RunFolderError, read_manifest
 from simulator.telemetry.runs import CAMPAIGN_NAME, Setup, how_far, read_scenario
@@ -181,10 +182,13 @@ def _metrics(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
 
 
 def sibling_with_policy(folders: Folders, run: FoundRun, policy: str) -> FoundRun | None:
-    """A complete run of the same mission and seed that differs in its policy alone."""
-    if run.manifest is None:
+    """A complete run of the same mission and seed that differs in its policy alone.
+
+    Files are compared by content, wherever they lay; a run that does not record it has no sibling.
+    """
+    if run.manifest is None or not run.manifest.inputs:
         return None
-    own = _without_policy(scenario_of(run))
+    own = _mission(run)
     for other in folders.runs:
         if (
             other.state == "complete"
@@ -192,12 +196,14 @@ def sibling_with_policy(folders: Folders, run: FoundRun, policy: str) -> FoundRu
             and setup_of(other).policy == policy
             and other.manifest.scenes == run.manifest.scenes
             and other.manifest.inputs == run.manifest.inputs
-            and _without_policy(scenario_of(other)) == own
+            and _mission(other) == own
         ):
             return other
     return None
 
 
-def _without_policy(scenario: dict[str, Any]) -> dict[str, Any]:
+def _mission(run: FoundRun) -> dict[str, Any]:
+    """The scenario of a run without its policy and without its paths."""
+    scenario = without_paths(scenario_of(run))
     autonomy = {k: v for k, v in (scenario.get("autonomy") or {}).items() if k != "policy"}
     return {**scenario, "autonomy": autonomy}

@@ -8,7 +8,7 @@ would blow up when its aliases are expanded is refused before anything expands i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ import yaml
 
 from dashboard.form import FieldPath
 from dashboard.runs_folder import FoundRun, scenario_of
+from dashboard.scenario_paths import with_absolute_paths
 from simulator.scenario import (
     Problem,
     Scenario,
     ScenarioError,
+    UndefinedVariableError,
     bundled_scenarios,
     load_scenario,
 )
@@ -99,64 +101,76 @@ def to_fly(text: str, folder: Path) -> str:
     Raises
     ------
     ScenarioError
-        When the text is no scenario.
+        When the text is no scenario, or a path in it needs a variable that is not set.
     """
-    scenario = check_text(text, folder)
-    return _dump(with_absolute_paths(yaml.safe_load(text), scenario))
+    return _placed(text, check_text(text, folder))
+
+
+def _placed(text: str, scenario: Scenario) -> str:
+    try:
+        return _dump(with_absolute_paths(yaml.safe_load(text), scenario))
+    except UndefinedVariableError as error:
+        problem = Problem(
+            file=TEXT_NAME,
+            value=error.path,
+            reason=f"the environment variable {error.variable} is not set",
+            remedy=f"set {error.variable} and open the dashboard again, or write the path "
+            "without it",
+        )
+        raise ScenarioError([problem]) from None
 
 
 def resolved_for_rerun(run: FoundRun) -> str:
     """The scenario of a run, to be flown again with another policy or model.
 
-    A run keeps its paths as they were written, relative to a file that it does not name; they are
-    looked for beside the bundled scenarios.
+    Its paths start where they started then: at the folder that the manifest names, or, for a run
+    that names none or whose folder is gone, beside the bundled scenarios.
+
+    Raises
+    ------
+    ScenarioError
+        When a file found there is not the one that the run used: that would be another mission.
     """
     text = _dump(scenario_of(run))
-    return to_fly(text, bundled_folder())
+    scenario = check_text(text, _folder_of(run))
+    placed = _placed(text, scenario)
+    _refuse_other_files(run, scenario)
+    return placed
+
+
+def _folder_of(run: FoundRun) -> Path:
+    named = run.manifest.scenario_folder if run.manifest else ""
+    return Path(named) if named and Path(named).is_dir() else bundled_folder()
+
+
+def _refuse_other_files(run: FoundRun, scenario: Scenario) -> None:
+    from simulator.inputs import input_hashes
+
+    used = run.manifest.inputs if run.manifest else {}
+    remedy = "fly the scenario file itself again, and go on from that run"
+    try:
+        found = input_hashes(scenario)
+    except (OSError, ValueError) as error:
+        reason = f"a file that {run.run_id} used cannot be read in {scenario.folder}: {error}"
+        raise ScenarioError([Problem(reason=reason, remedy=remedy, file=TEXT_NAME)]) from None
+    other = [field for field in {**used, **found} if used.get(field) != found.get(field)]
+    if other:
+        raise ScenarioError([_other_file(field, run, scenario, remedy) for field in other])
+
+
+def _other_file(field: str, run: FoundRun, scenario: Scenario, remedy: str) -> Problem:
+    return Problem(
+        field_path=field,
+        reason=f"what it names, seen from {scenario.folder}, is not the file that {run.run_id} "
+        "used: its content is another",
+        remedy=f"put the file back, or {remedy}",
+        file=TEXT_NAME,
+    )
 
 
 def bundled_folder() -> Path:
     """The folder of the bundled scenarios."""
     return next(iter(bundled_scenarios().values())).parent
-
-
-def with_absolute_paths(values: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
-    """A copy of scenario values in which every path is absolute."""
-
-    def absolute(path: str) -> str:
-        return str(scenario.resolve(path))
-
-    placed = dict(values)
-    placed["targets"] = absolute(values["targets"])
-    weather = values.get("weather") or {}
-    if weather.get("series"):
-        placed["weather"] = {**weather, "series": absolute(weather["series"])}
-    scenes = values["scenes"]
-    placed["scenes"] = {
-        **scenes,
-        "collections": [_collection(item, absolute) for item in scenes["collections"]],
-    }
-    placed["satellites"] = [_satellite(s, scenario, absolute) for s in values["satellites"]]
-    return placed
-
-
-def _collection(item: Any, absolute: Callable[[str], str]) -> Any:
-    return absolute(item) if isinstance(item, str) else {**item, "path": absolute(item["path"])}
-
-
-def _satellite(
-    values: dict[str, Any], scenario: Scenario, absolute: Callable[[str], str]
-) -> dict[str, Any]:
-    orbit, payload = dict(values["orbit"]), dict(values.get("payload") or {})
-    for kind in ("tle", "omm"):
-        if isinstance(orbit.get(kind), str):
-            orbit[kind] = absolute(orbit[kind])
-    for part in ("model", "device"):
-        if part in payload:
-            payload[part] = scenario.name_or_path(payload[part])
-    if "link" in payload:
-        payload["link"] = scenario.link_address(payload["link"])
-    return {**values, "orbit": orbit, "payload": payload}
 
 
 def with_values(text: str, changes: Mapping[FieldPath, Any]) -> str:

@@ -94,6 +94,7 @@ def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None 
             | ({} if screening is None else {screening.card.name: screening.card.sha256}),
             scenes=world.library.manifest_sha256(),
             inputs=input_hashes(scenario),
+            scenario_folder=str(scenario.folder),
         )
         folder = out_dir / run_folder_name(manifest)
         writer = stack.enter_context(RunWriter(folder, manifest=manifest))

@@ -28,6 +28,7 @@ from dashboard.shell import (
     rows,
     sentences,
 )
+from simulator.scenario import ScenarioError
 
 REFERENCES = ("bent_pipe", "oracle")
 STORY_TARGETS = 15
@@ -168,24 +169,25 @@ def _offer(found: Folders, run: FoundRun, missing: list[str]) -> None:
     )
     if right.button("Fly the references", icon=":material/rocket_launch:"):
         try:
-            for policy in missing:
-                _fly_reference(found, run, policy)
-        except JobError as error:
+            _fly_references(found, run, missing)
+        except (JobError, ScenarioError) as error:
             st.error(plain(error))
             return
         st.success(f"Under way: {words}. They are shown here once they are complete.")
         st.page_link("pages/missions.py", label="Watch them fly", icon=":material/visibility:")
 
 
-def _fly_reference(found: Folders, run: FoundRun, policy: str) -> None:
+def _fly_references(found: Folders, run: FoundRun, policies: list[str]) -> None:
     from dashboard.scenario_text import resolved_for_rerun
 
-    jobs.start(
-        found.root,
-        f"{policy} as a reference for {run.run_id}",
-        ["run", "{scenario}", "--policy", policy, "--out", "{out}", "--quiet"],
-        scenario_text=resolved_for_rerun(run),
-    )
+    text = resolved_for_rerun(run)
+    for policy in policies:
+        jobs.start(
+            found.root,
+            f"{policy} as a reference for {run.run_id}",
+            ["run", "{scenario}", "--policy", policy, "--out", "{out}", "--quiet"],
+            scenario_text=text,
+        )
 
 
 def _growth(run: FoundRun, label: str, role: str, bin_h: float) -> flows.Growth:

@@ -212,6 +212,9 @@ def _fly(text: str, scenario: Scenario | None) -> None:
     except JobError as error:
         st.error(plain(error))
         return
+    except ScenarioError as error:
+        _show_problems(error.problems)
+        return
     st.query_params["job"] = job.job_id
     st.rerun()
 

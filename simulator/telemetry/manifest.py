@@ -71,6 +71,9 @@ class Manifest:
     inputs : dict of str to str
         SHA-256 of each file that the scenario names (targets, orbit, weather series, card,
         device profile, trace), by the field that names it, as ``satellites[0].payload.device``.
+    scenario_folder : str
+        Absolute folder of the scenario file, where the relative paths of ``scenario.yaml`` start;
+        empty where it is not known. It plays no part in the identity of a run.
     schema_version : int
         Version of the event schema.
     project_version, libraries
@@ -95,6 +98,7 @@ class Manifest:
     models: Mapping[str, str]
     scenes: Mapping[str, str]
     inputs: Mapping[str, str] = field(default_factory=dict)
+    scenario_folder: str = ""
     schema_version: int = SCHEMA_VERSION
     project_version: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
@@ -141,6 +145,7 @@ def new_manifest(
     models: Mapping[str, str],
     scenes: Mapping[str, str],
     inputs: Mapping[str, str] | None = None,
+    scenario_folder: str = "",
 ) -> Manifest:
     """Manifest of a run that starts now in this process.
 
@@ -148,7 +153,7 @@ def new_manifest(
     ----------
     scenario_yaml : str
         The resolved scenario, as it is written to ``scenario.yaml``.
-    name, seed, epoch, duration_s, models, scenes, inputs
+    name, seed, epoch, duration_s, models, scenes, inputs, scenario_folder
         As in `Manifest`.
     """
     return Manifest(
@@ -160,6 +165,7 @@ def new_manifest(
         models=dict(sorted(models.items())),
         scenes=dict(sorted(scenes.items())),
         inputs=dict(sorted((inputs or {}).items())),
+        scenario_folder=scenario_folder,
         project_version=_version("nephoscope"),
         libraries={"python": platform.python_version()} | {n: _version(n) for n in _LIBRARIES},
         created=wall_clock(),
