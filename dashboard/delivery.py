@@ -1,6 +1,7 @@
-"""What became of bytes and pixels, asked of the event log: the queries of the downlink page.
+"""What became of bytes and pixels, asked of the event log: for the downlink page and the map.
 
-A product without blocks is a preview: it shows no ground and counts for no target.
+A product without blocks is a preview: it shows no ground and counts for no target. What a product
+leaves out is counted in the region of interest, as in the metric: the rest of the frame is cropped.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 DELIVERED = """
     SELECT p.product, p.capture, p.target, p.bytes, p.clear_px, p.cloud_px,
            l.end_s AS delivered_s, c.t_s AS captured_s, c.gsd_m,
-           c.clear_px + c.cloud_px AS frame_px
+           d.region_px
     FROM product p JOIN downlink l ON l.product = p.product AND l.complete
-    JOIN capture c ON c.capture = p.capture WHERE p.blocks > 0"""
+    JOIN capture c ON c.capture = p.capture JOIN decision d ON d.capture = p.capture
+    WHERE p.blocks > 0"""
 
 GROWTH = f"""
     WITH best AS (
@@ -31,7 +33,7 @@ GROWTH = f"""
 SATISFIED = f"""
     SELECT min(d.delivered_s) / 3600 AS time_h
     FROM ({DELIVERED}) d JOIN target t ON t.name = d.target
-    WHERE d.frame_px > 0 AND 1 - d.clear_px / d.frame_px < t.cloud_limit
+    WHERE d.region_px > 0 AND 1 - d.clear_px / d.region_px < t.cloud_limit
     GROUP BY d.target ORDER BY 1"""
 
 DELAYS = f"""
@@ -99,3 +101,28 @@ STORY = f"""
     LEFT JOIN decision d USING (capture)
     LEFT JOIN ({DELIVERED}) x ON x.capture = c.capture
     ORDER BY c.target, c.t_s"""
+
+TARGET_STATES = """
+    WITH seen AS (
+        SELECT c.target, count(*) AS captures,
+               arg_max(coalesce(d.cover_detected, -1), c.t_s) AS last_detected,
+               max((d.capture IS NOT NULL AND d.action <> 'drop'
+                    AND d.cover_detected BETWEEN 0 AND t.cloud_limit)::INT) AS clear_on_board
+        FROM capture c JOIN target t ON t.name = c.target
+        LEFT JOIN decision d ON d.capture = c.capture AND d.t_s <= $now_s
+        WHERE c.t_s <= $now_s GROUP BY c.target),
+    landed AS (
+        SELECT DISTINCT p.target FROM product p
+        JOIN downlink l ON l.product = p.product AND l.complete AND l.end_s <= $now_s
+        JOIN decision d ON d.capture = p.capture JOIN target t ON t.name = p.target
+        WHERE p.blocks > 0 AND d.region_px > 0
+          AND 1 - p.clear_px / d.region_px < t.cloud_limit)
+    SELECT t.name, t.latitude_deg, t.longitude_deg, coalesce(s.captures, 0) AS captures,
+           CASE WHEN l.target IS NOT NULL THEN 'delivered clear'
+                WHEN s.captures IS NULL THEN 'waiting'
+                WHEN s.clear_on_board = 1 THEN 'stored clear'
+                WHEN s.captures > 1 THEN 'reacquired' ELSE 'cloudy' END AS state,
+           CASE WHEN s.captures IS NULL THEN 'priority ' || t.priority
+                WHEN s.last_detected < 0 THEN 'no mask of the last capture'
+                ELSE 'last detected cover ' || round(100 * s.last_detected) || ' %' END AS note
+    FROM target t LEFT JOIN seen s ON s.target = t.name LEFT JOIN landed l ON l.target = t.name"""

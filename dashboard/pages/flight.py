@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard.charts.flight_map import Station, flight_map
 from dashboard.charts.timeline import LANES, MARKS_PER_LANE, lane_query, timeline
+from dashboard.delivery import TARGET_STATES
 from dashboard.navigation import draw
 from dashboard.runs_folder import FoundRun
 from dashboard.shell import (
@@ -34,31 +35,6 @@ WINDOWS_H = {"30 min": 0.5, "2 h": 2.0, "6 h": 6.0, "24 h": 24.0, "7 days": 168.
 BUSY_AROUND_S = 2.5 * 3600
 # Half an orbit at 500 km: the track drawn before and after the moment.
 HALF_TRACK_S = 2900.0
-
-TARGETS = """
-    WITH seen AS (
-        SELECT c.target, count(*) AS captures,
-               arg_max(coalesce(d.cover_detected, -1), c.t_s) AS last_detected,
-               max((d.capture IS NOT NULL AND d.action <> 'drop'
-                    AND d.cover_detected BETWEEN 0 AND t.cloud_limit)::INT) AS clear_on_board
-        FROM capture c JOIN target t ON t.name = c.target
-        LEFT JOIN decision d ON d.capture = c.capture AND d.t_s <= $now_s
-        WHERE c.t_s <= $now_s GROUP BY c.target),
-    landed AS (
-        SELECT DISTINCT p.target FROM product p
-        JOIN downlink l ON l.product = p.product AND l.complete AND l.end_s <= $now_s
-        JOIN capture c ON c.capture = p.capture JOIN target t ON t.name = p.target
-        WHERE c.clear_px + c.cloud_px > 0
-          AND 1 - p.clear_px / (c.clear_px + c.cloud_px) < t.cloud_limit)
-    SELECT t.name, t.latitude_deg, t.longitude_deg, coalesce(s.captures, 0) AS captures,
-           CASE WHEN l.target IS NOT NULL THEN 'delivered clear'
-                WHEN s.captures IS NULL THEN 'waiting'
-                WHEN s.clear_on_board = 1 THEN 'stored clear'
-                WHEN s.captures > 1 THEN 'reacquired' ELSE 'cloudy' END AS state,
-           CASE WHEN s.captures IS NULL THEN 'priority ' || t.priority
-                WHEN s.last_detected < 0 THEN 'no mask of the last capture'
-                ELSE 'last detected cover ' || round(100 * s.last_detected) || ' %' END AS note
-    FROM target t LEFT JOIN seen s ON s.target = t.name LEFT JOIN landed l ON l.target = t.name"""
 
 TRACK = """
     SELECT latitude_deg, longitude_deg FROM track
@@ -89,7 +65,7 @@ def _flight(run: FoundRun) -> None:
         now_s, window_h, satellite = _controls(run, end_h)
         moment = datetime.fromisoformat(run.manifest.epoch) + timedelta(seconds=now_s)  # type: ignore[union-attr]
         st.markdown(f"**{moment:%Y-%m-%d %H:%M:%S} UTC** · {now_s / 3600:.2f} h into the mission")
-        targets = rows(run, TARGETS, now_s=now_s)
+        targets = rows(run, TARGET_STATES, now_s=now_s)
         figure(
             "flight-map",
             flight_map(
