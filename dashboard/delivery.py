@@ -56,27 +56,31 @@ PIXELS = """
                         ELSE -delta_bytes END) > 0),
     lost AS (SELECT DISTINCT capture FROM storage
              WHERE change IN ('dropped_overflow', 'dropped_fault')),
+    released AS (SELECT DISTINCT capture FROM storage WHERE change = 'dropped_released'),
     each AS (
         SELECT c.clear_px AS clear_px, c.cloud_px AS cloud_px,
-               coalesce(p.clear_px, CASE WHEN h.capture IS NULL THEN 0 ELSE d.clear_px_kept END, 0)
-                   AS clear_kept,
-               coalesce(p.cloud_px, CASE WHEN h.capture IS NULL THEN 0 ELSE d.cloud_px_kept END, 0)
-                   AS cloud_kept,
-               p.product IS NULL AND d.capture IS NOT NULL AS unasked,
+               coalesce(p.clear_px, CASE WHEN h.capture IS NULL AND r.capture IS NULL
+                                         THEN 0 ELSE d.clear_px_kept END, 0) AS clear_kept,
+               coalesce(p.cloud_px, CASE WHEN h.capture IS NULL AND r.capture IS NULL
+                                         THEN 0 ELSE d.cloud_px_kept END, 0) AS cloud_kept,
+               r.capture IS NOT NULL AS released,
+               p.product IS NULL AND d.capture IS NOT NULL AND r.capture IS NULL AS unasked,
                s.product IS NOT NULL AS delivered,
                p.product IS NULL AND d.capture IS NULL AS undecided,
                l.capture IS NOT NULL OR NOT c.stored AS lost
         FROM capture c LEFT JOIN decision d USING (capture) LEFT JOIN shown p USING (capture)
         LEFT JOIN sent s ON s.product = p.product LEFT JOIN lost l ON l.capture = c.capture
-        LEFT JOIN held h ON h.capture = c.capture)
+        LEFT JOIN held h ON h.capture = c.capture LEFT JOIN released r ON r.capture = c.capture)
     SELECT sum(clear_kept) FILTER (delivered) AS clear_delivered,
            sum(cloud_kept) FILTER (delivered) AS cloud_delivered,
-           sum(clear_kept) FILTER (NOT delivered AND NOT lost AND NOT unasked)
+           sum(clear_kept) FILTER (NOT delivered AND NOT lost AND NOT unasked AND NOT released)
                AS clear_queued,
-           sum(cloud_kept) FILTER (NOT delivered AND NOT lost AND NOT unasked)
+           sum(cloud_kept) FILTER (NOT delivered AND NOT lost AND NOT unasked AND NOT released)
                AS cloud_queued,
            sum(clear_px - clear_kept) FILTER (NOT undecided AND NOT lost) AS clear_dropped,
            sum(cloud_px - cloud_kept) FILTER (NOT undecided AND NOT lost) AS cloud_dropped,
+           sum(clear_kept) FILTER (released AND NOT lost) AS clear_released,
+           sum(cloud_kept) FILTER (released AND NOT lost) AS cloud_released,
            coalesce(sum(clear_px) FILTER (undecided AND NOT lost), 0)
                + coalesce(sum(clear_kept) FILTER (unasked AND NOT lost), 0) AS clear_waiting,
            coalesce(sum(cloud_px) FILTER (undecided AND NOT lost), 0)

@@ -101,6 +101,7 @@ def _pixels(run: FoundRun) -> None:
         "delivered": "delivered",
         "queued": "in the queue",
         "dropped": "dropped by policy",
+        "released": "released by the ground",
         "waiting": "on board",
         "lost": "lost to full storage",
     }

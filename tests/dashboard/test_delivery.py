@@ -6,23 +6,40 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.delivery import SATISFIED, TARGET_STATES
+from dashboard.delivery import PIXELS, SATISFIED, TARGET_STATES
 from dashboard.event_store import EventStore
 from simulator.mission import run_mission
 from simulator.scenario import load_scenario
 
+# With a station that the satellite meets on each orbit, a few hours are enough.
+SHORT = {
+    "duration_h": 4,
+    "satellites.*.payload.model": "threshold",
+    "ground.stations": ["svalsat"],
+}
+
 
 @pytest.fixture(scope="module")
 def cropped(tmp_path_factory: pytest.TempPathFactory) -> EventStore:
-    """A run in which only the middle of each frame is kept, with a station it meets each orbit."""
-    changes = {
-        "duration_h": 4,
-        "satellites.*.payload.model": "threshold",
-        "ground.stations": ["svalsat"],
-        "data_handling.region_of_interest_km": [2, 2],
-    }
+    """A run in which only the middle of each frame is kept."""
+    changes = {**SHORT, "data_handling.region_of_interest_km": [2, 2]}
     scenario = load_scenario("first_light", changes)
     return EventStore(run_mission(scenario, tmp_path_factory.mktemp("cropped")))
+
+
+@pytest.fixture(scope="module")
+def asked_for(tmp_path_factory: pytest.TempPathFactory) -> EventStore:
+    """A run in which masks go down first, and the ground lets go what they show to be cloudy."""
+    changes = {
+        **SHORT,
+        "satellites.*.imager.frame_px": [512, 512],
+        "ground.processing_delay_h": 0.1,
+        "data_handling.preview": "mask",
+        "data_handling.request_delay_h": 0.1,
+        "data_handling.request_max_cloud_fraction": 0.2,
+    }
+    scenario = load_scenario("first_light", changes)
+    return EventStore(run_mission(scenario, tmp_path_factory.mktemp("asked_for")))
 
 
 def test_targets_of_a_region_of_interest_are_satisfied_as_in_the_metric(
@@ -39,3 +56,19 @@ def test_targets_of_whole_frames_are_satisfied_as_in_the_metric(flown: Path) -> 
     store = EventStore(flown)
     satisfied = store.run.metrics()["targets_satisfied"]
     assert len(store.rows(SATISFIED)) == satisfied
+
+
+@pytest.mark.parametrize("kind", ["clear", "cloud"])
+def test_pixels_that_the_ground_let_go_are_not_the_policys(
+    asked_for: EventStore, kind: str
+) -> None:
+    let_go = asked_for.value(f"""
+        SELECT sum({kind}_px_kept) FROM decision SEMI JOIN
+            (SELECT capture FROM storage WHERE change = 'dropped_released') USING (capture)""")
+    by_policy = asked_for.value(f"SELECT sum({kind}_px - {kind}_px_kept) FROM decision")
+    pixels = asked_for.rows(PIXELS).iloc[0].fillna(0)
+    assert let_go > 0
+    assert pixels[f"{kind}_released"] == let_go
+    assert pixels[f"{kind}_dropped"] == by_policy
+    outcomes = [value for name, value in pixels.items() if str(name).startswith(kind)]
+    assert sum(outcomes) == asked_for.value(f"SELECT sum({kind}_px) FROM capture")
