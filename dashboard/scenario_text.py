@@ -7,6 +7,8 @@ would blow up when its aliases are expanded is refused before anything expands i
 
 from __future__ import annotations
 
+import math
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,12 +28,14 @@ from simulator.scenario import (
     bundled_scenarios,
     load_scenario,
 )
-from simulator.scenario.source import Source, read_source
 
 MOST_ALIASES = 50
 DEEPEST = 30
 MOST_CHARACTERS = 400_000
 TEXT_NAME = "scenario text"
+
+# Ends a line, or an item where the value stands between brackets: quoted, neither does.
+_SPLITS_PLAIN_TEXT = re.compile(r"[\n\r\x85\u2028\u2029,\[\]{}]")
 
 
 def check_text(text: str, folder: Path, *, everything: bool = False) -> Scenario:
@@ -176,42 +180,55 @@ def bundled_folder() -> Path:
 def with_values(text: str, changes: Mapping[FieldPath, Any]) -> str:
     """The text with values replaced by field path.
 
-    A scalar is replaced where it stands, so that comments and order survive; a field that the
-    text does not have yet makes the document be written anew, without comments.
+    A value on one line is replaced where it stands, so that comments and order survive. Where that
+    would say anything else than the values with this one replaced (the value is an alias, say),
+    and for a field that the text does not have yet, the document is written anew, without comments.
     """
     for field, value in changes.items():
-        source = _source(text)
-        mark = source.marks.get(field)
-        if mark is None or mark.text is None:
-            text = _dump(_replaced(source.values, field, value))
-            continue
-        lines = text.splitlines(keepends=True)
-        line = lines[mark.line - 1]
-        before, after = line[: mark.column - 1], line[mark.column - 1 :]
-        lines[mark.line - 1] = before + _scalar(value) + after[_written_length(after, mark.text) :]
-        text = "".join(lines)
+        wanted = _replaced(yaml.safe_load(text), field, value)
+        edited = _edited_in_place(text, field, value)
+        text = edited if edited is not None and _says(edited, wanted) else _dump(wanted)
     return text
 
 
-def _source(text: str) -> Source:
-    with tempfile.TemporaryDirectory(prefix="nephoscope-") as place:
-        path = Path(place) / "scenario.yaml"
-        path.write_text(text, encoding="utf-8")
-        return read_source(path)
+def _edited_in_place(text: str, field: FieldPath, value: Any) -> str | None:
+    node = _node_at(yaml.compose(text, Loader=yaml.SafeLoader), field)
+    in_lines = isinstance(node, yaml.CollectionNode) and not node.flow_style
+    if node is None or in_lines:
+        return None
+    start, end = node.start_mark.index, node.end_mark.index
+    end = start + len(text[start:end].rstrip())  # a block of text ends where the next line begins
+    space = " " if text[:start].endswith(":") else ""  # of a key without a value
+    return text[:start] + space + _in_one_line(value) + text[end:]
 
 
-def _written_length(after: str, text: str) -> int:
-    if after[:1] in "'\"":
-        closing = after.find(after[0], 1)
-        return closing + 1 if closing > 0 else len(after.rstrip("\n"))
-    return len(text) if after.startswith(text) else len(after.split("#")[0].rstrip())
+def _node_at(node: yaml.Node | None, field: FieldPath) -> yaml.Node | None:
+    """Where a field stands in a document; None when it does not, or not under its own key."""
+    for part in field:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part] if part < len(node.value) else None
+        elif isinstance(node, yaml.MappingNode):
+            node = {key.value: below for key, below in node.value}.get(part)
+        else:
+            return None
+    return node
 
 
-def _scalar(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("\n...").strip()
+def _says(text: str, values: Any) -> bool:
+    """Whether a text means exactly these values, their types and order included."""
+    try:
+        return _dump(yaml.safe_load(text)) == _dump(values)
+    except (yaml.YAMLError, ValueError):
+        return False
 
 
-def _replaced(values: Any, field: tuple[str | int, ...], value: Any) -> Any:
+def _in_one_line(value: Any) -> str:
+    quotes = '"' if isinstance(value, str) and _SPLITS_PLAIN_TEXT.search(value) else None
+    text = yaml.safe_dump(value, default_flow_style=True, default_style=quotes, width=math.inf)
+    return str(text).strip().removesuffix("\n...").strip()
+
+
+def _replaced(values: Any, field: FieldPath, value: Any) -> Any:
     if not field:
         return value
     head, rest = field[0], field[1:]
