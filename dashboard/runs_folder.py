@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -156,6 +156,39 @@ def _scenario(path: Path, _sha256: str) -> dict[str, Any]:
 def setup_of(run: FoundRun) -> Setup:
     """Policy, planner, models and devices of a run."""
     return telemetry_runs.setup_of(scenario_of(run))
+
+
+def labels_of(runs: Sequence[FoundRun]) -> list[str]:
+    """A label for each run, in their order, no two alike.
+
+    Policy, models and seed always stand there, the rest where the runs differ in it; runs that are
+    still alike are called by their names.
+    """
+    told = [_told(run) for run in runs]
+    always = ("policy", "models", "seed")
+    shown = [
+        part
+        for part in next(iter(told), {})
+        if part in always or len({words[part] for words in told}) > 1
+    ]
+    labels = [", ".join(filter(None, (words[part] for part in shown))) for words in told]
+    return [
+        label if labels.count(label) == 1 else run.run_id
+        for run, label in zip(runs, labels, strict=True)
+    ]
+
+
+def _told(run: FoundRun) -> dict[str, str]:
+    setup = setup_of(run)
+    return {
+        "mission": run.manifest.name if run.manifest else "",
+        "policy": setup.policy,
+        "models": ", ".join(setup.models),
+        "devices": ", ".join(setup.devices),
+        "planner": setup.planner,
+        "satellites": f"{setup.satellites} satellite{'' if setup.satellites == 1 else 's'}",
+        "seed": f"seed {run.manifest.seed}" if run.manifest else "",
+    }
 
 
 def stored_metrics(run: FoundRun) -> dict[str, Any]:

@@ -19,7 +19,14 @@ from dashboard.metric_text import (
     unit,
 )
 from dashboard.navigation import draw
-from dashboard.runs_folder import Folders, FoundRun, find_folders, setup_of, stored_metrics
+from dashboard.runs_folder import (
+    Folders,
+    FoundRun,
+    find_folders,
+    labels_of,
+    setup_of,
+    stored_metrics,
+)
 from dashboard.shell import (
     choose_run,
     counted,
@@ -202,7 +209,10 @@ def _chosen(chosen: list[FoundRun]) -> None:
     metric = st.selectbox(
         "Metric", names, format_func=title, key="compare_metric", bind="query-params"
     )
-    values = {_short(run, chosen): stored_metrics(run).get(metric) for run in chosen}
+    labels = labels_of(chosen)
+    values = {
+        label: stored_metrics(run).get(metric) for label, run in zip(labels, chosen, strict=True)
+    }
     figure(
         "runs-side-by-side",
         metric_bars(metric, values),
@@ -211,9 +221,9 @@ def _chosen(chosen: list[FoundRun]) -> None:
         "or scenarios are no paired comparison: that is what a campaign gives.",
     )
     table = {"metric": [title(name) for name in names]}
-    for run in chosen:
+    for label, run in zip(labels, chosen, strict=True):
         metrics = stored_metrics(run)
-        table[_short(run, chosen)] = [number(name, metrics.get(name)) for name in names]
+        table[label] = [number(name, metrics.get(name)) for name in names]
     st.dataframe(pd.DataFrame(table), hide_index=True)
 
 
@@ -239,21 +249,6 @@ def _one(run: FoundRun) -> None:
             ("downlink", "Downlink and autonomy"),
         ):
             st.page_link(f"pages/{page}.py", label=label, query_params={"run": run.run_id})
-
-
-def _short(run: FoundRun, among: list[FoundRun]) -> str:
-    """What tells a run from the others compared, else its name."""
-    setup = setup_of(run)
-    seed = run.manifest.seed if run.manifest else ""
-    label = f"{setup.policy}, {', '.join(setup.models)}, seed {seed}"
-    same = [
-        other
-        for other in among
-        if other is not run
-        and (setup_of(other), other.manifest and other.manifest.seed)
-        == (setup, run.manifest and run.manifest.seed)
-    ]
-    return run.run_id if same else label
 
 
 def _campaigns(found: Folders) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -258,6 +260,34 @@ def test_selected_runs_stand_in_the_link(open_page: Open, runs: Path) -> None:
     app = open_page(runs, "missions", selected=run_id)
     assert run_id in [heading.value.replace("\\", "") for heading in app.subheader]
     assert run_id in app.query_params["selected"]
+
+
+def test_runs_side_by_side_stand_under_labels_of_their_own(open_page: Open, runs: Path) -> None:
+    """Runs that differ in device or planner, and one that differs in nothing but its folder."""
+    first = only_run(runs)
+    scenario = (first / "scenario.yaml").read_text()
+    for name, before, after in (
+        ("other-device", "device: myriad2", "device: host"),
+        ("other-planner", "planner: greedy", "planner: fifo"),
+        ("again", "", ""),
+    ):
+        assert before in scenario
+        other = Path(shutil.copytree(first, runs / name))
+        text = scenario.replace(before, after)
+        (other / "scenario.yaml").write_text(text)
+        manifest = json.loads((other / "manifest.json").read_text())
+        manifest["scenario_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        (other / "manifest.json").write_text(json.dumps(manifest))
+    names = [first.name, "other-device", "other-planner", "again"]
+    app = open_page(runs, "missions", selected=names)
+    assert not app.exception
+    table = next(t.value for t in app.dataframe if t.value.columns[0] == "metric")
+    assert set(table.columns[1:]) == {
+        "reschedule, threshold, host, greedy, seed 7",
+        "reschedule, threshold, myriad2, fifo, seed 7",
+        first.name,
+        "again",
+    }
 
 
 def test_card_without_its_network_is_shown_but_not_offered(
