@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard.charts import budgets
 from dashboard.downsampling import BINS, extremes, orbit_means, step_means
 from dashboard.navigation import draw
+from dashboard.orbits import DEPTH, MOST_ENERGY, orbit_s
 from dashboard.runs_folder import FoundRun, scenario_of
 from dashboard.shell import choose_run, figure, folders, open_store, rows, satellites
 from simulator.telemetry.events import Power
@@ -29,14 +30,6 @@ ECLIPSES = """
     SELECT start_s / 3600 AS start_h, end_s / 3600 AS end_h FROM eclipse
     WHERE satellite = $satellite AND kind = 'umbra' AND end_s >= $from_s AND start_s <= $to_s
     ORDER BY 1 LIMIT 700"""
-
-DEPTH = """
-    SELECT min(p.t_s) / 3600 AS time_h, 1 - min(p.charge_fraction) AS depth
-    FROM power p ASOF LEFT JOIN (
-        SELECT start_s FROM eclipse WHERE satellite = $satellite AND kind = 'umbra') e
-        ON p.t_s >= e.start_s
-    WHERE p.satellite = $satellite AND p.t_s BETWEEN $from_s AND $to_s
-    GROUP BY e.start_s ORDER BY 1 LIMIT 700"""
 
 STORAGE = """
     WITH change AS (
@@ -84,16 +77,6 @@ PEAKS = """
            (SELECT max(queued_s + latency_s) FROM inference WHERE satellite = $satellite)
                AS total_s"""
 
-ORBIT_ENERGY = """
-    WITH spent AS (
-        SELECT p.t_s, p.payload_wh, e.start_s AS orbit
-        FROM power p ASOF LEFT JOIN (
-            SELECT start_s FROM eclipse WHERE satellite = $satellite AND kind = 'umbra') e
-            ON p.t_s >= e.start_s
-        WHERE p.satellite = $satellite),
-    orbit AS (SELECT orbit, max(payload_wh) - min(payload_wh) AS wh FROM spent GROUP BY orbit)
-    SELECT max(wh) FROM orbit"""
-
 PASSES = """
     SELECT aos_s / 3600 AS aos_h, station, max_elevation_deg, outcome, usable_s, transmit_s,
            capacity_bytes / 1048576 AS capacity_mib, bytes / 1048576 AS mib
@@ -136,6 +119,7 @@ def _controls(run: FoundRun) -> tuple[str, dict[str, Any]]:
         "from_s": from_h * 3600,
         "to_s": to_h * 3600,
         "bin_s": (to_h - from_h) * 3600 / BINS,
+        "orbit_s": orbit_s(open_store(run).run, satellite),
     }
 
 
@@ -180,8 +164,8 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
             "depth-of-discharge",
             budgets.depth(depth, low),
             depth,
-            "Deepest discharge between the start of one umbra and the next, of the full battery; "
-            "dashed: where payload and imager are shed.",
+            "Deepest discharge between the start of one umbra and the next, or of one orbit "
+            "without umbra, of the full battery; dashed: where payload and imager are shed.",
         )
 
 
@@ -229,7 +213,8 @@ def _payload(run: FoundRun, window: dict[str, Any], payload: dict[str, Any]) -> 
             [{"what": k, "peak": v[0], "cap": v[1], "unit": v[2]} for k, v in peaks.items()]
         ),
         "Highest value of the whole mission against the cap of the scenario. Memory is the host's "
-        "figure (its provenance is in the event); energy is counted from umbra to umbra.",
+        "figure (its provenance is in the event); energy is that of work on frames, by orbits "
+        "counted from the epoch, as the limit counts it.",
     )
 
 
@@ -237,7 +222,7 @@ def _peaks(
     run: FoundRun, window: dict[str, Any], payload: dict[str, Any]
 ) -> dict[str, tuple[float, float, str]]:
     peak = _query(run, PEAKS, window).iloc[0]
-    orbit_wh = _query(run, ORBIT_ENERGY, window).iat[0, 0]
+    orbit_wh = _query(run, MOST_ENERGY, window).iat[0, 0]
     candidates = {
         "memory": (peak["memory_mib"], payload.get("memory_limit_mib"), "MiB"),
         "power": (peak["power_w"], payload.get("power_limit_w"), "W"),

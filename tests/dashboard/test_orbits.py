@@ -1,0 +1,61 @@
+"""What is counted by the orbit is counted as the payload's limit counts it, in light or shadow."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dashboard.event_store import EventStore
+from dashboard.orbits import DEPTH, MOST_ENERGY, orbit_s
+from simulator.mission import run_mission
+from simulator.scenario import load_scenario
+from simulator.telemetry.manifest import RunFolderError
+
+HOURS = 6
+LIMIT_WH = 6e-5
+"""So little that some orbit is worked to the full, and frames wait for the next."""
+
+
+@pytest.fixture(scope="module")
+def in_sunlight(tmp_path_factory: pytest.TempPathFactory) -> EventStore:
+    """A satellite that follows the terminator and meets no shadow."""
+    changes = {
+        "epoch": "2024-03-20T00:00:00Z",
+        "duration_h": HOURS,
+        "satellites.*.orbit.sun_synchronous": {"altitude_km": 600, "ltan_h": 18},
+        "satellites.*.imager.min_sun_elevation_deg": 0,
+        "satellites.*.imager.frame_px": [512, 512],
+        "satellites.*.payload.model": "threshold",
+        "satellites.*.payload.energy_limit_wh_per_orbit": LIMIT_WH,
+        "satellites.*.payload.frame_deadline_s": 3600,
+    }
+    scenario = load_scenario("first_light", changes)
+    return EventStore(run_mission(scenario, tmp_path_factory.mktemp("in_sunlight")))
+
+
+def test_most_energy_of_an_orbit_is_held_by_the_limit(in_sunlight: EventStore) -> None:
+    assert in_sunlight.value("SELECT count(*) FROM eclipse WHERE kind = 'umbra'") == 0
+    assert in_sunlight.value("SELECT sum(energy_wh) FROM inference") > LIMIT_WH
+    period_s = orbit_s(in_sunlight.run, "neph-1")
+    most_wh = in_sunlight.value(MOST_ENERGY, satellite="neph-1", orbit_s=period_s)
+    frame_wh = in_sunlight.value("SELECT min(energy_wh) FROM inference WHERE energy_wh > 0")
+    assert LIMIT_WH - frame_wh < most_wh <= LIMIT_WH * (1 + 1e-9)
+
+
+def test_depth_is_shown_by_the_orbit_where_there_is_no_shadow(in_sunlight: EventStore) -> None:
+    period_s = orbit_s(in_sunlight.run, "neph-1")
+    window = {"satellite": "neph-1", "from_s": 0.0, "to_s": HOURS * 3600.0, "orbit_s": period_s}
+    depth = in_sunlight.rows(DEPTH, **window)
+    assert len(depth) == 1 + int(HOURS * 3600 // period_s)
+    lowest = in_sunlight.value("SELECT min(charge_fraction) FROM power")
+    assert depth["depth"].max() == pytest.approx(1 - lowest)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"neph-1": {}}', '{"neph-1": 3}', "[]"])
+def test_orbits_of_another_shape_are_named(flown: Path, tmp_path: Path, text: str) -> None:
+    run = Path(shutil.copytree(flown, tmp_path / "run"))
+    (run / "orbits.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"orbits\.json"):
+        orbit_s(EventStore(run).run, "neph-1")
