@@ -15,6 +15,8 @@ from dashboard.shell import counted, figure, plain
 if TYPE_CHECKING:
     from simulator.campaign import Campaign, Estimate, Variant
 
+FEWER = "What is not defined in every seed says in how many it is."
+
 
 def show_campaign(found: Folders, name: str) -> None:
     """Draw the comparison of a campaign of the runs folder, or say why there is none yet."""
@@ -58,12 +60,12 @@ def _comparison(campaign: Campaign) -> None:
     seeds = len(campaign.seeds)
     word = f"{seeds} seeds" if seeds > 1 else "one seed, so no interval"
     means = [
-        _interval(labels[v], found)
+        _interval(labels[v], found, seeds)
         for v in campaign.variants
         if (found := campaign.summary(v, metric)) is not None
     ]
     differences = [
-        _interval(labels[v], found.estimate)
+        _interval(labels[v], found.estimate, seeds)
         for v in campaign.variants
         if v != baseline and (found := campaign.difference(v, baseline, metric)) is not None
     ]
@@ -73,7 +75,7 @@ def _comparison(campaign: Campaign) -> None:
             "campaign-means",
             intervals(metric, means, differences=False),
             pd.DataFrame([vars(m) for m in means]),
-            f"{definition(metric)}: mean over {word}, with 95 % interval.",
+            f"{definition(metric)}: mean over {word}, with 95 % interval. {FEWER}",
         )
     with two:
         figure(
@@ -81,23 +83,27 @@ def _comparison(campaign: Campaign) -> None:
             intervals(metric, differences, differences=True),
             pd.DataFrame([vars(d) for d in differences]),
             f"Difference to {baseline_label}, seed by seed, with 95 % bootstrap interval. Grey: "
-            "the interval holds zero.",
+            f"the interval holds zero, or a single seed gives none. {FEWER}",
         )
     if campaign.warning:
         st.warning(campaign.warning)
-    st.caption("Means and differences with their 95 % intervals; pp: percentage points.")
+    st.caption(f"Means and differences with their 95 % intervals; pp: percentage points. {FEWER}")
     _comparison_table(campaign, labels, baseline)
 
 
 def _comparison_table(campaign: Campaign, labels: dict[Variant, str], baseline: Variant) -> None:
+    seeds = len(campaign.seeds)
     table: dict[str, list[str]] = {"metric": [title(name) for name in HEADLINES]}
     for variant, label in labels.items():
-        table[label] = [_mean_text(name, campaign.summary(variant, name)) for name in HEADLINES]
+        table[label] = [
+            _mean_text(name, campaign.summary(variant, name), seeds) for name in HEADLINES
+        ]
         if variant != baseline:
             table[f"{label} minus {labels[baseline]}"] = [
                 _mean_text(
                     name,
                     d.estimate if (d := campaign.difference(variant, baseline, name)) else None,
+                    seeds,
                     difference=True,
                 )
                 for name in HEADLINES
@@ -105,11 +111,20 @@ def _comparison_table(campaign: Campaign, labels: dict[Variant, str], baseline: 
     st.dataframe(pd.DataFrame(table), hide_index=True)
 
 
-def _mean_text(metric: str, estimate: Estimate | None, *, difference: bool = False) -> str:
+def _mean_text(
+    metric: str, estimate: Estimate | None, seeds: int, *, difference: bool = False
+) -> str:
     if estimate is None:
         return "-"
-    return with_interval(metric, estimate.mean, estimate.low, estimate.high, difference=difference)
+    found = _interval("", estimate, seeds)
+    text = with_interval(metric, found.mean, found.low, found.high, difference=difference)
+    return text + found.label
 
 
-def _interval(label: str, estimate: Estimate) -> Interval:
-    return Interval(label, estimate.mean, estimate.low, estimate.high)
+def _interval(label: str, estimate: Estimate, seeds: int) -> Interval:
+    """The estimate to be shown; it says where it rests on fewer seeds than the campaign has."""
+    if estimate.n < seeds:
+        label += f" ({estimate.n} of {seeds} seeds)"
+    if estimate.n < 2:
+        return Interval(label, estimate.mean, None, None, estimate.n)
+    return Interval(label, estimate.mean, estimate.low, estimate.high, estimate.n)

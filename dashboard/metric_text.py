@@ -109,14 +109,18 @@ def number(name: str, value: object) -> str:
 
 
 def with_interval(
-    name: str, mean: float, low: float, high: float, *, difference: bool = False
+    name: str, mean: float, low: float | None, high: float | None, *, difference: bool = False
 ) -> str:
-    """``0.4 [0.3, 0.5]`` with the unit behind it; a difference of shares is in points (pp)."""
+    """``0.4 [0.3, 0.5]`` with the unit behind it; a difference of shares is in points (pp).
+
+    Without `low` and `high` there is no interval.
+    """
     factor = 100.0 if is_share(name) else 1.0
     digits = (lambda value: f"{value:.1f}") if is_share(name) else _digits
     measured_in = "pp" if difference and is_share(name) else unit(name)
     plus = "+" if difference and mean > 0 else ""
-    middle, least, most = (digits(factor * value) for value in (mean, low, high))
+    bounds = (mean if low is None else low, mean if high is None else high)
+    middle, least, most = (digits(factor * value) for value in (mean, *bounds))
     text = plus + middle
     if not middle == least == most:  # an interval narrower than the digits shown says nothing
         text += f" [{least}, {most}]"

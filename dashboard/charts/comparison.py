@@ -31,12 +31,18 @@ def metric_bars(metric: str, values: Mapping[str, float | None]) -> go.Figure:
 
 @dataclass(frozen=True)
 class Interval:
-    """A labelled mean with its 95 % interval."""
+    """A labelled mean over `seeds` values with its 95 % interval; one value has none."""
 
     label: str
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval, and it lies on one side of 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 def intervals(metric: str, estimates: Sequence[Interval], *, differences: bool) -> go.Figure:
@@ -51,15 +57,13 @@ def intervals(metric: str, estimates: Sequence[Interval], *, differences: bool) 
         mode="markers",
         marker={
             "size": 11,
-            "color": [
-                DELIVERED if not differences or e.low > 0 or e.high < 0 else CLOUDY for e in shown
-            ],
+            "color": [DELIVERED if not differences or e.excludes_zero else CLOUDY for e in shown],
         },
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [factor * (e.high - e.mean) for e in shown],
-            "arrayminus": [factor * (e.mean - e.low) for e in shown],
+            "array": [None if e.high is None else factor * (e.high - e.mean) for e in shown],
+            "arrayminus": [None if e.low is None else factor * (e.mean - e.low) for e in shown],
             "color": NEUTRAL,
             "thickness": 2,
         },

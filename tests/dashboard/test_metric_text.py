@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dashboard.charts.comparison import Interval, intervals
+from dashboard.colours import CLOUDY, DELIVERED
 from dashboard.metric_text import with_interval
 
 SHARE, AREA = "targets_satisfied_fraction", "clear_km2_delivered"
@@ -28,8 +29,17 @@ def test_shares_differ_by_points_and_units_stand_once(
 
 
 def test_differences_of_shares_are_drawn_in_points() -> None:
-    figure = intervals(SHARE, [Interval("prune", 0.081, 0.074, 0.088)], differences=True)
+    figure = intervals(SHARE, [Interval("prune", 0.081, 0.074, 0.088, 20)], differences=True)
     assert figure.layout.xaxis.title.text.endswith("percentage points")
     assert figure.layout.xaxis.tickformat is None
     assert list(figure.data[0].x) == [pytest.approx(8.1)]
     assert list(figure.data[0].error_x.array) == [pytest.approx(0.7)]
+
+
+def test_one_seed_gives_neither_interval_nor_colour() -> None:
+    shown = [Interval("once", 0.3, None, None, 1), Interval("often", 0.3, 0.2, 0.4, 20)]
+    (drawn,) = intervals(AREA, shown, differences=True).data
+    assert list(drawn.y) == ["often", "once"]
+    assert list(drawn.error_x.array) == [pytest.approx(0.1), None]
+    assert list(drawn.marker.color) == [DELIVERED, CLOUDY]
+    assert with_interval(AREA, 0.3, None, None) == "0.3 km²"

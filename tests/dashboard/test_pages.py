@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard import jobs
 from dashboard.charts import timeline
 from dashboard.event_store import EventStore
-from dashboard.metric_text import GROUPS, number
+from dashboard.metric_text import GROUPS, HEADLINES, number, title
 from payload.card import load_card, save_card
 from simulator.telemetry.manifest import file_sha256
 
@@ -288,6 +288,38 @@ def test_runs_side_by_side_stand_under_labels_of_their_own(open_page: Open, runs
         first.name,
         "again",
     }
+
+
+def test_estimate_says_on_how_many_seeds_it_rests(open_page: Open, tmp_path: Path) -> None:
+    """One metric is defined everywhere, one in two seeds, one in a single seed of three."""
+    everywhere, twice, once = HEADLINES[:3]
+    defined = {everywhere: (1, 2, 3), twice: (1, 2), once: (1,)}
+    variants = [{"model": "", "device": "", "policy": name} for name in ("bent_pipe", "prune")]
+    runs = [
+        {
+            "variant": variant,
+            "seed": seed,
+            "folder": "",
+            "metrics": {
+                name: 0.1 * seed + rank if seed in seeds else None
+                for name, seeds in defined.items()
+            },
+        }
+        for rank, variant in enumerate(variants)
+        for seed in (1, 2, 3)
+    ]
+    document = {"scenario": "few", "seeds": [1, 2, 3], "variants": variants, "runs": runs}
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "campaign.json").write_text(json.dumps(document))
+    app = open_page(tmp_path, "models", campaign="few")
+    assert not app.exception
+    table = next(t.value for t in app.dataframe if "metric" in t.value).set_index("metric")
+    for column in ("bent_pipe", "prune minus bent_pipe"):
+        told = table[column]
+        assert "seeds" not in told[title(everywhere)]
+        assert told[title(twice)].endswith("(2 of 3 seeds)")
+        assert told[title(once)].endswith("(1 of 3 seeds)")
+        assert "[" not in told[title(once)]
 
 
 def test_card_without_its_network_is_shown_but_not_offered(
