@@ -22,9 +22,13 @@ from pathlib import Path
 import psutil
 
 from dashboard.runs_folder import Folders, FoundRun
+from simulator.telemetry.manifest import Manifest
 
 JOBS_FOLDER = ".dashboard"
 LOG_TAIL_LINES = 30
+
+SAME_PROCESS_S = 60.0
+"""Two processes of one number do not start within this time; a clock may be set while one runs."""
 
 # A process started from a background shell inherits an ignored SIGINT, and could not be cancelled
 # in good order: the launcher takes the signal back before it becomes the command.
@@ -101,7 +105,9 @@ def start(
     JobError
         When the folder cannot be written.
     """
-    job_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S-") + secrets.token_hex(3)
+    # Before the process starts, so that none of its runs is older.
+    started = datetime.now(UTC)
+    job_id = started.strftime("%Y%m%dT%H%M%S-") + secrets.token_hex(3)
     folder = root / JOBS_FOLDER / job_id
     scenario = folder / f"{scenario_name}.yaml"
     try:
@@ -121,7 +127,7 @@ def start(
             )
         job = Job(
             job_id, title, full, out, expected_runs, process.pid, _start_time(process.pid),
-            datetime.now(UTC).isoformat(timespec="seconds"),
+            started.isoformat(timespec="seconds"),
         )  # fmt: skip
         (folder / "job.json").write_text(json.dumps(asdict(job), indent=1), encoding="utf-8")
     except OSError as error:
@@ -192,7 +198,13 @@ def runs_of(job: Job, found: Folders) -> list[FoundRun]:
             for run in found.runs
             if run.campaign == job.out and run.manifest and run.manifest.created >= job.started
         ]
-    return [run for run in found.runs if run.manifest and run.manifest.pid == job.pid]
+    return [run for run in found.runs if run.manifest and _wrote(job, run.manifest)]
+
+
+def _wrote(job: Job, manifest: Manifest) -> bool:
+    """Whether the job's process is the one that wrote a run: numbers of processes come again."""
+    apart_s = abs(manifest.process_started_s - job.process_started_s)
+    return manifest.pid == job.pid and apart_s < SAME_PROCESS_S
 
 
 def progress(job: Job, found: Folders) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from dashboard import jobs
 from dashboard.runs_folder import find_folders
@@ -59,3 +62,26 @@ def test_jobs_are_found_again_and_strangers_are_not(tmp_path: Path, short_scenar
     assert jobs.list_jobs(root) == [job]
     assert find_folders(root).runs == ()
     wait_until(lambda: not jobs.is_alive(job))
+
+
+@pytest.mark.parametrize("later_s", [-86_400.0, 86_400.0])
+def test_run_of_another_process_of_the_same_number_is_not_the_jobs(
+    runs: Path, later_s: float
+) -> None:
+    found = find_folders(runs)
+    manifest = found.runs[0].manifest
+    assert manifest is not None
+    its_own = jobs.Job(
+        job_id="own",
+        title="a test",
+        arguments=("run",),
+        out="",
+        expected_runs=1,
+        pid=manifest.pid,
+        process_started_s=manifest.process_started_s,
+        started=manifest.created,
+    )
+    assert jobs.runs_of(its_own, found) == list(found.runs)
+    reused = dataclasses.replace(its_own, process_started_s=manifest.process_started_s + later_s)
+    assert jobs.runs_of(reused, found) == []
+    assert jobs.progress(reused, found) == 0.0
