@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, UndefinedVariableError
 
 Pattern = tuple[str, ...]
 """Keys from the root of a scenario; ``*`` stands for every item of a list."""
@@ -34,8 +34,8 @@ LINKS: tuple[Pattern, ...] = (("satellites", "*", "payload", "link"),)
 def with_absolute_paths(values: dict[str, Any], scenario: Scenario) -> dict[str, Any]:
     """A copy of scenario values in which every path is absolute.
 
-    An optional collection that is not here stays as it was written: it is left out of the mission
-    wherever it is flown from.
+    An optional collection behind a variable that is not set stays as it was written: it is left
+    out of the mission wherever it is flown from.
 
     Raises
     ------
@@ -45,7 +45,12 @@ def with_absolute_paths(values: dict[str, Any], scenario: Scenario) -> dict[str,
     missing = scenario.missing_collections()
 
     def absolute(path: str) -> str:
-        return path if path in missing else str(scenario.resolve(path))
+        try:
+            return str(scenario.resolve(path))
+        except UndefinedVariableError:
+            if path in missing:
+                return path
+            raise
 
     values = _changed(values, (*PATHS, *COLLECTIONS), absolute)
     values = _changed(values, NAMES_OR_PATHS, scenario.name_or_path)

@@ -129,6 +129,16 @@ def test_bundled_scenario_is_flown_without_the_optional_scenes(
     assert moved.missing_collections() == original.missing_collections()
 
 
+def test_missing_collection_is_not_found_beside_the_bundled_scenarios(
+    short_scenario: str, tmp_path: Path
+) -> None:
+    values = yaml.safe_load(short_scenario)
+    values["scenes"]["collections"].append({"path": "samples", "optional": True})
+    text = to_fly(yaml.safe_dump(values, sort_keys=False), tmp_path)
+    *_, missing = yaml.safe_load(text)["scenes"]["collections"]
+    assert missing == {"path": str(tmp_path / "samples"), "optional": True}
+
+
 def test_variable_that_is_not_set_is_a_sentence_on_the_page(
     open_page: Callable[..., AppTest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
