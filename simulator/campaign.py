@@ -3,12 +3,14 @@
 Every random draw of a run is keyed by its seed, so two runs of one seed see the same weather and
 the same scenes: their difference is what the variant changed. A comparison takes the differences
 seed by seed and gives their mean with a 95 % confidence interval (bootstrap over seeds, BCa, from
-SciPy). A campaign folder holds one run folder per run and ``campaign.json``.
+SciPy). A campaign folder holds one run folder per run, ``asked.json`` from the start and
+``campaign.json`` at the end.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import math
@@ -24,9 +26,12 @@ import numpy as np
 from scipy import stats
 
 from simulator.mission import run_mission
-from simulator.scenario import Scenario, load_scenario
+from simulator.scenario import Scenario, load_scenario, resolved_yaml
 from simulator.telemetry.run_folder import RunFolder
 from simulator.telemetry.runs import CAMPAIGN_NAME, short_name
+
+ASKED_NAME = "asked.json"
+"""What a campaign folder was begun for, so that another comparison does not take its place."""
 
 CONFIDENCE = 0.95
 RESAMPLES = 5000
@@ -52,6 +57,20 @@ class Variant:
     def label(self) -> str:
         """Short name for tables."""
         return " / ".join(filter(None, (self.policy, self.model, self.device)))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a comparison is of; `scenario_sha256` is of the scenario before any variant."""
+
+    scenario: str
+    scenario_sha256: str
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...]
+
+    def to_json(self) -> str:
+        """Serialise; equal texts mean the very same comparison."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
 @dataclass(frozen=True)
@@ -191,6 +210,53 @@ def _in_common(names: Sequence[str]) -> str:
     return names[0] if len(set(names)) == 1 else ""
 
 
+def asked_of(
+    scenario_name: str,
+    *,
+    models: Sequence[str] = (),
+    devices: Sequence[str] = (),
+    policies: Sequence[str] = (),
+    seeds: int = 5,
+) -> Asked:
+    """Check what is asked before anything is flown; parameters as in `compare`.
+
+    Raises
+    ------
+    CampaignError
+        When `seeds` is not positive.
+    ScenarioError
+        When a variant cannot be flown.
+    """
+    if seeds < 1:
+        raise CampaignError(f"seeds: {seeds} is not positive; give 1 or more, 20 for a verdict")
+    scenario = load_scenario(scenario_name)
+    variants = variants_of(scenario, models, devices, policies)
+    for variant in variants:  # a misspelt name must cost nothing
+        load_scenario(scenario_name, _overrides(scenario, variant, scenario.seed))
+    digest = hashlib.sha256(resolved_yaml(scenario).encode()).hexdigest()
+    seed_values = tuple(range(scenario.seed, scenario.seed + seeds))
+    return Asked(scenario.name, digest, variants, seed_values)
+
+
+def folder_for(asked: Asked, root: Path) -> Path:
+    """``compare-NAME`` below `root`, numbered where another comparison lies there already."""
+    names = itertools.count(2)
+    folder = root / f"compare-{asked.scenario}"
+    while _taken(folder, asked):
+        folder = root / f"compare-{asked.scenario}-{next(names)}"
+    return folder
+
+
+def _taken(folder: Path, asked: Asked) -> bool:
+    """Whether a folder holds anything but the comparison that is asked for."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        return (folder / ASKED_NAME).read_text(encoding="utf-8") != asked.to_json()
+    except (OSError, UnicodeDecodeError):
+        return True
+
+
 def compare(
     scenario_name: str,
     out_dir: Path,
@@ -224,15 +290,10 @@ def compare(
     CampaignError
         When `seeds` is not positive.
     """
-    if seeds < 1:
-        raise CampaignError(f"seeds: {seeds} is not positive; give 1 or more, 20 for a verdict")
-    scenario = load_scenario(scenario_name)
-    variants = variants_of(scenario, models, devices, policies)
-    for variant in variants:  # a misspelt name must cost nothing
-        load_scenario(scenario_name, _overrides(scenario, variant, scenario.seed))
-    seed_values = tuple(range(scenario.seed, scenario.seed + seeds))
+    asked = asked_of(scenario_name, models=models, devices=devices, policies=policies, seeds=seeds)
     out_dir.mkdir(parents=True, exist_ok=True)
-    jobs = list(itertools.product(variants, seed_values))
+    _write_whole(out_dir / ASKED_NAME, asked.to_json())
+    jobs = list(itertools.product(asked.variants, asked.seeds))
     pool = executor or ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
     records: dict[tuple[Variant, int], RunRecord] = {}
     try:
@@ -249,7 +310,8 @@ def compare(
         raise
     if executor is None:
         pool.shutdown()
-    campaign = Campaign(scenario.name, variants, seed_values, tuple(records[job] for job in jobs))
+    runs = tuple(records[job] for job in jobs)
+    campaign = Campaign(asked.scenario, asked.variants, asked.seeds, runs)
     write_campaign(campaign, out_dir)
     return campaign
 
@@ -285,9 +347,14 @@ def flat_metrics(metrics: Mapping[str, object], prefix: str = "") -> dict[str, f
 
 def write_campaign(campaign: Campaign, out_dir: Path) -> None:
     """Write ``campaign.json`` (whole or not at all)."""
-    draft = out_dir / f"{CAMPAIGN_NAME}.tmp"
-    draft.write_text(json.dumps(dataclasses.asdict(campaign), indent=1) + "\n", encoding="utf-8")
-    draft.replace(out_dir / CAMPAIGN_NAME)
+    text = json.dumps(dataclasses.asdict(campaign), indent=1) + "\n"
+    _write_whole(out_dir / CAMPAIGN_NAME, text)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.tmp")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def read_campaign(folder: Path) -> Campaign:

@@ -47,6 +47,8 @@ def compare(
 
     Parameters
     ----------
+    out_dir : Path or None
+        None for ``runs/compare-NAME``, numbered where that holds another comparison.
     models, devices, policies : str
         Names separated by commas; empty for the scenario's own. When all three are empty, the six
         policies are compared.
@@ -56,20 +58,24 @@ def compare(
         from simulator.scenario import POLICIES
 
         named["policy"] = list(POLICIES)
-    name = _check(scenario, named)
-    folder = out_dir or Path("runs") / f"compare-{name}"
+    _check(scenario, named)
 
+    from simulator.campaign import asked_of, folder_for
     from simulator.campaign import compare as fly_all
 
+    asked: dict[str, Any] = {
+        "models": named["model"],
+        "devices": named["device"],
+        "policies": named["policy"],
+        "seeds": seeds,
+    }
+    folder = out_dir or folder_for(asked_of(scenario, **asked), Path("runs"))
     try:
         with display.progress_bar(shown=not as_json) as report:
             campaign = fly_all(
                 scenario,
                 folder,
-                models=named["model"],
-                devices=named["device"],
-                policies=named["policy"],
-                seeds=seeds,
+                **asked,
                 progress=lambda done, total, label: report(done / total, label),
             )
     except KeyboardInterrupt:
@@ -89,19 +95,16 @@ def _names(text: str) -> list[str]:
     return [str(from_here(name.strip())) for name in text.split(",") if name.strip()]
 
 
-def _check(scenario: str, named: Mapping[str, Sequence[str]]) -> str:
-    """Open everything each variant names before the first is flown; return the mission's name."""
+def _check(scenario: str, named: Mapping[str, Sequence[str]]) -> None:
+    """Open everything each variant names before the first is flown."""
     notes: dict[str, None] = {}
-    name = ""
     choices: list[Sequence[str | None]] = [
         named[kind] or [None] for kind in ("model", "device", "policy")
     ]
     for model, device, policy in product(*choices):
-        loaded, found = checked(scenario, {"model": model, "device": device, "policy": policy})
-        name = loaded.name
+        _, found = checked(scenario, {"model": model, "device": device, "policy": policy})
         notes |= dict.fromkeys(found)
     show_notes(list(notes))
-    return name
 
 
 def _show(campaign: Campaign, folder: Path) -> None:
