@@ -14,12 +14,10 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +27,7 @@ from simulator.mission import run_mission
 from simulator.scenario import Scenario, load_scenario, resolved_yaml
 from simulator.telemetry.run_folder import RunFolder
 from simulator.telemetry.runs import CAMPAIGN_NAME, short_name
+from simulator.workers import call_each
 
 ASKED_NAME = "asked.json"
 """What a campaign folder was begun for, so that another comparison does not take its place."""
@@ -294,22 +293,15 @@ def compare(
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_whole(out_dir / ASKED_NAME, asked.to_json())
     jobs = list(itertools.product(asked.variants, asked.seeds))
-    pool = executor or ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
     records: dict[tuple[Variant, int], RunRecord] = {}
-    try:
-        futures = {
-            pool.submit(run_variant, scenario_name, variant, seed, out_dir): (variant, seed)
-            for variant, seed in jobs
-        }
-        for future in as_completed(futures):
-            records[futures[future]] = future.result()
-            if progress is not None:
-                progress(len(records), len(jobs), futures[future][0].label)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    if executor is None:
-        pool.shutdown()
+
+    def take(job: tuple[Variant, int], record: RunRecord) -> None:
+        records[job] = record
+        if progress is not None:
+            progress(len(records), len(jobs), record.variant.label)
+
+    calls = {job: (scenario_name, *job, out_dir) for job in jobs}
+    call_each(run_variant, calls, take, executor=executor)
     runs = tuple(records[job] for job in jobs)
     campaign = Campaign(asked.scenario, asked.variants, asked.seeds, runs)
     write_campaign(campaign, out_dir)
