@@ -16,13 +16,14 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
+from simulator.earlier_runs import earlier_run
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, load_scenario, resolved_yaml
 from simulator.telemetry.run_folder import RunFolder
@@ -248,12 +249,16 @@ def folder_for(asked: Asked, root: Path) -> Path:
 
 def _taken(folder: Path, asked: Asked) -> bool:
     """Whether a folder holds anything but the comparison that is asked for."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
+    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    return not empty and not _holds(folder, asked)
+
+
+def _holds(folder: Path, asked: Asked) -> bool:
+    """Whether a folder was begun for the very same comparison."""
     try:
-        return (folder / ASKED_NAME).read_text(encoding="utf-8") != asked.to_json()
+        return (folder / ASKED_NAME).read_text(encoding="utf-8") == asked.to_json()
     except (OSError, UnicodeDecodeError):
-        return True
+        return False
 
 
 def compare(
@@ -268,6 +273,9 @@ def compare(
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Campaign:
     """Run every variant with every seed on all cores and pair the results.
+
+    Where `out_dir` holds the very same comparison and it was not finished, complete runs in it are
+    taken as they lie.
 
     Parameters
     ----------
@@ -287,9 +295,10 @@ def compare(
     Raises
     ------
     CampaignError
-        When `seeds` is not positive.
+        When `seeds` is not positive, or a worker process dies.
     """
     asked = asked_of(scenario_name, models=models, devices=devices, policies=policies, seeds=seeds)
+    going_on = _holds(out_dir, asked) and not (out_dir / CAMPAIGN_NAME).exists()
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_whole(out_dir / ASKED_NAME, asked.to_json())
     jobs = list(itertools.product(asked.variants, asked.seeds))
@@ -300,19 +309,29 @@ def compare(
         if progress is not None:
             progress(len(records), len(jobs), record.variant.label)
 
-    calls = {job: (scenario_name, *job, out_dir) for job in jobs}
-    call_each(run_variant, calls, take, executor=executor)
+    calls = {job: (scenario_name, *job, out_dir, going_on) for job in jobs}
+    try:
+        call_each(run_variant, calls, take, executor=executor)
+    except BrokenExecutor:
+        raise CampaignError(
+            f"a worker process was killed, most likely for want of memory, after {len(records)} "
+            f"of {len(jobs)} missions. These are kept in {out_dir}: close other programs and give "
+            "the same command again; it flies the missing ones only."
+        ) from None
     runs = tuple(records[job] for job in jobs)
     campaign = Campaign(asked.scenario, asked.variants, asked.seeds, runs)
     write_campaign(campaign, out_dir)
     return campaign
 
 
-def run_variant(scenario_name: str, variant: Variant, seed: int, out_dir: Path) -> RunRecord:
-    """Run one variant with one seed (in a worker process)."""
+def run_variant(
+    scenario_name: str, variant: Variant, seed: int, out_dir: Path, going_on: bool = False
+) -> RunRecord:
+    """Run one variant with one seed (in a worker process), unless it lies there when going on."""
     scenario = load_scenario(scenario_name)
     scenario = load_scenario(scenario_name, _overrides(scenario, variant, seed))
-    folder = run_mission(scenario, out_dir)
+    earlier = earlier_run(scenario, out_dir) if going_on else None
+    folder = earlier or run_mission(scenario, out_dir)
     return RunRecord(variant, seed, folder.name, flat_metrics(RunFolder.open(folder).metrics()))
 
 

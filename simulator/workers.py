@@ -49,10 +49,15 @@ def call_each(
         for key in islice(waiting, count):
             under_way[pool.submit(function, *calls[key])] = key
         while under_way:
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+            ended = wait(under_way, return_when=FIRST_COMPLETED).done
+            for future in sorted(ended, key=_failed):  # what was done counts before a failure does
                 take(under_way.pop(future), future.result())
-                for key in islice(waiting, 1):
-                    under_way[pool.submit(function, *calls[key])] = key
+            for key in islice(waiting, len(ended)):
+                under_way[pool.submit(function, *calls[key])] = key
+
+
+def _failed(future: Future[Any]) -> bool:
+    return future.exception() is not None
 
 
 @contextmanager

@@ -80,7 +80,9 @@ def compare(
             )
     except KeyboardInterrupt:
         display.err().print(
-            f"[yellow]Interrupted.[/] Finished runs are in {escape(str(folder))}.", soft_wrap=True
+            f"[yellow]Interrupted.[/] Finished runs are in {escape(str(folder))}; the same command "
+            "goes on from there.",
+            soft_wrap=True,
         )
         return 130
     if as_json:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 import simulator.campaign
-from simulator.campaign import RunRecord, Variant, read_campaign
+from simulator.campaign import RunRecord, Variant, compare, read_campaign
 from simulator.cli import app
+from simulator.mission import run_mission
+from simulator.scenario import Scenario
 
 
-def fly_nothing(_scenario: str, variant: Variant, seed: int, _out_dir: Path) -> RunRecord:
+def fly_nothing(_scenario: str, variant: Variant, seed: int, *_: object) -> RunRecord:
     """Stand in for a mission that is flown."""
     return RunRecord(variant, seed, f"{variant.policy}-{seed}", {"captures": float(seed)})
 
@@ -74,3 +77,54 @@ def test_what_is_no_comparison_of_ours_is_left_alone(
     (tmp_path / "runs" / "compare-example").write_text("mine")
     folder = compared(mission / "scenario.yaml", "--policies", "prune", "--seeds", 1)
     assert folder == Path("runs/compare-example-2")
+
+
+@pytest.mark.usefixtures("flown_at_once")
+def test_a_worker_that_is_killed_is_told_in_a_sentence(
+    mission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die_at_nine(_scenario: str, variant: Variant, seed: int, *_: object) -> RunRecord:
+        if seed == 9:
+            raise BrokenExecutor("A process in the process pool was terminated abruptly")
+        return fly_nothing("", variant, seed)
+
+    monkeypatch.setattr(simulator.campaign, "run_variant", die_at_nine)
+    words = ["compare", str(mission / "scenario.yaml"), "--policies", "prune", "--seeds", "3"]
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    told = " ".join(result.stderr.split())
+    assert "a worker process was killed, most likely for want of memory, after 2 of 3" in told
+    assert "give the same command again" in told
+
+
+def test_a_comparison_cut_short_goes_on_where_it_stood(
+    mission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flown: list[str] = []
+
+    def fly(scenario: Scenario, out_dir: Path) -> Path:
+        flown.append(f"{scenario.autonomy.policy} {scenario.seed}")
+        return run_mission(scenario, out_dir)
+
+    def stop(done: int, _total: int, _label: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    file, out = mission / "scenario.yaml", tmp_path / "out"
+    file.write_text(re.sub(r"duration_h: \d+", "duration_h: 2", file.read_text()))
+    monkeypatch.setattr(simulator.campaign, "run_mission", fly)
+    with ThreadPoolExecutor(1) as pool:
+        again = partial(compare, str(file), out, seeds=2, executor=pool)
+        with pytest.raises(KeyboardInterrupt):
+            again(policies=["bent_pipe", "oracle"], progress=stop)
+        pool.submit(int).result()  # what was under way has ended
+        before = list(flown)
+        assert before[:2] == ["bent_pipe 7", "bent_pipe 8"]
+        campaign = again(policies=["bent_pipe", "oracle"])
+        assert flown[len(before) :] == [
+            name for name in ("oracle 7", "oracle 8") if name not in before
+        ]
+        assert [run.seed for run in campaign.runs] == [7, 8, 7, 8]
+        assert all((out / run.folder / "metrics.json").is_file() for run in campaign.runs)
+        again(policies=["bent_pipe", "oracle"])
+        assert len(flown) == 8  # a finished comparison is flown anew
