@@ -11,13 +11,10 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from simulator.campaign import Estimate, estimate, flat_metrics
 from simulator.mission import run_mission
 from simulator.scenario import load_scenario
 from simulator.telemetry.run_folder import RunFolder
+from simulator.workers import call_each
 
 Harvest = Callable[[RunFolder], Mapping[str, Any]]
 """Takes more from a run than its metrics; a function of a module, because workers import it."""
@@ -97,6 +95,8 @@ def sweep(
 ) -> Sweep:
     """Fly every setting with every seed.
 
+    When a mission fails no further one begins; the runs of those that are done lie where they are.
+
     Parameters
     ----------
     scenario : str
@@ -136,13 +136,11 @@ def sweep(
         for setting, seed in asked:
             take(fly(scenario, setting, seed, out_dir, harvest, keep_runs))
     else:
-        with ProcessPoolExecutor(jobs or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-            futures = [
-                pool.submit(fly, scenario, setting, seed, out_dir, harvest, keep_runs)
-                for setting, seed in asked
-            ]
-            for future in as_completed(futures):
-                take(future.result())
+        calls = {
+            (setting.label, seed): (scenario, setting, seed, out_dir, harvest, keep_runs)
+            for setting, seed in asked
+        }
+        call_each(fly, calls, lambda _, run: take(run), workers=jobs)
     return Sweep(
         scenario,
         tuple(settings),

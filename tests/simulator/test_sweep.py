@@ -1,0 +1,48 @@
+"""A sweep flies every setting with every seed, and stops when a mission fails."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from simulator.sweep import Setting, sweep
+from simulator.telemetry.run_folder import RunFolder
+
+
+def count_events(run: RunFolder) -> dict[str, int]:
+    """Harvest from a run."""
+    return {"power": run.events("power").num_rows}
+
+
+def fail(run: RunFolder) -> dict[str, int]:
+    """Fail to harvest anything."""
+    raise RuntimeError(f"nothing in {run.path.name}")
+
+
+@pytest.fixture
+def short_mission(mission: Path) -> str:
+    """An hour of the example."""
+    file = mission / "scenario.yaml"
+    file.write_text(re.sub(r"duration_h: \d+", "duration_h: 1", file.read_text()))
+    return str(file)
+
+
+SETTINGS = [Setting(f"attempts {n}", {"autonomy.max_attempts": n}) for n in range(2, 7)]
+
+
+def test_runs_come_in_the_order_asked(short_mission: str, tmp_path: Path) -> None:
+    flown = sweep(short_mission, SETTINGS[:2], 2, tmp_path / "out", jobs=2, harvest=count_events)
+    assert [(run.label, run.seed) for run in flown.runs] == [
+        ("attempts 2", 7), ("attempts 2", 8), ("attempts 3", 7), ("attempts 3", 8)
+    ]  # fmt: skip
+    assert all(run.harvest["power"] > 0 for run in flown.runs)
+
+
+def test_a_mission_that_fails_stops_the_sweep(short_mission: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(RuntimeError, match="nothing in example-"):
+        sweep(short_mission, SETTINGS, 2, out, jobs=2, harvest=fail, keep_runs=True)
+    begun = list(out.glob("*/*/manifest.json"))
+    assert 1 <= len(begun) <= 2
