@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -93,6 +94,11 @@ class RunLog:
         """Properties of each target."""
         features = self.run.targets()["features"]
         return {feature["properties"]["name"]: feature["properties"] for feature in features}
+
+    @property
+    def until_s(self) -> float:
+        """From here on nothing is judged: a run is stopped between two events of one instant."""
+        return math.inf if self.run.complete else self.run.manifest.progress_s
 
     @cached_property
     def on_the_way(self) -> frozenset[str]:
@@ -213,6 +219,7 @@ class RunLog:
         return tuple(
             make(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
             for row in table.to_pylist()
+            if row["t_s"] < self.until_s
         )
 
 

@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from simulator.mission import run_mission
 from simulator.telemetry.audit import audit
-from simulator.telemetry.run_folder import RunFolder
+from simulator.telemetry.events import Event
+from simulator.telemetry.run_folder import RunFolder, RunWriter
 
 PATIENCE_S = 120.0
 
@@ -98,3 +100,37 @@ def test_a_stopped_run_is_incomplete_to_the_auditor_and_not_wrong(fly, tmp_path,
     assert not report.passed
     assert [check.name for check in report.checks if check.unchecked] == ["integrity", "metrics"]
     assert "audit incomplete: the run is interrupted at" in report.text()
+
+
+class StoppedWriter(RunWriter):
+    """Is interrupted, as by Ctrl-C, when a decision is written and what follows it is not."""
+
+    following = ""
+    decided = False
+
+    def write(self, event: Event) -> None:
+        if self.decided and event.kind_of_event == self.following:
+            raise KeyboardInterrupt
+        super().write(event)
+        self.decided = event.kind_of_event == "decision"
+
+
+@pytest.mark.parametrize(("block_limit", "following"), [(0.5, "product"), (0.02, "storage")])
+def test_a_run_stopped_between_a_decision_and_what_follows_is_not_wrong(
+    small_scenario, tmp_path, monkeypatch, block_limit, following
+):
+    monkeypatch.setattr(StoppedWriter, "following", following)
+    monkeypatch.setattr("simulator.mission.RunWriter", StoppedWriter)
+    with pytest.raises(KeyboardInterrupt):
+        run_mission(
+            small_scenario(duration_h=6, autonomy__block_cloud_fraction=block_limit), tmp_path
+        )
+    (folder,) = tmp_path.iterdir()
+    run = RunFolder.open(folder)
+    assert run.manifest.state == "interrupted"
+    assert run.events("decision")["t_s"].to_pylist()[-1] == run.manifest.progress_s
+    assert audit(run).findings == ()
+
+
+def test_a_run_stopped_before_anything_happened_is_not_wrong(fly, tmp_path):
+    assert audit(cut_short(fly(), 0.0, tmp_path / "cut")).findings == ()
