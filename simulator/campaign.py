@@ -126,9 +126,10 @@ class Campaign:
         """Short names of the variants: what differs between them."""
         kinds = ("policy", "model", "device")
         differing = [k for k in kinds if len({getattr(v, k) for v in self.variants}) > 1]
+        shown = {k: _told_apart([getattr(v, k) for v in self.variants]) for k in kinds}
         return {
             variant: " / ".join(
-                short_name(getattr(variant, kind)) for kind in differing or kinds[:1]
+                shown[kind][getattr(variant, kind)] for kind in differing or kinds[:1]
             )
             for variant in self.variants
         }
@@ -159,6 +160,25 @@ class Campaign:
         paired = [a - b for a, b in pairs if a is not None and b is not None]
         found = estimate(paired)
         return None if found is None else Difference(variant, baseline, metric, found)
+
+
+def _told_apart(names: Sequence[str]) -> dict[str, str]:
+    """Short names; where two are alike, with as many parent folders as tell them apart."""
+    given = list(dict.fromkeys(names))
+    return {name: _shortest(name, [other for other in given if other != name]) for name in given}
+
+
+def _shortest(name: str, others: Sequence[str]) -> str:
+    for folders in range(len(Path(name).parts)):
+        shown = _with_folders(name, folders)
+        if shown not in [_with_folders(other, folders) for other in others]:
+            return shown
+    return name
+
+
+def _with_folders(name: str, count: int) -> str:
+    parents = Path(name).parent.parts
+    return Path(*parents[max(len(parents) - count, 0) :], short_name(name)).as_posix()
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:

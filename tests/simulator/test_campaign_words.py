@@ -23,6 +23,13 @@ def campaign(*variants: Variant, seeds: int = 20) -> Campaign:
         ([Variant("cards/v1.5.yaml", "host", "prune"), Variant("v2", "tx2", "prune")],
          ["v1.5 / host", "v2 / tx2"]),
         ([Variant("a", "host", "prune")], ["prune"]),
+        ([Variant("/m/a/net.yaml", "host", "prune"), Variant("/m/b/net.yaml", "host", "prune"),
+          Variant("unet", "host", "prune")], ["a/net", "b/net", "unet"]),
+        ([Variant("/m/a/x/net.yaml", "host", "prune"), Variant("/m/b/x/net.yaml", "host", "prune")],
+         ["a/x/net", "b/x/net"]),
+        ([Variant("net", "host", "prune"), Variant("/net.yaml", "host", "prune")], ["net", "/net"]),
+        ([Variant("/m/net.yaml", "host", "prune"), Variant("/m/net.yml", "host", "prune")],
+         ["/m/net.yaml", "/m/net.yml"]),
     ],
 )  # fmt: skip
 def test_variants_are_named_by_what_differs(variants: list[Variant], labels: list[str]) -> None:
