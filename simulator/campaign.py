@@ -27,7 +27,7 @@ from simulator.earlier_runs import earlier_run
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, load_scenario, resolved_yaml
 from simulator.telemetry.run_folder import RunFolder
-from simulator.telemetry.runs import CAMPAIGN_NAME, short_name
+from simulator.telemetry.runs import CAMPAIGN_NAME, short_names
 from simulator.workers import call_each
 
 ASKED_NAME = "asked.json"
@@ -94,8 +94,8 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.low > 0.0 or self.high < 0.0
+        """Whether the interval lies on one side of 0; one value has none."""
+        return self.n > 1 and (self.low > 0.0 or self.high < 0.0)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Campaign:
         """Short names of the variants: what differs between them."""
         kinds = ("policy", "model", "device")
         differing = [k for k in kinds if len({getattr(v, k) for v in self.variants}) > 1]
-        shown = {k: _told_apart([getattr(v, k) for v in self.variants]) for k in kinds}
+        shown = {k: short_names([getattr(v, k) for v in self.variants]) for k in kinds}
         return {
             variant: " / ".join(
                 shown[kind][getattr(variant, kind)] for kind in differing or kinds[:1]
@@ -137,13 +137,35 @@ class Campaign:
     @property
     def warning(self) -> str:
         """Why the intervals are not to be taken at their word, as a sentence; mostly empty."""
+        return self.warning_of(self.metrics)
+
+    def warning_of(self, metrics: Sequence[str]) -> str:
+        """The same of some metrics: few seeds were flown, or few have a value."""
         count = len(self.seeds)
-        if not 1 < count < ENOUGH_SEEDS:
+        if count < 2:
             return ""
+        if count < ENOUGH_SEEDS:
+            return (
+                f"{count} seeds are few: their intervals are too narrow and miss the true mean "
+                "more often than 5 times in 100. Give 20 seeds for a verdict."
+            )
+        least = {name: least for name in metrics if 0 < (least := self.least(name)) < ENOUGH_SEEDS}
+        if not least:
+            return ""
+        name = min(least, key=least.__getitem__)
+        others = f" (and {len(least) - 1} more metrics in few)" if len(least) > 1 else ""
         return (
-            f"{count} seeds are few: their intervals are too narrow and miss the true mean more "
-            "often than 5 times in 100. Give 20 seeds for a verdict."
+            f"{name} has a value in {least[name]} of {count} seeds only{others}: such intervals "
+            "are too narrow, and seeds without a value are left out. Do not judge by them."
         )
+
+    def least(self, metric: str) -> int:
+        """Fewest seeds that a mean or a difference rests on, of those that rest on any."""
+        known = [
+            {seed for seed, v in enumerate(self.values(u, metric)) if v is not None}
+            for u in self.variants
+        ]
+        return min((len(one & two) for one in known for two in known if one & two), default=0)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -160,25 +182,6 @@ class Campaign:
         paired = [a - b for a, b in pairs if a is not None and b is not None]
         found = estimate(paired)
         return None if found is None else Difference(variant, baseline, metric, found)
-
-
-def _told_apart(names: Sequence[str]) -> dict[str, str]:
-    """Short names; where two are alike, with as many parent folders as tell them apart."""
-    given = list(dict.fromkeys(names))
-    return {name: _shortest(name, [other for other in given if other != name]) for name in given}
-
-
-def _shortest(name: str, others: Sequence[str]) -> str:
-    for folders in range(len(Path(name).parts)):
-        shown = _with_folders(name, folders)
-        if shown not in [_with_folders(other, folders) for other in others]:
-            return shown
-    return name
-
-
-def _with_folders(name: str, count: int) -> str:
-    parents = Path(name).parent.parts
-    return Path(*parents[max(len(parents) - count, 0) :], short_name(name)).as_posix()
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:

@@ -89,7 +89,8 @@ def compare(
         display.print_json({"campaign": str(folder), **_summary(campaign)})
     else:
         _show(campaign, folder)
-    show_notes([campaign.warning] if campaign.warning else [])
+    warning = campaign.warning if as_json else campaign.warning_of(HEADLINES)
+    show_notes([warning] if warning else [])
     return 0
 
 
@@ -135,25 +136,27 @@ def _add_metric(table: Table, campaign: Campaign, metric: str) -> None:
 
     unit = METRICS[metric].unit
     table.add_row(f"[cyan]{metric}{f' ({unit})' if unit else ''}[/]")
-    first, labels = campaign.variants[0], campaign.labels
+    first, labels, seeds = campaign.variants[0], campaign.labels, len(campaign.seeds)
     for above, variant in zip((None, *campaign.variants), campaign.variants, strict=False):
         against_first = campaign.difference(variant, first, metric) if above else None
         against_above = campaign.difference(variant, above, metric) if above else None
         table.add_row(
             f"  {escape(labels[variant])}",
-            escape(_interval(campaign.summary(variant, metric))),
-            _difference(against_first),
-            _difference(against_above),
+            escape(_interval(campaign.summary(variant, metric), seeds)),
+            _difference(against_first, seeds),
+            _difference(against_above, seeds),
         )
 
 
-def _interval(estimate: Estimate | None, sign: str = "") -> str:
+def _interval(estimate: Estimate | None, seeds: int, sign: str = "") -> str:
+    """Mean and interval; where not every seed gave a value, how many did."""
     if estimate is None:
         return "-"
     mean = _number(estimate.mean, sign)
     low, high = _number(estimate.low), _number(estimate.high)
     # An interval narrower than the digits shown says nothing.
-    return mean if low == high == _number(estimate.mean) else f"{mean} [{low}, {high}]"
+    text = mean if low == high == _number(estimate.mean) else f"{mean} [{low}, {high}]"
+    return text if estimate.n == seeds else f"{text} ({estimate.n} of {seeds} seeds)"
 
 
 def _number(value: float, sign: str = "") -> str:
@@ -161,12 +164,11 @@ def _number(value: float, sign: str = "") -> str:
     return format(value, f"{sign},.0f" if abs(value) >= 1000 else f"{sign}.3g")
 
 
-def _difference(difference: Difference | None) -> str:
+def _difference(difference: Difference | None, seeds: int) -> str:
     if difference is None:
         return ""
-    text = escape(_interval(difference.estimate, "+"))
-    certain = difference.estimate.n > 1 and difference.estimate.excludes_zero
-    return f"[bold]{text}[/]" if certain else text
+    text = escape(_interval(difference.estimate, seeds, "+"))
+    return f"[bold]{text}[/]" if difference.estimate.excludes_zero else text
 
 
 def _summary(campaign: Campaign) -> dict[str, Any]:
@@ -190,5 +192,8 @@ def _summary(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def _plain(estimate: Estimate | None) -> dict[str, float] | None:
-    return None if estimate is None else asdict(estimate)
+def _plain(estimate: Estimate | None) -> dict[str, float | None] | None:
+    """Give an estimate as plain values; one seed's value has no interval."""
+    if estimate is None:
+        return None
+    return asdict(estimate) | ({"low": None, "high": None} if estimate.n < 2 else {})

@@ -136,3 +136,22 @@ def short_name(text: str) -> str:
     """Name of a model or device, which may be given by the path of its card or profile."""
     path = Path(text)
     return path.stem if path.suffix in (".yaml", ".yml") else path.name
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Short names; where two are alike, with as many parent folders as tell them apart."""
+    given = list(dict.fromkeys(names))
+    return {name: _shortest(name, [other for other in given if other != name]) for name in given}
+
+
+def _shortest(name: str, others: Iterable[str]) -> str:
+    for folders in range(len(Path(name).parts)):
+        shown = _with_folders(name, folders)
+        if shown not in [_with_folders(other, folders) for other in others]:
+            return shown
+    return name
+
+
+def _with_folders(name: str, count: int) -> str:
+    parents = Path(name).parent.parts
+    return Path(*parents[max(len(parents) - count, 0) :], short_name(name)).as_posix()

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from simulator.campaign import ENOUGH_SEEDS, Campaign, Variant, variants_of
+from simulator.campaign import (
+    ENOUGH_SEEDS,
+    Campaign,
+    Estimate,
+    RunRecord,
+    Variant,
+    variants_of,
+)
 from simulator.scenario import load_scenario
 from simulator.telemetry.runs import short_name
 
@@ -61,3 +68,46 @@ def test_a_name_with_a_dot_is_no_path() -> None:
 @pytest.mark.parametrize(("seeds", "warned"), [(1, False), (2, True), (ENOUGH_SEEDS, False)])
 def test_intervals_of_few_seeds_come_with_a_warning(seeds: int, warned: bool) -> None:
     assert bool(campaign(Variant("a", "host", "prune"), seeds=seeds).warning) == warned
+
+
+def partly_defined(known: int, seeds: int = 20) -> Campaign:
+    """Two variants; the second has a value of `wait_h` in some seeds only."""
+    one, two = Variant("a", "host", "prune"), Variant("b", "host", "prune")
+    runs = [
+        RunRecord(variant, seed, "f", {
+            "captures": 9.0 + seed % 3,
+            "wait_h": 40.0 + seed % 5 if variant == one or seed < known else None,
+        })
+        for variant in (one, two)
+        for seed in range(seeds)
+    ]  # fmt: skip
+    return Campaign("example", (one, two), tuple(range(seeds)), tuple(runs))
+
+
+@pytest.mark.parametrize("known", [1, 2, ENOUGH_SEEDS - 1])
+def test_a_metric_that_few_seeds_have_comes_with_a_warning(known: int) -> None:
+    partly = partly_defined(known)
+    assert f"wait_h has a value in {known} of 20 seeds only" in partly.warning
+    assert partly.warning_of(["captures"]) == ""
+
+
+@pytest.mark.parametrize("known", [0, ENOUGH_SEEDS, 20])
+def test_a_metric_that_no_seed_or_enough_have_comes_without(known: int) -> None:
+    assert partly_defined(known).warning == ""
+
+
+def test_a_difference_that_few_seeds_have_comes_with_a_warning() -> None:
+    one, two = Variant("a", "host", "prune"), Variant("b", "host", "prune")
+    spans = {one: range(12), two: range(8, 20)}
+    runs = [
+        RunRecord(variant, seed, "f", {"wait_h": 1.0 if seed in span else None})
+        for variant, span in spans.items()
+        for seed in range(20)
+    ]
+    both = Campaign("example", (one, two), tuple(range(20)), tuple(runs))
+    assert "wait_h has a value in 4 of 20 seeds only" in both.warning
+
+
+def test_one_value_is_no_evidence() -> None:
+    assert not Estimate(-8.0, -8.0, -8.0, 1).excludes_zero
+    assert Estimate(-8.0, -8.0, -8.0, 2).excludes_zero

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -301,6 +302,32 @@ def test_compare_warns_of_intervals_of_few_seeds(
                   "--seeds", seeds, "--out", mission / "campaign")  # fmt: skip
     assert len(compared) == 1
     assert (f"{seeds} seeds are few" in result.stderr) == warned
+
+
+def test_compare_says_in_how_many_seeds_a_metric_has_a_value(
+    mission: Path, compared: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = simulator.campaign.compare
+
+    def fly_partly(*words: Any, **arguments: Any) -> Campaign:
+        found = whole(*words, **arguments)
+        runs = [
+            replace(run, metrics={**run.metrics, "station_utilisation": None})
+            if run.variant.policy == "prune" and run.seed != 8
+            else run
+            for run in found.runs
+        ]
+        return replace(found, runs=tuple(runs))
+
+    monkeypatch.setattr(simulator.campaign, "compare", fly_partly)
+    words = ("compare", mission / "scenario.yaml", "--policies", "bent_pipe,prune", "--seeds", 12)
+    shown = call(*words, "--out", mission / "campaign")
+    assert shown.stdout.count("(1 of 12 seeds)") == 3
+    assert "station_utilisation has a value in 1 of 12 seeds only" in " ".join(shown.stderr.split())
+    document = json.loads(call(*words, "--out", mission / "campaign", "--json").stdout)
+    mean = document["variants"][1]["means"]["station_utilisation"]
+    assert (mean["n"], mean["low"], mean["high"]) == (1, None, None)
+    assert len(compared) == 2
 
 
 def test_compare_without_names_compares_the_six_policies(
