@@ -216,10 +216,14 @@ _SCALARS: dict[str, str] = {
         "SELECT quantile_cont((delivered_s - captured_s) / 3600, 0.9) FROM delivered"
     ),
     "reacquisitions": "SELECT count(*) FROM capture WHERE reacquisition",
+    # Where only a region is wanted it is judged, as satisfaction is, and not the frame.
     "reacquisition_success_fraction": """
-        SELECT avg((1 - clear_px / (clear_px + cloud_px) < t.cloud_limit)::INT)
+        SELECT avg((1 - CASE WHEN c.stored AND d.region_px < c.clear_px + c.cloud_px
+                             THEN d.clear_px_perfect / nullif(d.region_px, 0)
+                             ELSE c.clear_px / (c.clear_px + c.cloud_px) END < t.cloud_limit)::INT)
         FROM capture c JOIN targets t ON t.name = c.target
-        WHERE reacquisition AND clear_px + cloud_px > 0""",
+        LEFT JOIN decision d ON d.capture = c.capture
+        WHERE c.reacquisition AND c.clear_px + c.cloud_px > 0""",
     "payload_energy_wh": "SELECT coalesce(sum(payload_wh), 0.0) FROM last_power",
     "payload_energy_share": "SELECT sum(payload_wh) / nullif(sum(consumed_wh), 0) FROM last_power",
     "plans": "SELECT count(*) FROM host_planning",

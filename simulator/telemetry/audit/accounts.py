@@ -193,10 +193,7 @@ def _targets(
             end_s = ends_s[product.product]
             first_s[product.target] = min(end_s, first_s.get(product.target, end_s))
             periods.add((product.target, log.capture_by_name[product.capture].period))
-    again = [c for c in log.captures if c.reacquisition and c.clear_px + c.cloud_px]
-    clear_again = [
-        c for c in again if 1.0 - c.clear_px / (c.clear_px + c.cloud_px) < limits[c.target]
-    ]
+    clear_again = _clear_again(log, limits)
     median_h, mean_h = _kaplan_meier(sorted(first_s.values()), len(limits), log.run.horizon_s)
     return {
         **recount(log, periods),
@@ -206,8 +203,24 @@ def _targets(
         "time_to_clear_h_median": median_h,
         "time_to_clear_h_restricted_mean": mean_h,
         "reacquisitions": sum(c.reacquisition for c in log.captures),
-        "reacquisition_success_fraction": _ratio(len(clear_again), len(again)),
+        "reacquisition_success_fraction": _ratio(sum(clear_again), len(clear_again)),
     }
+
+
+def _clear_again(log: RunLog, limits: Mapping[str, float]) -> list[bool]:
+    """Whether each reacquisition came clear: of its region, where a part of the frame is wanted."""
+    decisions = {row.capture: row for row in log.decisions}
+    found = []
+    for capture in log.captures:
+        clear_px, labelled_px = capture.clear_px, capture.clear_px + capture.cloud_px
+        if not capture.reacquisition or not labelled_px:
+            continue
+        decision = decisions.get(capture.capture)
+        if capture.stored and decision is not None and decision.region_px < labelled_px:
+            clear_px, labelled_px = decision.clear_px_perfect, decision.region_px
+        if labelled_px:
+            found.append(1.0 - clear_px / labelled_px < limits[capture.target])
+    return found
 
 
 def _kaplan_meier(

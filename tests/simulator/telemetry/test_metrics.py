@@ -8,10 +8,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.telemetry.audit.accounts import check_metrics
+from simulator.telemetry.audit.findings import RunLog
 from simulator.telemetry.coverage import Delivery, clear_pixels, covered_km2
 from simulator.telemetry.metrics import METRICS, Metrics, compute_metrics, time_to_clear
 from simulator.telemetry.run_folder import RunFolder
@@ -21,6 +25,27 @@ FRAME_PX = 4 * BLOCK_PX
 PX_KM2 = 1e-4
 CLEAR_CAPTURED_PX = 2 * BLOCK_PX + FRAME_PX + 0 + FRAME_PX - 1
 EXACT = 1e-12
+
+
+def with_regions(run: RunFolder, clear_px: int) -> RunFolder:
+    """The mini mission as if only one block of each frame had been wanted."""
+    path = run.path / "events" / "decision.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        row |= {"region_px": BLOCK_PX, "clear_px_perfect": clear_px}
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
+    return run
+
+
+@pytest.mark.parametrize(("clear_px", "expected"), [(BLOCK_PX, 1.0), (BLOCK_PX // 2, 0.0)])
+def test_a_reacquisition_comes_clear_where_its_region_does(
+    mini_run: RunFolder, clear_px: int, expected: float
+) -> None:
+    cropped = with_regions(mini_run, clear_px)
+    assert compute_metrics(cropped).reacquisition_success_fraction == expected
+    counted_again = [f.message for f in check_metrics(RunLog(cropped))]
+    told = [text for text in counted_again if text.startswith("reacquisition_success_fraction")]
+    assert bool(told) == (expected != 1.0)  # metrics.json still has what the whole frames gave
 
 
 @pytest.fixture(scope="module")
