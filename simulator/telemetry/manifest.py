@@ -35,6 +35,11 @@ _IDENTITY = (
 """Fields that decide the events, with the versions of schema and project."""
 
 
+_WORDS = {"str": "a string", "int": "a whole number", "float": "a number"}
+_IN_JSON: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+"""What JSON may hold for a field of this type; all others are objects."""
+
+
 class RunFolderError(ValueError):
     """A run folder that cannot be written or read; the message names file, reason and remedy."""
 
@@ -235,12 +240,34 @@ def _manifest_from(document: object, path: Path) -> Manifest:
             f"{path} is not a manifest of schema {SCHEMA_VERSION} ({error}). Restore it from a "
             "copy or run the scenario again."
         ) from None
+    _check_types(manifest, "", path)
+    for name, record in files.items():
+        _check_types(record, f"files {name}: ", path)
     if manifest.status not in STATUSES:
         raise RunFolderError(
             f"{path}: status is {manifest.status!r}, expected one of {', '.join(STATUSES)}. "
             "Restore the file from a copy or run the scenario again."
         )
     return manifest
+
+
+def _check_types(record: Manifest | FileRecord, where: str, path: Path) -> None:
+    for entry in dataclasses.fields(record):
+        value = getattr(record, entry.name)
+        if not _holds(value, str(entry.type)):
+            words = _WORDS.get(str(entry.type), "a JSON object of strings")
+            raise RunFolderError(
+                f"{path}: {where}{entry.name} is {value!r}, expected {words}. Restore the file "
+                "from a copy or run the scenario again."
+            )
+
+
+def _holds(value: object, kind: str) -> bool:
+    """Whether a value is of a field's type; the `files` are records by now."""
+    if kind in _IN_JSON:
+        return isinstance(value, _IN_JSON[kind]) and not isinstance(value, bool)
+    inner = str if kind == "Mapping[str, str]" else FileRecord
+    return isinstance(value, dict) and all(isinstance(part, inner) for part in value.values())
 
 
 def wall_clock() -> str:

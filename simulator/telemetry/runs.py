@@ -116,9 +116,10 @@ def read_scenario(path: Path) -> dict[str, Any]:
 
 def setup_of(scenario: Mapping[str, Any]) -> Setup:
     """Policy, planner, models and devices of a scenario given as plain values."""
-    autonomy = scenario.get("autonomy") or {}
-    satellites = [s for s in scenario.get("satellites") or [] if isinstance(s, dict)]
-    payloads = [s.get("payload") or {} for s in satellites]
+    autonomy = _section(scenario, "autonomy")
+    listed = scenario.get("satellites")
+    satellites = [s for s in listed if isinstance(s, dict)] if isinstance(listed, list) else []
+    payloads = [_section(s, "payload") for s in satellites]
     return Setup(
         policy=str(autonomy.get("policy", "")),
         planner=str(autonomy.get("planner", "")),
@@ -126,6 +127,12 @@ def setup_of(scenario: Mapping[str, Any]) -> Setup:
         devices=_each_once(p.get("device") for p in payloads),
         satellites=len(satellites),
     )
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section of a scenario; empty where a damaged one has something else there."""
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _each_once(names: Iterable[Any]) -> tuple[str, ...]:

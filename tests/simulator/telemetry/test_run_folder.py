@@ -363,6 +363,39 @@ def test_damaged_manifest(tmp_path: Path, text: str, expected: str) -> None:
         RunFolder.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("created", None, "created is None, expected a string"),
+        ("progress_s", None, "progress_s is None, expected a number"),
+        ("duration_s", "6 h", "duration_s is '6 h', expected a number"),
+        ("seed", 7.5, "seed is 7.5, expected a whole number"),
+        ("pid", True, "pid is True, expected a whole number"),
+        ("models", ["unet"], r"models is \['unet'\], expected a JSON object of strings"),
+        ("scenes", {"samples": 1}, "scenes is {'samples': 1}, expected a JSON object of strings"),
+        ("files", {"a": {"sha256": "", "bytes": None}}, "files a: bytes is None"),
+    ],
+)
+def test_a_manifest_with_a_field_of_another_kind_is_listed_with_the_reason(
+    mini_run: RunFolder, field: str, value: object, expected: str
+) -> None:
+    whole = json.loads((mini_run.path / "manifest.json").read_text())
+    broken = mini_run.path.with_name("broken")
+    broken.mkdir()
+    (broken / "manifest.json").write_text(json.dumps(whole | {field: value}))
+    with pytest.raises(RunFolderError, match=expected):
+        RunFolder.open(broken)
+    listed = {run.path.name: run.state for run in list_runs(mini_run.path.parent)}
+    assert listed == {"mini": "complete", "broken": "unreadable"}
+
+
+@pytest.mark.parametrize("text", ["autonomy: 3", "satellites: 3", "satellites: [{payload: x}]"])
+def test_listing_survives_a_damaged_scenario(mini_run: RunFolder, text: str) -> None:
+    (mini_run.path / "scenario.yaml").write_text(text)
+    (listed,) = list_runs(mini_run.path.parent)
+    assert (listed.state, listed.setup.policy) == ("complete", "")
+
+
 def test_damaged_events_name_the_file(mini_run: RunFolder) -> None:
     path = mini_run.path / "events" / "power.parquet"
     path.write_bytes(path.read_bytes()[:100])
