@@ -318,10 +318,16 @@ def compare(
     Raises
     ------
     CampaignError
-        When `seeds` is not positive, or a worker process dies.
+        When `seeds` is not positive, `out_dir` holds another finished comparison, or a worker
+        process dies.
     """
     asked = asked_of(scenario_name, models=models, devices=devices, policies=policies, seeds=seeds)
-    going_on = _holds(out_dir, asked) and not (out_dir / CAMPAIGN_NAME).exists()
+    finished = (out_dir / CAMPAIGN_NAME).exists()
+    if finished and not _holds(out_dir, asked):
+        raise CampaignError(
+            f"{out_dir} holds another comparison, which would be lost; name another folder (--out)"
+        )
+    going_on = _holds(out_dir, asked) and not finished
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_whole(out_dir / ASKED_NAME, asked.to_json())
     jobs = list(itertools.product(asked.variants, asked.seeds))

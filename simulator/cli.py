@@ -203,7 +203,9 @@ def compare(
     ] = 5,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Campaign folder (default: runs/compare-NAME)."),
+        typer.Option(
+            "--out", metavar="DIR", help="Campaign folder (default: a free runs/compare-NAME)."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

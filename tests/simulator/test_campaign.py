@@ -69,6 +69,19 @@ def test_the_very_same_comparison_stays_in_its_folder(
 
 
 @pytest.mark.usefixtures("flown_at_once")
+def test_a_named_folder_that_holds_another_comparison_is_refused(
+    mission: Path, tmp_path: Path
+) -> None:
+    file, out = str(mission / "scenario.yaml"), str(tmp_path / "mine")
+    assert compared(Path(file), "--policies", "prune", "--seeds", 2, "--out", out) == Path(out)
+    words = ["compare", file, "--policies", "prune", "--seeds", "1", "--out", out]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "mine holds another comparison" in " ".join(result.output.split())
+    assert len(read_campaign(Path(out)).runs) == 2
+
+
+@pytest.mark.usefixtures("flown_at_once")
 def test_what_is_no_comparison_of_ours_is_left_alone(
     mission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
