@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,14 @@ from simulator.scenario import bundled_scenarios, load_scenario
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 DURATION_H = 8
 PAGE_TIMEOUT_S = 120.0
+MAIN = sys.modules["__main__"]
+
+
+@pytest.fixture(autouse=True)
+def _main_module_again() -> Iterator[None]:
+    """Streamlit leaves the app as ``__main__``, which worker processes of later tests would run."""
+    yield
+    sys.modules["__main__"] = MAIN
 
 
 @pytest.fixture(scope="session")
