@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from operator import truediv
 from pathlib import Path
 
 import pytest
@@ -77,9 +78,10 @@ def test_every_call_is_made_once_and_results_keep_their_keys() -> None:
 
 
 def test_after_a_failure_nothing_more_is_handed_out() -> None:
-    taken: dict[int, int] = {}
-    with pytest.raises(ValueError, match="three"):
-        call_each(fail_at_three, {n: (n,) for n in range(50)}, taken.__setitem__, workers=1)
+    taken: dict[int, float] = {}
+    calls = {n: (1.0, 3.0 - n) for n in range(50)}
+    with pytest.raises(ZeroDivisionError):  # at the fourth
+        call_each(truediv, calls, taken.__setitem__, workers=1)
     assert list(taken) == [0, 1, 2]
 
 
