@@ -35,7 +35,12 @@ from simulator.pace import RealtimeEnvironment, make_environment
 from simulator.scenario import PayloadOutage, Scenario, resolved_yaml
 from simulator.scenario import Satellite as SatelliteSection
 from simulator.spacecraft.attitude import Agility
-from simulator.spacecraft.boxes import box_payloads, frame_energy_wh, open_payloads
+from simulator.spacecraft.boxes import (
+    box_payloads,
+    frame_energy_wh,
+    open_payloads,
+    ordered_reboots_s,
+)
 from simulator.spacecraft.computer import Outage
 from simulator.spacecraft.flight import Flight
 from simulator.spacecraft.imaging import exposure_s
@@ -170,6 +175,7 @@ def simulate(
             antennas,
             _outages(scenario, section.name),
             frame_wh=frame_energy_wh(scenario, section) if section.name in boxes else 0.0,
+            reboots_s=ordered_reboots_s(scenario, section.name),
             pixels=world.camera(section.imager.frame_px),
             clouds=world.glance,
             pictures=_pictures(writer),

@@ -39,7 +39,7 @@ class FaultyLink:
     settings : PayloadSettings
         As it was opened with.
     plan : FaultPlan
-        For how long hangs and reboots last.
+        For how long hangs last.
     injectable : InjectableLink or None
         The live link behind recorders and the like; None if faults are to be modelled.
     """
@@ -73,7 +73,7 @@ class FaultyLink:
         """Process a frame under the faults ordered for it."""
         faults, self._faults = self._faults, FrameFaults()
         if faults.link_loss:
-            return self._lost(frame, "link_lost", "the line was lost with the frame on it", 0.0)
+            return self._lost(frame, "link_lost", "the line was lost with the frame on it")
         if faults.crash or faults.hang:
             return self._fall(frame, faults)
         if faults.input_bits:
@@ -133,16 +133,15 @@ class FaultyLink:
             self.reset()
         if faults.crash:
             return self._crashed(frame)
-        away_s = self._plan.hang_s + self._plan.reboot_s
-        return self._lost(frame, "timeout", "the payload hung; its watchdog restarted it", away_s)
+        detail = "the payload hung; its watchdog restarted it"
+        return self._lost(frame, "timeout", detail, self._plan.hang_s)
 
     def _crashed(self, frame: Frame) -> FrameResult:
-        return self._lost(
-            frame, "crashed", "the payload crashed and was restarted", self._plan.reboot_s
-        )
+        return self._lost(frame, "crashed", "the payload crashed and was restarted")
 
-    def _lost(self, frame: Frame, status: Status, detail: str, away_s: float) -> FrameResult:
-        latency_s = away_s + self._device.latency_s(self._card, 1)
+    def _lost(self, frame: Frame, status: Status, detail: str, hung_s: float = 0.0) -> FrameResult:
+        """A frame lost in its first tile. The reboot is not its time: the computer sees to it."""
+        latency_s = self._device.latency_s(self._card, 1) + hung_s
         return FrameResult.without_mask(
             frame.frame_id,
             status,

@@ -280,3 +280,12 @@ def fault_plan(scenario: Scenario, satellite: str) -> FaultPlan | None:
                 **fault.model_dump(exclude={"kind", "satellite"}),
             )
     return None
+
+
+def ordered_reboots_s(scenario: Scenario, satellite: str) -> dict[str, float]:
+    """Time one satellite's payload is away after a crash or a hang, by the scenario's faults.
+
+    The scenario decides, not the box: a replay has no faults of its own and is away as long.
+    """
+    plan = fault_plan(scenario, satellite)
+    return {} if plan is None else {"crashed": plan.reboot_s, "timeout": plan.reboot_s}

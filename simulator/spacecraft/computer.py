@@ -3,13 +3,14 @@
 A frame waits while the payload is shed (low power) or out, and while the energy of the present
 orbit is used up. Then the payload link is asked - that is where real inference happens - and the
 latency it reports passes in simulated time at the power it reports. A frame that is not finished
-by its deadline is given up: it stays unprocessed and is counted.
+by its deadline is given up: it stays unprocessed and is counted. A payload that dies or hangs gives
+up nothing: its frame is over when the watchdog has noticed, and then the payload is away.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ DEATHS = ("out_of_memory", "crashed", "timeout", "link_lost")
 """Statuses after which the watchdog restarts the payload."""
 
 WATCHDOG_RESTART_S = 30.0
-"""Time the payload is away after it died (memory, crash): a typical embedded Linux boot."""
+"""Time the payload is away after it died of itself: a typical embedded Linux boot."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,23 @@ class Outage:
 
 
 class PayloadComputer:
-    """Queue and process of the payload of one satellite."""
+    """Queue and process of the payload of one satellite.
+
+    Parameters
+    ----------
+    env : simpy.Environment
+    satellite : str
+    link : PayloadLink
+    power : PowerSubsystem
+    limits : ComputerLimits
+    outages : tuple of Outage
+    idle_power_w : float
+    reboots_s : mapping of str to float
+        Time away after a death, by status, where the scenario's faults say so; the watchdog's
+        otherwise.
+    log, on_outcome : callable
+        Take an event, and what became of a frame.
+    """
 
     def __init__(
         self,
@@ -91,12 +108,13 @@ class PayloadComputer:
         outages: tuple[Outage, ...],
         *,
         idle_power_w: float,
+        reboots_s: Mapping[str, float],
         log: Callable[[Event], None],
         on_outcome: Callable[[Outcome], None],
     ) -> None:
         self._env, self._satellite, self._link = env, satellite, link
         self._power, self._limits, self._outages = power, limits, outages
-        self._idle_power_w = idle_power_w
+        self._idle_power_w, self._reboots_s = idle_power_w, reboots_s
         self._log, self._on_outcome = log, on_outcome
         self._queue: simpy.Store = simpy.Store(env)
         self._current: Job | None = None
@@ -143,12 +161,13 @@ class PayloadComputer:
             if not self._available():
                 continue
             ends_s = start_s + max(result.latency_s - worked_s, 0.0)
+            given_up_s = math.inf if result.status in DEATHS else deadline_s
             power_w = _active_power_w(result)
-            yield from self._run(min(ends_s, deadline_s), power_w, job.capture)
+            yield from self._run(min(ends_s, given_up_s), power_w, job.capture)
             busy_s += self._env.now - start_s
             energy_wh += self._spend(power_w, start_s)
-            if self._env.now >= min(ends_s, deadline_s):
-                status = "deadline_missed" if ends_s > deadline_s else result.status
+            if self._env.now >= min(ends_s, given_up_s):
+                status = "deadline_missed" if ends_s > given_up_s else result.status
                 return Outcome(job, status, result, start_s, busy_s, energy_wh)
 
     def _ask(self, job: Job) -> Generator[simpy.Event, Any, FrameResult]:
@@ -235,10 +254,10 @@ class PayloadComputer:
     def _restart(self, job: Job, outcome: Outcome) -> Generator[simpy.Event, None, None]:
         """The watchdog brings the payload back; nothing is processed meanwhile."""
         detail = outcome.result.detail if outcome.result else ""
-        ends_s = self._env.now + WATCHDOG_RESTART_S
-        self._fault(outcome.status, job.capture, ends_s, detail)
+        away_s = self._reboots_s.get(outcome.status, WATCHDOG_RESTART_S)
+        self._fault(outcome.status, job.capture, self._env.now + away_s, detail)
         self._link.reset()
-        yield self._env.timeout(WATCHDOG_RESTART_S)
+        yield self._env.timeout(away_s)
 
     def _fault(self, kind: str, capture: str, end_s: float, detail: str) -> None:
         self._log(

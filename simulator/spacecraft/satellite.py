@@ -8,7 +8,7 @@ and decides whether to look again - on board at once, or when the ground says so
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import simpy
@@ -80,6 +80,8 @@ class Satellite:
         Spans in which the payload is off.
     frame_wh : float
         Energy of the payload's work on a frame, Wh.
+    reboots_s : mapping of str to float
+        Time the payload is away after deaths that the scenario orders, by status.
     pixels, clouds, pictures, log : callable
         Weather and scenes, what the look-ahead camera sees, the pictures of captures, and the
         event log.
@@ -100,6 +102,7 @@ class Satellite:
         outages: tuple[Outage, ...],
         *,
         frame_wh: float,
+        reboots_s: Mapping[str, float],
         pixels: PixelSource,
         clouds: CloudsSeen,
         pictures: PictureBook,
@@ -148,7 +151,9 @@ class Satellite:
                 log=log,
             )
         self.computer = (
-            None if link is None else self._payload_computer(link, section, flight, outages)
+            None
+            if link is None
+            else self._payload_computer(link, section, flight, outages, reboots_s)
         )
         self.radio = Radio(
             env,
@@ -377,6 +382,7 @@ class Satellite:
         section: SatelliteSection,
         flight: Flight,
         outages: tuple[Outage, ...],
+        reboots_s: Mapping[str, float],
     ) -> PayloadComputer:
         return PayloadComputer(
             self._env,
@@ -390,6 +396,7 @@ class Satellite:
             ),
             outages,
             idle_power_w=link.describe().idle_power_w,
+            reboots_s=reboots_s,
             log=self._on_payload_event,
             on_outcome=lambda outcome: self.frames.detected(outcome),
         )

@@ -189,7 +189,7 @@ def test_the_same_faults_befall_every_body_alike() -> None:
     assert not np.array_equal(noisy.mask, sound.mask)
     assert not np.array_equal(upset.mask, sound.mask)
     assert np.array_equal(still_upset.mask, upset.mask)
-    assert crashed.latency_s > 12.0
+    assert crashed.latency_s < 12.0  # the reboot is not the frame's time
     assert slow.latency_s == pytest.approx(2.5 * sound.latency_s)
     assert np.array_equal(slow.mask, sound.mask)
     assert broken.latency_s == crashed.latency_s

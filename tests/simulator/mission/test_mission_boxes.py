@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from payload.device import load_device
+from payload.link.faults import FaultPlan
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, ScenarioError
+from simulator.spacecraft.computer import WATCHDOG_RESTART_S
+from simulator.telemetry.audit import audit
 from simulator.telemetry.run_folder import RunFolder
 
 HOURS = 12
@@ -102,6 +106,7 @@ def test_over_its_memory_the_caged_payload_dies_and_the_mission_goes_on(
     assert "ended by signal SIGKILL, 1 kills for memory; restarted as pid" in restarts[0]
     faults = RunFolder.open(run).events("fault").to_pylist()
     assert {row["kind"] for row in faults} == {"out_of_memory"}
+    assert {row["end_s"] - row["t_s"] for row in faults} == {WATCHDOG_RESTART_S}
 
 
 def test_faults_in_the_box_show_and_repeat(
@@ -117,6 +122,33 @@ def test_faults_in_the_box_show_and_repeat(
     assert found["link_lost"] > 0
     assert found["ok"] > 0
     assert sum(found.values()) == RunFolder.open(one).events("capture").num_rows
+
+
+@pytest.mark.parametrize("reboot_s", [0.0, 30.0, 300.0])
+@pytest.mark.parametrize(("fault", "status"), [("crash", "crashed"), ("hang", "timeout")])
+def test_after_a_fault_the_payload_is_away_for_its_reboot_and_no_longer(
+    small_scenario: Callable[..., Scenario],
+    tmp_path: Path,
+    fault: str,
+    status: str,
+    reboot_s: float,
+) -> None:
+    faults = {"kind": "payload_faults", f"{fault}_per_frame": 1, "reboot_s": reboot_s}
+    run = RunFolder.open(run_mission(small_scenario(duration_h=6, faults=[faults]), tmp_path))
+    inferences = run.events("inference").to_pylist()
+    died_s = [row["t_s"] for row in inferences if row["status"] == status]
+    fallen = run.events("fault").to_pylist()
+    assert [row["t_s"] for row in fallen] == died_s
+    assert died_s
+    assert all(row["end_s"] - row["t_s"] == pytest.approx(reboot_s) for row in fallen)
+    hung_s = FaultPlan().hang_s if fault == "hang" else 0.0
+    assert all(hung_s <= row["latency_s"] < hung_s + 1 for row in inferences)
+    drawn_w = {
+        row["t_s"]: row["payload_w"] for row in run.events("power").to_pylist()
+    }  # the last row of each instant
+    idle_power_w = load_device("myriad2").idle_power_w
+    assert {drawn_w[t_s] for t_s in died_s} == {idle_power_w}
+    assert audit(run).passed
 
 
 def test_faults_on_a_stranger_are_refused(small_scenario: Callable[..., Scenario]) -> None:
