@@ -134,9 +134,20 @@ class DeviceProfile:
             return "measured"
         return "modelled" if self.speed_provenance == "measured" else self.speed_provenance
 
-    def energy_wh(self, latency_s: float) -> float:
+    def lost_frame_s(self, card: ModelCard, power_limit_w: float | None = None) -> float:
+        """Time of a frame that is lost in its first tile, seconds; 0 where no work fits a limit."""
+        duty = self.duty_fraction(power_limit_w)
+        return self.latency_s(card, 1) / duty if duty > 0.0 else 0.0
+
+    def mean_power_w(self, power_limit_w: float | None = None) -> float:
+        """Power while it detects; under a limit with the pauses that keep to it."""
+        if power_limit_w is None:
+            return self.active_power_w
+        return min(self.active_power_w, power_limit_w)
+
+    def energy_wh(self, latency_s: float, power_limit_w: float | None = None) -> float:
         """Energy drawn in `latency_s` of detecting, watt-hours, everything included."""
-        return self.active_power_w * latency_s / SECONDS_PER_HOUR
+        return self.mean_power_w(power_limit_w) * latency_s / SECONDS_PER_HOUR
 
     def duty_fraction(self, power_limit_w: float | None) -> float:
         """Share of the time the device may detect so that its mean power keeps to a limit.

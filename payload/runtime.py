@@ -181,13 +181,12 @@ class Payload:
         need_mib = self.memory_need_mib(frame)
         duty = self.device.duty_fraction(self.power_limit_w)
         if duty == 0.0:
-            return self._without_mask(frame, "refused", 0.0, need_mib, self._refusal())
+            return self._without_mask(frame, "refused", need_mib, self._refusal())
         if need_mib > self.memory_limit_mib:
             detail = (
                 f"the frame needs {need_mib:.0f} MiB, the limit is {self.memory_limit_mib:.0f} MiB"
             )
-            busy_s = self.device.latency_s(self.card, 1)
-            return self._without_mask(frame, "out_of_memory", busy_s, need_mib, detail)
+            return self._without_mask(frame, "out_of_memory", need_mib, detail)
         calls_before = self.model_calls
         mask, hashes, cached_s = self._detect(frame.reflectance)
         host_s = time.perf_counter() - start_s
@@ -322,10 +321,9 @@ class Payload:
         )
 
     def _without_mask(
-        self, frame: Frame, status: Status, busy_s: float, need_mib: float, detail: str
+        self, frame: Frame, status: Status, need_mib: float, detail: str
     ) -> FrameResult:
-        duty = self.device.duty_fraction(self.power_limit_w) or 1.0
-        latency_s, energy_wh = self._charge(busy_s, duty)
+        latency_s = self.device.lost_frame_s(self.card, self.power_limit_w)
         return FrameResult.without_mask(
             frame.frame_id,
             status,
@@ -334,7 +332,7 @@ class Payload:
             model_sha256=self.card.sha256,
             device=self.device.name,
             latency_s=latency_s,
-            energy_wh=energy_wh,
+            energy_wh=self.device.energy_wh(latency_s, self.power_limit_w),
             peak_memory_mib=need_mib,
         )
 

@@ -63,15 +63,15 @@ class FailureCost:
     ----------
     latency_s, energy_wh : float
         Charged when timing is declared: deterministic, from the device profile.
-    active_power_w : float
-        Charged times wall-clock time when timing is measured.
+    mean_power_w : float
+        Under the power limit; charged times wall-clock time when timing is measured.
     measured : bool
         Which of the two.
     """
 
     latency_s: float = 0.0
     energy_wh: float = 0.0
-    active_power_w: float = 0.0
+    mean_power_w: float = 0.0
     measured: bool = False
 
 
@@ -391,7 +391,7 @@ class WireLink:
         wall_s = time.monotonic() - started_s
         cost = self._cost
         latency_s = wall_s if cost.measured else cost.latency_s
-        energy_wh = cost.active_power_w * wall_s / 3600 if cost.measured else cost.energy_wh
+        energy_wh = cost.mean_power_w * wall_s / 3600 if cost.measured else cost.energy_wh
         return FrameResult.without_mask(
             frame.frame_id,
             status,

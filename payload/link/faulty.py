@@ -141,7 +141,8 @@ class FaultyLink:
 
     def _lost(self, frame: Frame, status: Status, detail: str, hung_s: float = 0.0) -> FrameResult:
         """A frame lost in its first tile. The reboot is not its time: the computer sees to it."""
-        latency_s = self._device.latency_s(self._card, 1) + hung_s
+        power_limit_w = self._settings.power_limit_w
+        latency_s = self._device.lost_frame_s(self._card, power_limit_w) + hung_s
         return FrameResult.without_mask(
             frame.frame_id,
             status,
@@ -150,7 +151,7 @@ class FaultyLink:
             model_sha256=self._card.sha256,
             device=self._device.name,
             latency_s=latency_s,
-            energy_wh=self._device.energy_wh(latency_s),
+            energy_wh=self._device.energy_wh(latency_s, power_limit_w),
         )
 
 

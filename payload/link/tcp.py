@@ -136,12 +136,12 @@ def open_tcp(
 
 
 def failure_cost(settings: PayloadSettings) -> FailureCost:
-    """What a frame without a result costs: the time of its first tile, at active power."""
-    device = load_device(settings.device)
-    latency_s = device.latency_s(load_card(settings.model), 1)
+    """What a frame without a result costs: the time of its first tile, under the power limit."""
+    device, limit_w = load_device(settings.device), settings.power_limit_w
+    latency_s = device.lost_frame_s(load_card(settings.model), limit_w)
     return FailureCost(
         latency_s=latency_s,
-        energy_wh=device.energy_wh(latency_s),
-        active_power_w=device.active_power_w,
+        energy_wh=device.energy_wh(latency_s, limit_w),
+        mean_power_w=device.mean_power_w(limit_w),
         measured=settings.timing == "measured",
     )

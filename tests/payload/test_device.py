@@ -92,6 +92,12 @@ def test_precision_without_a_speed_is_refused(card: ModelCard) -> None:
 
 def test_energy_is_active_power_times_time() -> None:
     assert DEVICE.energy_wh(3600.0) == pytest.approx(5.0, rel=RELATIVE_TOLERANCE)
+    assert DEVICE.energy_wh(3600.0, 3.0) == pytest.approx(3.0, rel=RELATIVE_TOLERANCE)
+
+
+def test_a_frame_lost_where_no_work_fits_the_limit_costs_nothing(card: ModelCard) -> None:
+    assert DEVICE.lost_frame_s(card) == DEVICE.latency_s(card, 1)
+    assert DEVICE.lost_frame_s(card, DEVICE.idle_power_w) == 0.0
 
 
 @given(limit_w=st.floats(0.01, 20))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.card import load_card
+from payload.device import load_device
 from payload.frame import FrameResult
 from payload.link import open_link
 from payload.link.bench import bench_frame, identical
@@ -33,6 +34,7 @@ from payload.link.meter import Ina3221Meter, RaplMeter, find_meter
 from payload.link.selftest import known_tile
 from payload.link.settings import PayloadSettings
 from payload.link.subprocess import SubprocessLink
+from payload.link.tcp import failure_cost
 
 SETTINGS = PayloadSettings("threshold", "myriad2")
 DAY = Exposure(quiet_s=86400.0)
@@ -194,6 +196,26 @@ def test_the_same_faults_befall_every_body_alike() -> None:
     assert np.array_equal(slow.mask, sound.mask)
     assert broken.latency_s == crashed.latency_s
     assert np.array_equal(cured.mask, sound.mask)
+
+
+@pytest.mark.parametrize(
+    "lost", [FrameFaults(crash=True), FrameFaults(hang=True), FrameFaults(link_loss=True)]
+)
+def test_a_lost_frame_draws_no_more_than_the_power_limit(lost: FrameFaults) -> None:
+    limited = dataclasses.replace(SETTINGS, power_limit_w=1.0)
+    at_hand = open_link("inprocess", model="threshold", device="myriad2", power_limit_w=1.0)
+    link = FaultyLink(at_hand, limited, FaultPlan(hang_s=0.0))
+    link.suffer(lost)
+    result = link.process(known_tile())
+    first_tile_s = load_device("myriad2").latency_s(load_card("threshold"), 1)
+    assert result.energy_wh * 3600.0 / result.latency_s == pytest.approx(1.0)
+    assert result.latency_s == pytest.approx(first_tile_s * (1.8 - 0.5) / (1.0 - 0.5))
+
+
+def test_a_frame_without_an_answer_is_charged_under_the_power_limit() -> None:
+    cost = failure_cost(dataclasses.replace(SETTINGS, power_limit_w=1.0))
+    assert cost.energy_wh * 3600.0 / cost.latency_s == pytest.approx(1.0)
+    assert cost.mean_power_w == 1.0
 
 
 def test_a_rapl_counter_that_goes_round_is_minded(tmp_path: Path) -> None:

@@ -151,6 +151,17 @@ def test_after_a_fault_the_payload_is_away_for_its_reboot_and_no_longer(
     assert audit(run).passed
 
 
+def test_lost_frames_keep_the_power_limit(
+    small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    lost = {f"{fault}_per_frame": 0.5 for fault in ("crash", "hang", "link_loss")}
+    changes = {"satellites__*__payload__power_limit_w": 1.0}
+    faults = [{"kind": "payload_faults"} | lost]
+    run = run_mission(small_scenario(duration_h=HOURS, faults=faults, **changes), tmp_path)
+    assert {"crashed", "timeout", "link_lost"} <= set(statuses(run))
+    assert audit(RunFolder.open(run)).passed
+
+
 def test_faults_on_a_stranger_are_refused(small_scenario: Callable[..., Scenario]) -> None:
     with pytest.raises(ScenarioError, match="satellite"):
         small_scenario(faults=[FAULTS | {"satellite": "nobody"}])
