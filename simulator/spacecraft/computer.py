@@ -240,11 +240,13 @@ class PayloadComputer:
     def _follow_availability(self) -> Generator[simpy.Event, None, None]:
         """Keep the load right when the payload is shed or out, and when it comes back."""
         edges = sorted({e for o in self._outages for e in (o.start_s, o.end_s)})
+        written: set[Outage] = set()  # low power at the very start of one comes here again
         while True:
             self._set_load("payload on" if self._available() else "payload off")
-            outage = self._outage_at(self._env.now)
-            if outage is not None and outage.start_s == self._env.now:
-                self._fault("payload_outage", "", outage.end_s, "switched off by the scenario")
+            for outage in self._outages:
+                if outage.start_s == self._env.now and outage not in written:
+                    written.add(outage)
+                    self._fault("payload_outage", "", outage.end_s, "switched off by the scenario")
             waits = [self._power.recovered if self._power.low_power else self._power.shed]
             edge_s = next((e for e in edges if e > self._env.now), None)
             if edge_s is not None:

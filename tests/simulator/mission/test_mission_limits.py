@@ -150,6 +150,18 @@ def test_a_payload_outage_is_a_fault_and_frames_go_unprocessed(fly):
     assert audit(run).passed
 
 
+def test_outages_that_overlap_are_each_written_down(fly):
+    spans_h = [(0, 5), (3, 8), (3, 4), (10, 11)]
+    run = fly(
+        duration_h=12,
+        faults=[{"kind": "payload_outage", "from_h": a, "to_h": b} for a, b in spans_h],
+    )
+    written_h = [(row["t_s"] / 3600, row["end_s"] / 3600) for row in rows(run, "fault")]
+    assert sorted(written_h) == sorted(spans_h)
+    report = audit(run)
+    assert report.passed, report.text()
+
+
 def test_two_satellites_share_targets_and_an_antenna(small_scenario, fly):
     first = small_scenario().satellites[0].model_dump(mode="json", exclude_none=True)
     second = first | {"name": "neph-2"}
