@@ -144,8 +144,11 @@ class OnboardPlanner:
 
     def wanted(self, access: Access) -> TaskKey | None:
         """The open task that this access could serve, if there is one."""
-        keys = self._keys.get((access.target, access.start_s), ())
-        return next((key for key in keys if self.tasks[key].open), None)
+        for key in self._keys.get((access.target, access.start_s), ()):
+            task = self.tasks[key]
+            if task.open and task.met_by(access):
+                return key
+        return None
 
     def expected_cover(self, access: Access) -> float:
         """Cover that the plan reckons with for an access; -1 where nothing was asked yet."""

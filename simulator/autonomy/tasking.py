@@ -54,6 +54,11 @@ class Task:
         """Target and period, which name the task."""
         return self.target.name, self.period
 
+    def met_by(self, access: Access) -> bool:
+        """Whether an access lies in the task's time, if only in part."""
+        in_time = self.deadline_s is None or access.start_s < self.deadline_s
+        return access.end_s > self.opens_s and in_time
+
     def imaged(self) -> Task:
         """After a capture: closed, one attempt more."""
         return replace(self, attempts=self.attempts + 1, open=False, reacquisition=False)
@@ -103,10 +108,5 @@ def chances(tasks: Mapping[TaskKey, Task], accesses: Iterable[Access]) -> list[t
         if len(own) == 1:
             found += [(access, task) for task in own]
             continue
-        found += [
-            (access, task)
-            for task in own
-            if access.end_s > task.opens_s
-            and (task.deadline_s is None or access.start_s < task.deadline_s)
-        ]
+        found += [(access, task) for task in own if task.met_by(access)]
     return found

@@ -108,6 +108,15 @@ def test_no_replan_touches_what_is_committed_or_breaks_a_slew(seen, disturbed):
     assert len({c.key for c, _, _ in taken}) == len(taken)
 
 
+@given(st.floats(0.0, 500.0), st.one_of(st.none(), st.floats(0.0, 500.0)))
+def test_an_access_is_wanted_until_the_deadline(start_s, deadline_s):
+    target = Target("north", 0.0, 0.0)
+    view = access("north", start_s, 0.0)
+    planner = onboard({("north", 0): Task(target, deadline_s)}, [view])
+    in_time = deadline_s is None or start_s < deadline_s
+    assert planner.wanted(view) == (("north", 0) if in_time else None)
+
+
 def test_a_glance_of_cloud_frees_the_time_for_a_neighbour_that_is_clear():
     cloudy, clear = access("cloudy", 500.0, -25.0), access("clear", 505.0, 25.0)
     tight = {"cloudy": 0.0, "clear": 0.15}
