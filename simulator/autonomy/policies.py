@@ -181,6 +181,43 @@ def satisfies(cover: float, limit: float) -> bool:
     return cover < limit
 
 
+@dataclass(frozen=True)
+class Rank:
+    """Place in the downlink queue, which changes as time runs out: the highest is sent first.
+
+    Attributes
+    ----------
+    worth : float
+        What decides where nothing is urgent.
+    satisfying : bool
+        Whether the product satisfies its target, and so goes before those that do not.
+    due_s : float or None
+        When its task's time is over; towards it the product becomes urgent.
+    deadline_s : float or None
+        When its target's is: from then on it satisfies nobody and nothing about it is urgent.
+    """
+
+    worth: float
+    satisfying: bool = False
+    due_s: float | None = None
+    deadline_s: float | None = None
+
+    @property
+    def steady(self) -> bool:
+        """Whether it is the same at all times."""
+        return self.due_s is None and self.deadline_s is None
+
+    def at(self, t_s: float) -> float:
+        """The rank at a time."""
+        if self.deadline_s is not None and t_s >= self.deadline_s:
+            return self.worth
+        urgency = 1.0
+        if self.due_s is not None:
+            left_h = max(self.due_s - t_s, 0.0) / 3600.0
+            urgency += max(0.0, 1.0 - left_h / URGENT_WITHIN_H)
+        return self.worth * urgency + (SATISFYING_FIRST if self.satisfying else 0.0)
+
+
 def rank(
     traits: PolicyTraits,
     *,
@@ -188,9 +225,10 @@ def rank(
     not_clear: float | None,
     limit: float,
     priority: float,
+    due_s: float | None,
     deadline_s: float | None,
-) -> float:
-    """Place in the downlink queue: the highest rank is sent first.
+) -> Rank:
+    """Place of a frame's pixels in the downlink queue.
 
     Oldest first for policies without a detector in the loop of the radio. Else products that
     satisfy their target (`not_clear` under its `limit`) go before all others, and within each
@@ -198,11 +236,7 @@ def rank(
     clear, so that neither certain cloud goes before it nor certain clarity after it.
     """
     if not traits.ranks_downlink:
-        return -captured_s
+        return Rank(-captured_s)
     clear = 0.5 if not_clear is None else 1.0 - not_clear
-    urgency = 1.0
-    if deadline_s is not None:
-        left_h = max(deadline_s - captured_s, 0.0) / 3600.0
-        urgency += max(0.0, 1.0 - left_h / URGENT_WITHIN_H)
     satisfying = not_clear is not None and satisfies(not_clear, limit)
-    return clear * priority * urgency + (SATISFYING_FIRST if satisfying else 0.0)
+    return Rank(clear * priority, satisfying, due_s, deadline_s)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import simpy
 
-from simulator.autonomy.policies import not_shown_clear, rank, total
+from simulator.autonomy.policies import Rank, not_shown_clear, rank, total
 from simulator.scenario import StorageQuota
 from simulator.spacecraft.handling import Preview
 from simulator.spacecraft.radio import DownlinkQueue, QueuedProduct
@@ -82,11 +82,12 @@ class Outbox:
 
     def _dispensable(self, taken: Taken, size_bytes: int) -> list[_Kept]:
         """What has to go for a new frame, all of it ranked below; nothing if it cannot suffice."""
-        priority, hoped = taken.target.priority, self._rank(taken, None)
+        priority, now_s = taken.target.priority, self._env.now
+        hoped = self._rank(taken, None).at(now_s)
         gone: list[_Kept] = []
         while self._lack(priority, size_bytes, gone):
             least = self._least(self._lacking_quota(priority, size_bytes, gone), gone)
-            if least is None or least.product.rank >= hoped:
+            if least is None or least.product.rank.at(now_s) >= hoped:
                 return []
             gone.append(least)
         return gone
@@ -123,8 +124,11 @@ class Outbox:
             and not any(kept is other for other in gone)
             and (quota is None or kept.taken.target.priority <= quota.max_priority)
         ]
+        now_s = self._env.now
         return max(
-            candidates, key=lambda kept: (-kept.product.rank, kept.product.product), default=None
+            candidates,
+            key=lambda kept: (-kept.product.rank.at(now_s), kept.product.product),
+            default=None,
         )
 
     def _push_out(self, kept: _Kept) -> None:
@@ -164,7 +168,7 @@ class Outbox:
             f"{taken.capture}-{preview.kind[0]}",
             taken.capture,
             taken.target.name,
-            PREVIEWS_FIRST - taken.captured_s,
+            Rank(PREVIEWS_FIRST - taken.captured_s),
             preview.size_bytes,
             preview.kind,
         )
@@ -192,7 +196,7 @@ class Outbox:
                 clear_px=shown.clear_px,
                 cloud_px=shown.cloud_px,
                 priority=taken.target.priority,
-                rank_key=product.rank,
+                rank_key=product.rank.at(self._env.now),
             )
         )
         self._to_radio(product)
@@ -218,15 +222,17 @@ class Outbox:
         kept = self._kept.pop(product.capture)
         self._desk.delivered(kept.taken, seen_by_ground(kept.taken, kept.kept_blocks))
 
-    def _rank(self, taken: Taken, not_clear: float | None) -> float:
+    def _rank(self, taken: Taken, not_clear: float | None) -> Rank:
         limits, own = self._policy.limits, taken.target.max_cloud_fraction
+        deadline_h = taken.target.deadline_h
         return rank(
             self._policy.traits,
             captured_s=taken.captured_s,
             not_clear=not_clear,
             limit=limits.target_cloud_fraction if own is None else own,
             priority=taken.target.priority,
-            deadline_s=taken.deadline_s,
+            due_s=taken.deadline_s,
+            deadline_s=None if deadline_h is None else deadline_h * 3600.0,
         )
 
 

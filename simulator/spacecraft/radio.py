@@ -4,9 +4,9 @@ There is one transmitter. A pass that can be used takes it - an earlier pass ove
 may have it - and an antenna of the station - another satellite may have it, and of those who wait
 the one with the best product goes first - both at once, so that neither stands idle while the
 other is awaited. Then products are sent, best rank first; the order is looked at anew after each
-product, so that what was seen a moment ago counts. A pass that ends in mid-product keeps the rest
-for the next one, and so does a battery that runs empty. Where antennas were assigned before flight
-(`simulator.ground.antennas`), a pass is served in its contact.
+product, so that what was seen a moment ago counts, and what has become urgent. A pass that ends in
+mid-product keeps the rest for the next one, and so does a battery that runs empty. Where antennas
+were assigned before flight (`simulator.ground.antennas`), a pass is served in its contact.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from heapq import heappop, heappush
 
 import simpy
 from simpy.resources.resource import Request
 
+from simulator.autonomy.policies import Rank
 from simulator.geometry import Pass as Contact
 from simulator.ground.link_rates import RateProfile
 from simulator.spacecraft.power import PowerSubsystem
@@ -29,7 +31,7 @@ from simulator.telemetry.events import Downlink, Event, Pass
 
 @dataclass
 class QueuedProduct:
-    """A product that waits for a pass; `rank` is higher for what goes first.
+    """A product that waits for a pass; `rank` says what goes first.
 
     `kind` is ``pixels``, ``mask`` or ``thumbnail``.
     """
@@ -37,7 +39,7 @@ class QueuedProduct:
     product: str
     capture: str
     target: str
-    rank: float
+    rank: Rank
     remaining_bytes: int
     kind: str = "pixels"
     on_air: bool = False
@@ -48,23 +50,41 @@ class QueuedProduct:
         return self.capture if self.kind == "pixels" else self.product
 
 
-@dataclass
 class DownlinkQueue:
-    """Products in the order of their rank; ties by name, so that runs repeat."""
+    """Products in the order of their rank; ties by name, so that runs repeat.
 
-    products: dict[str, QueuedProduct] = field(default_factory=dict)
+    Products whose rank never changes lie in order, and only the best of them is compared with
+    those whose rank does: thousands may wait.
+    """
+
+    def __init__(self) -> None:
+        self._products: dict[str, QueuedProduct] = {}
+        self._steady: list[tuple[float, str]] = []
+        self._due: dict[str, QueuedProduct] = {}
 
     def add(self, product: QueuedProduct) -> None:
         """Put a product into the queue."""
-        self.products[product.product] = product
+        self._products[product.product] = product
+        if product.rank.steady:
+            heappush(self._steady, (-product.rank.at(0.0), product.product))
+        else:
+            self._due[product.product] = product
 
     def remove(self, product: str) -> None:
         """Take a product out (sent, or dropped)."""
-        del self.products[product]
+        del self._products[product]
+        self._due.pop(product, None)
 
-    def first(self) -> QueuedProduct | None:
+    def first(self, now_s: float) -> QueuedProduct | None:
         """The product to send next."""
-        return min(self.products.values(), key=lambda p: (-p.rank, p.product), default=None)
+        while self._steady and self._steady[0][1] not in self._products:
+            heappop(self._steady)  # removed since
+        best = [self._products[name] for _, name in self._steady[:1]]
+        return min(
+            (*best, *self._due.values()),
+            key=lambda product: (-product.rank.at(now_s), product.product),
+            default=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -253,8 +273,8 @@ class Radio:
 
     def _precedence(self) -> float:
         """Who waits for an antenna with the best product gets it first; low goes before high."""
-        best = self._queue.first()
-        return math.inf if best is None else -best.rank
+        best = self._queue.first(self._env.now)
+        return math.inf if best is None else -best.rank.at(self._env.now)
 
     def _transmit(
         self, planned: PlannedPass, end_s: float
@@ -265,7 +285,7 @@ class Radio:
                 self._power.switch("radio", 0.0, "the radio is shed")
                 yield self._power.recovered | self._until(end_s)
                 continue
-            product = self._queue.first()
+            product = self._queue.first(self._env.now)
             if product is None:
                 yield self._filled | self._until(end_s)
                 continue

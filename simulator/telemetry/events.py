@@ -141,8 +141,9 @@ class Decision(Event):
 class Product(Event):
     """What is put in the downlink queue: a frame's ``pixels``, or a ``mask`` or ``thumbnail``.
 
-    `rank_key` decides its place in the queue. Pixels that wait for the ground to ask for them
-    become a product when it does. A preview's blocks and pixels are 0: it shows no ground.
+    `rank_key` decides its place in the queue, as it is at that time: urgency grows towards a
+    deadline. Pixels that wait for the ground to ask for them become a product when it does. A
+    preview's blocks and pixels are 0: it shows no ground.
     """
 
     kind_of_event: ClassVar[str] = "product"

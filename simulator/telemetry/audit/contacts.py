@@ -19,18 +19,13 @@ from simulator.telemetry.audit.findings import (
     RunLog,
     at,
     by_satellite,
-    is_pixels,
     repeated,
 )
-from simulator.telemetry.events import Antenna, Downlink, Pass, Product
+from simulator.telemetry.audit.order import check_order
+from simulator.telemetry.events import Antenna, Downlink, Pass
 
-RANKING_POLICIES = ("prioritise", "reschedule", "oracle")
 CLOSED = ("too_short", "outage", "no_rate")
 """Outcomes of a pass in which nothing could have flowed."""
-
-RANK_TOLERANCE = 1e-9
-PREVIEWS_FIRST = 1e9
-"""Previews go before all pixels, the oldest of them first."""
 
 
 def check_contacts(log: RunLog) -> Iterator[Finding]:
@@ -43,7 +38,7 @@ def check_contacts(log: RunLog) -> Iterator[Finding]:
         if name in log.sections:
             for row in rows:
                 yield from _rate(row, log.sections[name]["radio"], log)
-            yield from _order(rows, [p for p in log.products if p.satellite == name], log)
+    yield from check_order(log)
     yield from _antennas(log)
     yield from _assigned(log)
     for name, passes in by_satellite(log.passes).items():
@@ -95,33 +90,6 @@ def _rate(row: Downlink, radio: Mapping[str, Any], log: RunLog) -> Iterator[Find
         for state in timeline.during(row.start_s + TIME_TOLERANCE_S, row.end_s - TIME_TOLERANCE_S)
     ):
         yield Finding(at(row), "the radio is not on all the time of the transfer")
-
-
-def _order(rows: Sequence[Downlink], products: Sequence[Product], log: RunLog) -> Iterator[Finding]:
-    """What is sent next is the highest rank in the queue."""
-    gone_s: dict[str, float] = {row.product: row.end_s for row in rows if row.complete}
-    for movement in log.storages:
-        if movement.change in ("dropped_overflow", "dropped_fault") and movement.product:
-            gone_s[movement.product] = movement.t_s
-    ranked = sorted(products, key=lambda product: -product.rank_key)
-    for row in rows:
-        sent = log.product_by_name.get(row.product)
-        if sent is None:
-            continue
-        for other in ranked:
-            if other.rank_key <= sent.rank_key:
-                break
-            if other.t_s < row.start_s < gone_s.get(other.product, float("inf")):
-                yield Finding(at(row), f"{other.product} was in the queue with a higher rank")
-                break
-    ranking = log.scenario["autonomy"]["policy"] in RANKING_POLICIES
-    for product in products:
-        capture = log.capture_by_name.get(product.capture)
-        if capture is None or (ranking and is_pixels(product)):
-            continue
-        expected = -capture.t_s if is_pixels(product) else PREVIEWS_FIRST - capture.t_s
-        if product.rank_key != expected:
-            yield Finding(at(product), f"rank_key is {product.rank_key}; the oldest is to go first")
 
 
 def _antennas(log: RunLog) -> Iterator[Finding]:

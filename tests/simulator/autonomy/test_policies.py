@@ -10,7 +10,9 @@ import pytest
 from payload.frame import BLOCK_PX
 from simulator.autonomy.policies import (
     POLICIES,
+    SATISFYING_FIRST,
     Detection,
+    Rank,
     Thresholds,
     count_blocks,
     judge,
@@ -95,8 +97,9 @@ def test_rank_is_oldest_first_unless_the_policy_ranks():
             not_clear=not_clear,
             limit=0.2,
             priority=priority,
+            due_s=deadline_s,
             deadline_s=deadline_s,
-        )
+        ).at(captured_s)
 
     assert place("prune", 10.0, 0.0) > place("prune", 20.0, 0.0)
     assert place("prioritise", 10.0, 0.1) > place("prioritise", 5.0, 0.2)
@@ -108,6 +111,20 @@ def test_rank_is_oldest_first_unless_the_policy_ranks():
     )
 
     assert place("prioritise", 0.0, 0.19) > place("prioritise", 0.0, 0.21, priority=100.0)
+
+
+def test_rank_grows_towards_the_deadline_and_falls_behind_at_it():
+    def place(t_h, deadline_h=72.0, priority=1.0):
+        due_s = deadline_h and deadline_h * 3600.0
+        clear = Rank(0.9 * priority, satisfying=True, due_s=due_s, deadline_s=due_s)
+        return clear.at(t_h * 3600.0)
+
+    assert place(0.0) == place(24.0) == place(24.0, deadline_h=None)
+    assert place(24.0) < place(48.0) < place(71.9)
+    assert place(48.0) - SATISFYING_FIRST == pytest.approx(1.5 * 0.9)
+    assert place(72.0) == 0.9 < Rank(1.0).at(0.0)
+    period = Rank(0.9, satisfying=True, due_s=3600.0)
+    assert period.at(7200.0) == period.at(3600.0) == SATISFYING_FIRST + 1.8
 
 
 def test_dropped_blocks_are_not_shown_clear():

@@ -12,6 +12,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.autonomy.policies import Rank
 from simulator.geometry import Pass as Contact
 from simulator.ground.antennas import (
     AntennaContact,
@@ -105,7 +106,9 @@ def by_priority(
         storage, queue = Storage(2 * ENDLESS_BYTES, lambda _: None), DownlinkQueue()
         storage.admit(satellite, ENDLESS_BYTES)
         storage.enqueue(satellite, f"{satellite}-p")
-        queue.add(QueuedProduct(f"{satellite}-p", satellite, "x", ranks[satellite], ENDLESS_BYTES))
+        queue.add(
+            QueuedProduct(f"{satellite}-p", satellite, "x", Rank(ranks[satellite]), ENDLESS_BYTES)
+        )
         power = SimpleNamespace(
             switch=lambda *_: None, empty=False, emptied=env.event(), recovered=env.event()
         )

@@ -14,6 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from payload.card import load_card, save_card
+from simulator.telemetry.audit import audit
 from simulator.telemetry.events import EVENT_TYPES
 from simulator.telemetry.run_folder import RunFolder
 
@@ -127,6 +128,25 @@ def test_the_radio_takes_the_best_rank_that_waits(fly, policy):
             if row["t_s"] < sent["start_s"] < done_s.get(name, np.inf)
         ]
         assert products[sent["product"]]["rank_key"] >= max(waiting, default=-np.inf)
+
+
+def test_what_becomes_urgent_overtakes_in_the_queue(small_scenario, fly):
+    run = fly(
+        targets=str(small_scenario().folder / "targets" / "world_200.geojson"),
+        **{"satellites__*__radio__rate_mbps": 0.05},
+    )
+    products = {row["product"]: row for row in rows(run, "product")}
+    done_s = {row["product"]: row["end_s"] for row in rows(run, "downlink") if row["complete"]}
+    overtaken = [
+        name
+        for sent in rows(run, "downlink")
+        for name, row in products.items()
+        if row["t_s"] < sent["start_s"] < done_s.get(name, np.inf)
+        and row["rank_key"] > products[sent["product"]]["rank_key"]
+    ]
+    assert overtaken
+    report = audit(run)
+    assert report.passed, report.text()
 
 
 def test_two_processes_write_identical_events(small_targets, tmp_path):

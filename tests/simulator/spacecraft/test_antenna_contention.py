@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import simpy
 
+from simulator.autonomy.policies import Rank
 from simulator.geometry import Pass as Contact
 from simulator.ground.link_rates import RateProfile
 from simulator.spacecraft.radio import DownlinkQueue, PlannedPass, QueuedProduct, Radio, plan_pass
@@ -60,7 +61,7 @@ def start_radio(
     storage, queue, power = Storage(10**6, lambda _: None), DownlinkQueue(), AnyPower(env)
     storage.admit(name, SIZE_BYTES)
     storage.enqueue(name, f"{name}-p")
-    queue.add(QueuedProduct(f"{name}-p", name, "somewhere", rank, SIZE_BYTES))
+    queue.add(QueuedProduct(f"{name}-p", name, "somewhere", Rank(rank), SIZE_BYTES))
     radio = Radio(
         env,
         name,
