@@ -34,6 +34,7 @@ SATISFIED = f"""
     SELECT min(d.delivered_s) / 3600 AS time_h
     FROM ({DELIVERED}) d JOIN target t ON t.name = d.target
     WHERE d.region_px > 0 AND 1 - d.clear_px / d.region_px < t.cloud_limit
+      AND (t.deadline_h IS NULL OR d.delivered_s <= t.deadline_h * 3600)
     GROUP BY d.target ORDER BY 1"""
 
 DELAYS = f"""

@@ -156,8 +156,9 @@ def _references(found: Folders, run: FoundRun, metrics: dict[str, object]) -> No
             "time-to-clear",
             flows.survival(waiting, end_h),
             pd.concat([table.assign(run=label) for label, table in waiting.items()]),
-            "Share of targets without a delivered image under their cloud limit. Those that still "
-            "wait at the end are censored there (Kaplan-Meier); the dotted line is the median.",
+            "Share of targets without an image under their cloud limit delivered in time. Those "
+            "that still wait at the end are censored there (Kaplan-Meier); the dotted line is the "
+            "median.",
         )
 
 

@@ -43,7 +43,7 @@ class Autonomy(Section):
     block_cloud_fraction: Fraction = 0.5
     """prune and the policies above it: 256 px blocks above it are dropped."""
     target_cloud_fraction: Fraction = 0.2
-    """A target is satisfied by a delivered image below it."""
+    """A target is satisfied by an image below it, delivered before the target's deadline."""
     max_attempts: int = Field(default=6, ge=1, le=1000)
     """Captures of one target, the first included."""
 

@@ -85,7 +85,9 @@ class Metrics:
         "", "cloud pixels delivered / cloud pixels captured", "lower"
     )
     targets_satisfied_fraction: float | None = _metric(
-        "", "targets with a delivered image under target_cloud_fraction", "higher"
+        "",
+        "targets with an image under target_cloud_fraction down by their deadline",
+        "higher",
     )
     time_to_clear_h_median: float | None = _metric(
         "h", "half of the targets are satisfied by then (Kaplan-Meier)", "lower"
@@ -283,7 +285,9 @@ _BY_SURFACE: dict[str, str] = {
 
 _SATISFIED = """
     SELECT d.target, min(d.delivered_s) FROM delivered d JOIN targets t ON t.name = d.target
-    WHERE d.region_px > 0 AND 1 - d.clear_px / d.region_px < t.cloud_limit GROUP BY d.target"""
+    WHERE d.region_px > 0 AND 1 - d.clear_px / d.region_px < t.cloud_limit
+      AND (t.deadline_s IS NULL OR d.delivered_s <= t.deadline_s)
+    GROUP BY d.target"""
 
 _PERIODS_SATISFIED = """
     SELECT DISTINCT d.target, d.period FROM delivered d JOIN targets t ON t.name = d.target
@@ -307,8 +311,7 @@ def compute_metrics(run: RunFolder) -> Metrics:
         If a file of the run is missing or damaged.
     """
     parameters = {"horizon_s": run.horizon_s}
-    limits = target_cloud_limits(run)
-    with _database(run, limits) as database:
+    with _database(run) as database:
         values: dict[str, Any] = {
             name: _query(database, sql, parameters)[0][0] for name, sql in _SCALARS.items()
         }
@@ -318,10 +321,10 @@ def compute_metrics(run: RunFolder) -> Metrics:
         periods = set(_query(database, _PERIODS_SATISFIED, parameters))
         values["clear_km2_delivered"] = _clear_km2_delivered(run, database)
         values["real_time_factor"] = _real_time_factor(run, database)
-    targets = len(limits)
+    properties = {f["properties"]["name"]: f["properties"] for f in run.targets()["features"]}
+    targets = len(properties)
     wait = time_to_clear(list(satisfied_s.values()), targets, run.horizon_s)
     energy_wh = values["payload_energy_wh"]
-    properties = {f["properties"]["name"]: f["properties"] for f in run.targets()["features"]}
     values |= dataclasses.asdict(revisits(properties, periods, run.horizon_s))
     return Metrics(
         targets=targets,
@@ -345,8 +348,11 @@ def target_cloud_limits(run: RunFolder) -> dict[str, float]:
 
 
 def satisfied_times_s(run: RunFolder) -> dict[str, float]:
-    """When each satisfied target was: the first product that shows it clear is on the ground."""
-    with _database(run, target_cloud_limits(run)) as database:
+    """When each satisfied target was: the first product that shows it clear is on the ground.
+
+    What comes down after the target's deadline has no worth and satisfies nobody.
+    """
+    with _database(run) as database:
         return dict(_query(database, _SATISFIED, {}))
 
 
@@ -390,7 +396,7 @@ def time_to_clear(satisfied_s: list[float], targets: int, horizon_s: float) -> W
     )
 
 
-def _database(run: RunFolder, limits: Mapping[str, float]) -> duckdb.DuckDBPyConnection:
+def _database(run: RunFolder) -> duckdb.DuckDBPyConnection:
     """An in-memory database with one table per event type, and the targets.
 
     One thread, because the order of summation decides the last bits of a float.
@@ -400,15 +406,30 @@ def _database(run: RunFolder, limits: Mapping[str, float]) -> duckdb.DuckDBPyCon
         database.register(name, run.events(name))
     for name in HOST_EVENT_TYPES:
         database.register(f"host_{name}", run.host_events(name))
-    names, cloud_limits = (
-        pa.array(list(limits), pa.string()),
-        pa.array(list(limits.values()), pa.float64()),
-    )
-    database.register("targets", pa.table({"name": names, "cloud_limit": cloud_limits}))
+    database.register("targets", _target_table(run))
     power = run.events("power")
     database.register("power_rows", power.append_column("row", [np.arange(power.num_rows)]))
     database.execute(_VIEWS)
     return database
+
+
+def _target_table(run: RunFolder) -> pa.Table:
+    """Name, cloud limit and deadline (null without one) of each target."""
+    limits = target_cloud_limits(run)
+    deadlines_h = {
+        feature["properties"]["name"]: feature["properties"].get("deadline_h")
+        for feature in run.targets()["features"]
+    }
+    deadlines_s = [
+        None if deadlines_h[name] is None else deadlines_h[name] * 3600.0 for name in limits
+    ]
+    return pa.table(
+        {
+            "name": pa.array(list(limits), pa.string()),
+            "cloud_limit": pa.array(list(limits.values()), pa.float64()),
+            "deadline_s": pa.array(deadlines_s, pa.float64()),
+        }
+    )
 
 
 def _query(

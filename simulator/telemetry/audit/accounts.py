@@ -184,6 +184,11 @@ def _targets(
         else properties["max_cloud_fraction"]
         for name, properties in log.targets.items()
     }
+    deadlines_s = {
+        name: 3600.0 * properties["deadline_h"]
+        for name, properties in log.targets.items()
+        if properties.get("deadline_h") is not None
+    }
     region_px = {row.capture: row.region_px for row in log.decisions}
     first_s: dict[str, float] = {}
     periods: set[tuple[str, int]] = set()
@@ -191,7 +196,8 @@ def _targets(
         labelled_px = region_px[product.capture]
         if labelled_px and 1.0 - product.clear_px / labelled_px < limits[product.target]:
             end_s = ends_s[product.product]
-            first_s[product.target] = min(end_s, first_s.get(product.target, end_s))
+            if end_s <= deadlines_s.get(product.target, math.inf):
+                first_s[product.target] = min(end_s, first_s.get(product.target, end_s))
             periods.add((product.target, log.capture_by_name[product.capture].period))
     clear_again = _clear_again(log, limits)
     median_h, mean_h = _kaplan_meier(sorted(first_s.values()), len(limits), log.run.horizon_s)

@@ -96,6 +96,23 @@ def test_targets(metrics: Metrics) -> None:
     assert (metrics.reacquisitions, metrics.reacquisition_success_fraction) == (2, 1.0)
 
 
+@pytest.mark.parametrize(("margin_s", "satisfied"), [(1.0, 1), (-1.0, 0)])
+def test_what_arrives_after_the_deadline_satisfies_nobody(
+    mini_run: RunFolder, margin_s: float, satisfied: int
+) -> None:
+    arrival_s = 9000 + 6 * BLOCK_PX * 6 * 8 / 1e6
+    path = mini_run.path / "targets.geojson"
+    targets = json.loads(path.read_text())
+    for feature in targets["features"]:
+        feature["properties"]["deadline_h"] = (arrival_s + margin_s) / 3600
+    path.write_text(json.dumps(targets))
+    found = compute_metrics(mini_run)
+    assert found.targets_satisfied == satisfied
+    assert (found.time_to_clear_h_restricted_mean == 6.0) == (not satisfied)
+    told = [finding.message for finding in check_metrics(RunLog(mini_run))]
+    assert any(text.startswith("targets_satisfied") for text in told) == (not satisfied)
+
+
 def test_latency(metrics: Metrics) -> None:
     first_h = (9000 + 2 * BLOCK_PX * 48 / 1e6 - 1000) / 3600
     second_h = (9000 + 6 * BLOCK_PX * 48 / 1e6 - 7000) / 3600
