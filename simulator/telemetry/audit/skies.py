@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skyfield.api import EarthSatellite, load, load_file, wgs84
 from skyfield.framelib import itrs
+from skyfield.timelib import Timescale
 
 from simulator.telemetry.audit.findings import Finding, RunLog, at
 from simulator.telemetry.events import Capture, Eclipse, Glance, Pass
@@ -46,6 +47,12 @@ EARTH_RATE_RAD_S = 7.292115e-5
 
 ECLIPSE_MARGIN_S = 30.0
 """Skyfield's shadow is that of a sphere and a point: it differs near the edges."""
+
+J2000_JD = 2451545.0
+J2000_UTC = datetime(2000, 1, 1, 12, tzinfo=UTC)
+
+NEVER_DAYS = 1e6
+"""So long after it is due a leap second is in no mission."""
 
 T = TypeVar("T")
 
@@ -90,7 +97,7 @@ class Sky:
     """
 
     def __init__(self, elements: Mapping[str, Any], epoch: datetime) -> None:
-        self._timescale = load.timescale(builtin=True)
+        self._timescale = _timescale_of(epoch)
         self._start = self._timescale.from_datetime(epoch)
         self.satellite = EarthSatellite.from_omm(self._timescale, dict(elements))
         self._grid: dict[float, Any] = {}
@@ -118,6 +125,17 @@ class Sky:
         place = _place(station["latitude_deg"], station["longitude_deg"], station["altitude_m"])
         elevation, _, distance = (position - place.at(position.t)).altaz()
         return np.asarray(elevation.degrees), np.asarray(distance.km)
+
+
+def _timescale_of(epoch: datetime) -> Timescale:
+    """Skyfield's timescale with the epoch's count of leap seconds for good.
+
+    SGP4 is asked by UTC Julian date, which stands still in a leap second: one inside the mission
+    would stop the satellite for its length. Later ones are put off until no mission flies.
+    """
+    full = load.timescale(builtin=True)
+    later = full.leap_dates > J2000_JD + (epoch - J2000_UTC) / timedelta(days=1)
+    return Timescale(full.delta_t_function, full.leap_dates + NEVER_DAYS * later, full.leap_offsets)
 
 
 def nodal_period_s(elements: Mapping[str, Any]) -> float:

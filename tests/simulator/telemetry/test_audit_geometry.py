@@ -41,13 +41,16 @@ class Place:
 
 STATIONS = (Place("kiruna", 67.8571, 20.9643, 400.0), Place("santiago", -33.15, -70.66, 700.0))
 TARGETS = tuple(Place(f"t{east}", 45.0, float(east)) for east in range(-180, 180, 10))
-SCENARIO = {
-    "satellites": [{"name": "s1"}],
-    "ground": {
-        "min_elevation_deg": MASK_DEG,
-        "stations": [dataclasses.asdict(station) for station in STATIONS],
-    },
-}
+
+
+def scenario(stations: tuple[Place, ...], mask_deg: float) -> dict[str, Any]:
+    return {
+        "satellites": [{"name": "s1"}],
+        "ground": {
+            "min_elevation_deg": mask_deg,
+            "stations": [dataclasses.asdict(station) for station in stations],
+        },
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -64,18 +67,24 @@ def orbit() -> Orbit:
 @pytest.fixture(scope="module")
 def true_run(orbit: Orbit, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A day of real geometry in a run folder, and nothing else."""
+    return write_geometry(tmp_path_factory.mktemp("sky") / "run", orbit, STATIONS)
+
+
+def write_geometry(
+    folder: Path, orbit: Orbit, stations: tuple[Place, ...], mask_deg: float = MASK_DEG
+) -> RunFolder:
+    """A day of an orbit's eclipses, passes and captures as a complete run."""
     manifest = new_manifest(
         name="sky",
         seed=0,
-        epoch=EPOCH.isoformat(),
+        epoch=orbit.epoch.isoformat(),
         duration_s=DURATION_S,
         scenario_yaml="",
         models={},
         scenes={},
     )
-    folder = tmp_path_factory.mktemp("sky") / "run"
     with RunWriter(folder, manifest=manifest) as writer:
-        writer.write_text("scenario.yaml", yaml.safe_dump(SCENARIO))
+        writer.write_text("scenario.yaml", yaml.safe_dump(scenario(stations, mask_deg)))
         writer.write_text("orbits.json", orbits_json({"s1": orbit.satrec}))
         for shadow in shadows(orbit, DURATION_S):
             writer.write(
@@ -87,8 +96,8 @@ def true_run(orbit: Orbit, tmp_path_factory: pytest.TempPathFactory) -> RunFolde
                     kind=shadow.kind,
                 )
             )
-        for station in STATIONS:
-            for contact in passes(orbit, station, MASK_DEG, DURATION_S):
+        for station in stations:
+            for contact in passes(orbit, station, mask_deg, DURATION_S):
                 writer.write(_pass(contact))
         seen = accesses(
             orbit,
@@ -209,6 +218,16 @@ def test_another_orbit_is_found(copy: RunFolder) -> None:
     other = Orbit.from_sun_synchronous(EPOCH, altitude_km=520, ltan_h=10.5)
     (copy.path / "orbits.json").write_text(orbits_json({"s1": other.satrec}))
     assert messages(copy)
+
+
+@pytest.mark.parametrize(
+    "before", [datetime(2016, 12, 31, 12, tzinfo=UTC), datetime(1972, 6, 30, 12, tzinfo=UTC)]
+)
+def test_a_leap_second_stops_no_satellite(before: datetime, tmp_path: Path) -> None:
+    orbit = Orbit.from_sun_synchronous(before, altitude_km=510, ltan_h=10.5)
+    run = write_geometry(tmp_path / "leap", orbit, STATIONS)
+    assert any(row["t_s"] > DURATION_S / 2 for row in run.events("capture").to_pylist())
+    assert messages(run) == []
 
 
 def test_elements_kept_with_the_run_are_those_flown(orbit: Orbit, true_run: RunFolder) -> None:
