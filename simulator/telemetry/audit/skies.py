@@ -34,6 +34,10 @@ PASS_TOLERANCE_DEG = 0.01
 """Elevation at AOS and LOS; the satellite climbs 0.1 deg and more in half a second."""
 
 MAX_ELEVATION_TOLERANCE_DEG = 0.05
+PASS_SAMPLES = 61
+CULMINATION_STEP_S = 0.02
+"""Near the zenith of a low orbit the elevation changes by up to 2 deg in a second."""
+
 ANGLE_TOLERANCES_DEG = {
     "off_nadir_deg": 0.02,
     "pitch_deg": 0.02,
@@ -159,18 +163,23 @@ def _ends(
                 yield Finding(
                     at(row), f"elevation at {t_s:.3f} s is {found_deg:.3f}, the mask {mask_deg} deg"
                 )
-        inside = np.linspace(row.aos_s, row.los_s, 61)
-        highest = float(sky.elevation_deg(station, sky.satellite.at(sky.times(inside))).max())
-        # Between samples a pass culminates up to 1/60 of its length away from the nearest.
-        slack_deg = MAX_ELEVATION_TOLERANCE_DEG + 0.02 * highest
-        if (
-            not highest - MAX_ELEVATION_TOLERANCE_DEG
-            <= row.max_elevation_deg
-            <= highest + slack_deg
-        ):
+        highest_deg = _culmination_deg(sky, station, row.aos_s, row.los_s)
+        if abs(row.max_elevation_deg - highest_deg) > MAX_ELEVATION_TOLERANCE_DEG:
             yield Finding(
-                at(row), f"max_elevation_deg is {row.max_elevation_deg:.3f}, found {highest:.3f}"
+                at(row),
+                f"max_elevation_deg is {row.max_elevation_deg:.3f}, found {highest_deg:.3f}",
             )
+
+
+def _culmination_deg(sky: Sky, station: Mapping[str, Any], start_s: float, end_s: float) -> float:
+    """Largest elevation: of samples, then of closer ones around the highest, and so on."""
+    step_s = math.inf
+    while step_s > CULMINATION_STEP_S:
+        t_s, step_s = np.linspace(start_s, end_s, PASS_SAMPLES, retstep=True)
+        elevation = sky.elevation_deg(station, sky.satellite.at(sky.times(t_s)))
+        highest = int(elevation.argmax())
+        start_s, end_s = t_s[max(highest - 1, 0)], t_s[min(highest + 1, PASS_SAMPLES - 1)]
+    return float(elevation[highest])
 
 
 def _scan_passes(

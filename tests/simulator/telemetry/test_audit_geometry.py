@@ -230,6 +230,36 @@ def test_a_leap_second_stops_no_satellite(before: datetime, tmp_path: Path) -> N
     assert messages(run) == []
 
 
+@pytest.fixture(scope="module")
+def zenith_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A polar orbit that goes straight over the pole, sixteen times."""
+    polar = Orbit.from_keplerian(
+        EPOCH,
+        semi_major_axis_km=6950,
+        eccentricity=0.01,
+        inclination_deg=90,
+        raan_deg=0,
+        arg_perigee_deg=0,
+        mean_anomaly_deg=0,
+    )
+    folder = tmp_path_factory.mktemp("zenith") / "run"
+    return write_geometry(folder, polar, (Place("pole", 90.0, 0.0),), mask_deg=0.0)
+
+
+def test_a_pass_through_the_zenith_culminates_between_samples(zenith_run: RunFolder) -> None:
+    highest = [row["max_elevation_deg"] for row in zenith_run.events("pass").to_pylist()]
+    assert max(highest) > 89.5
+    assert messages(zenith_run) == []
+
+
+@pytest.mark.parametrize("more_deg", [-0.1, 0.1])
+def test_a_false_zenith_is_found(zenith_run: RunFolder, tmp_path: Path, more_deg: float) -> None:
+    shutil.copytree(zenith_run.path, tmp_path / "copy")
+    copy = RunFolder.open(tmp_path / "copy")
+    change(copy, "pass", with_column("max_elevation_deg", more_deg))
+    assert [message[:20] for message in messages(copy)] == ["max_elevation_deg is"]
+
+
 def test_elements_kept_with_the_run_are_those_flown(orbit: Orbit, true_run: RunFolder) -> None:
     elements = true_run.orbits()["s1"]
     assert nodal_period_s(elements) == pytest.approx(orbit.period_s, abs=PERIOD_TOLERANCE_S)
