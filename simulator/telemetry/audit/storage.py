@@ -147,9 +147,9 @@ def _raw_share(decision: Decision) -> int:
 
 
 def _compression(log: RunLog) -> Iterator[Finding]:
-    """A block's size is a matter of its pixels: the same in every capture that shows them."""
+    """A block's size is a matter of its pixels and of how they are stored: their bands and bits."""
     compressing = log.scenario.get("data_handling", {}).get("compression", "none") != "none"
-    known: dict[tuple[str, int], int] = {}
+    known: dict[tuple[str, int, int, int], int] = {}
     for row in log.decisions:
         if len(row.block_bytes) != (row.blocks_kept if compressing else 0):
             yield Finding(at(row), f"{len(row.block_bytes)} sizes for {row.blocks_kept} blocks")
@@ -160,8 +160,10 @@ def _compression(log: RunLog) -> Iterator[Finding]:
             yield Finding(at(row), f"bytes_kept is {row.bytes_kept}, its blocks have {expected}")
         capture = log.capture_by_name.get(row.capture)
         frame = capture.frame_sha256 if capture else ""
+        imager = log.sections[row.satellite]["imager"]
         for block, size in zip(row.kept_blocks, row.block_bytes, strict=False):
-            if size <= 0 or known.setdefault((frame, block), size) != size:
+            stored = frame, block, imager["bands"], imager["bit_depth"]
+            if size <= 0 or known.setdefault(stored, size) != size:
                 yield Finding(at(row), f"block {block} has {size} bytes, seen before with others")
 
 

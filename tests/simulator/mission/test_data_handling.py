@@ -43,6 +43,26 @@ def test_compressed_pixels_are_the_same_pixels_in_fewer_bytes(fly):
     assert small.metrics()["clear_km2_delivered"] >= raw.metrics()["clear_km2_delivered"]
 
 
+def test_one_frame_costs_imagers_of_other_bands_and_bits_other_bytes(small_scenario, fly):
+    first = small_scenario().satellites[0].model_dump(mode="json", exclude_none=True)
+    others = {"neph-2": {"bit_depth": 10}, "neph-3": {"bands": 7}}
+    satellites = [first] + [
+        first | {"name": name, "imager": first["imager"] | change}
+        for name, change in others.items()
+    ]
+    run = fly(
+        satellites=satellites,
+        data_handling__compression="jpeg2000",
+        weather__mean_cover=0.0,
+        duration_h=36,
+    )
+    seen = {}
+    for row in rows(run, "capture"):
+        seen.setdefault(row["frame_sha256"], set()).add(row["satellite"])
+    assert {"neph-1", "neph-2", "neph-3"} in seen.values()
+    assert audit(run).passed
+
+
 def test_pixels_wait_behind_their_mask_until_the_ground_asks(fly):
     run = fly(**MASK_FIRST)
     assert audit(run).passed
