@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from simulator.telemetry.audit.findings import (
     TIME_TOLERANCE_S,
@@ -14,6 +18,7 @@ from simulator.telemetry.audit.findings import (
     at,
     by_satellite,
 )
+from simulator.telemetry.audit.skies import Sky
 from simulator.telemetry.events import Glance
 
 PITCH_TOLERANCE_DEG = 0.01
@@ -21,7 +26,9 @@ COVER_STEP = 0.01
 """Cover is rounded to this before the planner hears of it."""
 
 DAY_S = 86_400.0
-LONGEST_ACCESS_S = 600.0
+
+REACH_SAMPLES = 61
+"""Moments between an overflight and another period at which the target has to be in reach."""
 
 OUTLIER_SIGMAS = 6.0
 """No draw of a mission lies farther out; a forged cover may."""
@@ -79,10 +86,20 @@ def _glance(row: Glance, section: Mapping[str, Any], log: RunLog) -> Iterator[Fi
 def _period(row: Glance, log: RunLog) -> Iterator[Finding]:
     """It is for the period in which the overflight lies, or begins or ends."""
     days = log.targets.get(row.target, {}).get("repeat_days")
-    meant = row.closest_s / (days * DAY_S) if days else 0.5
-    slack = LONGEST_ACCESS_S / (days * DAY_S) if days else 0.0
-    if not meant - 1.0 - slack <= row.period <= meant + slack:
-        yield Finding(at(row), f"period is {row.period}, the overflight lies in {int(meant)}")
+    period_s = days * DAY_S if days else math.inf
+    meant = int(row.closest_s / period_s)
+    if row.period == meant or (days and _reaches(row, period_s, log)):
+        return
+    yield Finding(at(row), f"period is {row.period}, the overflight lies in {meant}")
+
+
+def _reaches(row: Glance, period_s: float, log: RunLog) -> bool:
+    """Whether the target is in reach all the time between the overflight and the period."""
+    edge_s = period_s * (row.period if row.closest_s < row.period * period_s else row.period + 1)
+    sky = Sky(log.run.orbits()[row.satellite], datetime.fromisoformat(log.run.manifest.epoch))
+    between_s = np.linspace(row.closest_s, edge_s, REACH_SAMPLES)
+    imager = log.sections[row.satellite]["imager"]
+    return bool(sky.in_reach(row.latitude_deg, row.longitude_deg, imager, between_s).all())
 
 
 def _powered_without_a_glance(

@@ -130,6 +130,28 @@ class Sky:
         elevation, _, distance = (position - place.at(position.t)).altaz()
         return np.asarray(elevation.degrees), np.asarray(distance.km)
 
+    def in_reach(
+        self,
+        latitude_deg: float,
+        longitude_deg: float,
+        imager: Mapping[str, Any],
+        t_s: NDArray[np.float64],
+    ) -> NDArray[np.bool_]:
+        """Whether an imager may look at a place at these times: near enough to nadir, and lit."""
+        times = self.times(t_s)
+        position = self.satellite.at(times)
+        axes, satellite_km = _axes(position)
+        place = _place(latitude_deg, longitude_deg, 0.0)
+        line = place.itrs_xyz.km - satellite_km
+        down = np.einsum("ni,ni->n", axes[:, 2], line / np.linalg.norm(line, axis=1)[:, None])
+        off_nadir_deg = np.degrees(np.arccos(np.minimum(1.0, down)))
+        ephemeris = _ephemeris()
+        sun = (ephemeris["earth"] + place).at(times).observe(ephemeris["sun"]).apparent()
+        near = imager["max_off_nadir_deg"] + ANGLE_TOLERANCES_DEG["off_nadir_deg"]
+        lit = imager["min_sun_elevation_deg"] - ANGLE_TOLERANCES_DEG["sun_elevation_deg"]
+        above = (position - place.at(times)).altaz()[0].degrees > 0.0
+        return np.asarray(above & (off_nadir_deg <= near) & (sun.altaz()[0].degrees >= lit))
+
 
 def _timescale_of(epoch: datetime) -> Timescale:
     """Skyfield's timescale with the epoch's count of leap seconds for good.
