@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from scipy.optimize import brentq
@@ -55,6 +55,15 @@ _OMM_NUMBERS: Final = (
     "ARG_OF_PERICENTER",
     "MEAN_ANOMALY",
 )
+_OMM_FLOWN: Final = {
+    "CENTER_NAME": ("EARTH",),
+    "REF_FRAME": ("TEME",),
+    "TIME_SYSTEM": ("UTC",),
+    "MEAN_ELEMENT_THEORY": ("SGP4", "SGP/SGP4"),
+    "EPHEMERIS_TYPE": ("0",),
+}
+"""What SGP4 takes for granted; an element set of another kind would fly somewhere else."""
+
 _OMM_DEFAULTS: Final[dict[str, object]] = {
     "CLASSIFICATION_TYPE": "U",
     "OBJECT_ID": "2000-001A",
@@ -112,12 +121,18 @@ def _check_tle_line(number: int, line: str) -> None:
 
 def satrec_from_omm(fields: Mapping[str, object]) -> Satrec:
     """SGP4 record of an orbit mean-elements message (CCSDS 502.0), keywords as in its JSON form."""
+    given = {name: value for name, value in fields.items() if value not in (None, "")}
     for name in ("EPOCH", *_OMM_NUMBERS):
-        if name not in fields:
+        if name not in given:
             raise OrbitError(f"omm: field {name} is missing; give a whole OMM record")
-    text: dict[str, object] = {**_OMM_DEFAULTS, **fields, "EPOCH": _omm_epoch(fields["EPOCH"])}
+    _check_omm_kind(given)
+    text: dict[str, object] = {**_OMM_DEFAULTS, **given, "EPOCH": _omm_epoch(given["EPOCH"])}
     for name in (*_OMM_NUMBERS, "BSTAR", "MEAN_MOTION_DOT", "MEAN_MOTION_DDOT"):
         text[name] = _finite("omm", name, text[name])
+    if not 0.0 <= _finite("omm", "INCLINATION", text["INCLINATION"]) <= 180.0:
+        raise OrbitError(
+            f"omm: INCLINATION is {text['INCLINATION']}, expected 0 to 180; correct the record"
+        )
     satrec = Satrec()
     try:
         omm.initialize(satrec, text)
@@ -126,9 +141,19 @@ def satrec_from_omm(fields: Mapping[str, object]) -> Satrec:
     return _sound(satrec, "omm")
 
 
+def _check_omm_kind(fields: Mapping[str, object]) -> None:
+    for name, flown in _OMM_FLOWN.items():
+        value = fields.get(name, flown[0])
+        if str(value).strip().upper() not in flown:
+            raise OrbitError(
+                f"omm: {name} is {value!r}, expected {' or '.join(flown)}: these elements are not "
+                f"SGP4's; give the satellite's general perturbations (GP) elements"
+            )
+
+
 def _omm_epoch(value: object) -> str:
     try:
-        epoch = datetime.fromisoformat(str(value))
+        epoch = datetime.fromisoformat(_with_month_and_day(str(value).strip()))
     except ValueError as error:
         raise OrbitError(
             f"omm: EPOCH is {value!r}, expected an ISO 8601 date and time in UTC"
@@ -136,6 +161,18 @@ def _omm_epoch(value: object) -> str:
     if epoch.tzinfo is not None:
         epoch = epoch.astimezone(UTC).replace(tzinfo=None)
     return epoch.isoformat(timespec="microseconds")
+
+
+def _with_month_and_day(text: str) -> str:
+    """A time whose date has its day of the year, as CCSDS allows, with month and day instead."""
+    ordinal = re.match(r"(\d{4})-(\d{3})(?=T|$)", text)
+    if ordinal is None:
+        return text
+    year, day = int(ordinal[1]), int(ordinal[2])
+    date = datetime(year, 1, 1) + timedelta(days=day - 1)
+    if date.year != year:
+        raise ValueError(f"{year} has no day {day}")
+    return f"{date:%Y-%m-%d}{text[ordinal.end() :]}"
 
 
 def _finite(where: str, name: str, value: object) -> float:

@@ -184,15 +184,39 @@ def test_broken_lines_are_refused(lines: tuple[str, ...], words: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"MEAN_MOTION": None}, "MEAN_MOTION is None, expected a number"),
+        ({"MEAN_MOTION": None}, "MEAN_MOTION is missing"),
+        ({"MEAN_MOTION": "fast"}, "MEAN_MOTION is 'fast', expected a number"),
         ({"ECCENTRICITY": "nan"}, "ECCENTRICITY"),
         ({"EPOCH": "yesterday"}, "EPOCH is 'yesterday'"),
+        ({"EPOCH": "2006-366T00:00:00"}, "EPOCH is '2006-366T00:00:00'"),
         ({"NORAD_CAT_ID": "x"}, "identification"),
+        ({"INCLINATION": 200}, "INCLINATION is 200.0, expected 0 to 180"),
+        ({"INCLINATION": -1}, "INCLINATION is -1.0, expected 0 to 180"),
+        ({"TIME_SYSTEM": "TAI"}, "TIME_SYSTEM is 'TAI', expected UTC"),
+        ({"CENTER_NAME": "MARS"}, "CENTER_NAME is 'MARS', expected EARTH"),
+        ({"REF_FRAME": "EME2000"}, "REF_FRAME is 'EME2000', expected TEME"),
+        ({"MEAN_ELEMENT_THEORY": "DSST"}, "THEORY is 'DSST', expected SGP4 or SGP/SGP4"),
+        ({"EPHEMERIS_TYPE": 4}, "EPHEMERIS_TYPE is 4, expected 0"),
     ],
 )
 def test_broken_omm_fields_are_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(OrbitError, match=words):
         Orbit.from_omm({**OMM, **change}, EPOCH)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"EPOCH": "2006-176T19:46:43.980096Z"},
+        {"CENTER_NAME": "Earth", "REF_FRAME": "TEME", "TIME_SYSTEM": "UTC"},
+        {"MEAN_ELEMENT_THEORY": "SGP/SGP4", "EPHEMERIS_TYPE": "0"},
+        {"TIME_SYSTEM": "", "EPHEMERIS_TYPE": None},
+    ],
+)
+def test_other_words_for_the_same_omm_are_understood(change: dict[str, object]) -> None:
+    epoch = datetime(2006, 6, 26, tzinfo=UTC)
+    plain, other = Orbit.from_omm(OMM, epoch), Orbit.from_omm({**OMM, **change}, epoch)
+    assert np.array_equal(plain.itrs(0.0)[0], other.itrs(0.0)[0])
 
 
 def test_a_missing_omm_field_is_named() -> None:
