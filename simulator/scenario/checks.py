@@ -7,6 +7,7 @@ all there is to mend.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from payload.card import ModelCard, ModelError, load_card
 from payload.device import DeviceError, DeviceProfile, load_device
@@ -23,7 +25,8 @@ from payload.scenes import SceneCollection, SceneError, read_collection
 from simulator.environment.pixels import SceneLibrary
 from simulator.environment.weather import WeatherError, read_series
 from simulator.geometry import Orbit, OrbitError
-from simulator.scenario.models import Scenario
+from simulator.geometry.ellipsoid import EQUATORIAL_RADIUS_KM
+from simulator.scenario.models import Outage, Scenario
 from simulator.scenario.orbits import orbit_of
 from simulator.scenario.problems import FieldPath, Problem, ScenarioError, UndefinedVariableError
 from simulator.scenario.source import undefined_variable
@@ -46,7 +49,8 @@ class Check:
     targets, scenes : int
         How many there are.
     notes : tuple of str
-        What may surprise: scenes left out, old elements, limits that keep the payload idle.
+        What may surprise: scenes left out, old elements, limits that keep the payload idle,
+        what can never happen.
     """
 
     targets: int
@@ -100,6 +104,7 @@ def check_scenario(scenario: Scenario, *, pixels: bool = False) -> Check:
     targets: tuple[Target, ...] = ()
     with findings.at("targets"):
         targets = load_targets(scenario)
+    findings.notes += _unsatisfiable_notes(scenario, targets) + _late_fault_notes(scenario)
     _check_weather(findings, targets)
     _check_screening(findings)
     for index, satellite in enumerate(scenario.satellites):
@@ -109,6 +114,31 @@ def check_scenario(scenario: Scenario, *, pixels: bool = False) -> Check:
     if findings.problems:
         raise ScenarioError(findings.problems)
     return Check(targets=len(targets), scenes=scenes, notes=tuple(findings.notes))
+
+
+def _unsatisfiable_notes(scenario: Scenario, targets: Sequence[Target]) -> list[str]:
+    """Cover has to be below the limit: where that is 0, no image is good enough."""
+    general = scenario.autonomy.target_cloud_fraction
+    limits = [
+        general if target.max_cloud_fraction is None else target.max_cloud_fraction
+        for target in targets
+    ]
+    if 0.0 not in limits:
+        return []
+    return [
+        f"{limits.count(0.0)} of {len(limits)} targets have a cloud limit of 0 "
+        "(target_cloud_fraction, or their own max_cloud_fraction): cover must be below it, so no "
+        "image satisfies them"
+    ]
+
+
+def _late_fault_notes(scenario: Scenario) -> list[str]:
+    return [
+        f"faults[{index}]: the {fault.kind} from {fault.from_h:g} h on lies after the mission's "
+        f"end at {scenario.duration_h:g} h: it never happens"
+        for index, fault in enumerate(scenario.faults)
+        if isinstance(fault, Outage) and fault.from_h >= scenario.duration_h
+    ]
 
 
 def _check_weather(findings: _Findings, targets: Sequence[Target]) -> None:
@@ -140,7 +170,7 @@ def _check_orbit(findings: _Findings, index: int, satellite: Satellite) -> None:
     path: FieldPath = ("satellites", index, "orbit", satellite.orbit.kind)
     try:
         orbit = orbit_of(scenario, satellite)
-        orbit.teme(np.linspace(0.0, scenario.duration_s, 100))
+        position_km, _ = orbit.teme(np.linspace(0.0, scenario.duration_s, 100))
     except OrbitError as error:
         line = re.match(r"tle: line ([12])", str(error))
         inline = line and isinstance(satellite.orbit.tle, tuple)
@@ -150,6 +180,7 @@ def _check_orbit(findings: _Findings, index: int, satellite: Satellite) -> None:
     else:
         if satellite.orbit.kind in ("tle", "omm"):
             findings.notes += _age_notes(scenario, satellite, orbit)
+        findings.notes += _limb_notes(satellite, np.linalg.norm(position_km, axis=1))
 
 
 def _age_notes(scenario: Scenario, satellite: Satellite, orbit: Orbit) -> list[str]:
@@ -161,6 +192,20 @@ def _age_notes(scenario: Scenario, satellite: Satellite, orbit: Orbit) -> list[s
     return [
         f"{satellite.name}: the orbit's elements are of {elements:%Y-%m-%d}, {age:.0f} days from "
         "the mission; SGP4 has drifted by kilometres then"
+    ]
+
+
+def _limb_notes(satellite: Satellite, radius_km: NDArray[np.float64]) -> list[str]:
+    """A camera that looks past the Earth, even from the lowest point of its orbit."""
+    lowest_km = float(radius_km.min())
+    limb_deg = math.degrees(math.asin(min(EQUATORIAL_RADIUS_KM / lowest_km, 1.0)))
+    if satellite.look_ahead is None or satellite.look_ahead.pitch_deg < limb_deg:
+        return []
+    altitude_km = lowest_km - EQUATORIAL_RADIUS_KM
+    return [
+        f"{satellite.name}: look_ahead.pitch_deg {satellite.look_ahead.pitch_deg:g} looks past the "
+        f"Earth's limb, {limb_deg:.1f} deg from nadir at {altitude_km:.0f} km: "
+        "no target will be glanced at"
     ]
 
 
@@ -208,13 +253,20 @@ def _budget_notes(satellite: Satellite, card: ModelCard, device: DeviceProfile) 
             f"{device.name} draws {device.active_power_w:g} W at work, over power_limit_w "
             f"{payload.power_limit_w:g}: it works {duty:.0%} of the time, {latency_s:.3g} s a frame"
         )
+    frame_wh = device.energy_wh(latency_s, payload.power_limit_w)
+    declared = payload.timing == "declared"
+    if declared and duty > 0.0 and frame_wh > payload.energy_limit_wh_per_orbit:
+        notes.append(
+            f"a frame takes {frame_wh:.3g} Wh on {device.name}, over energy_limit_wh_per_orbit "
+            f"{payload.energy_limit_wh_per_orbit:g}: no frame will be processed"
+        )
     if memory_mib > min(payload.memory_limit_mib, device.memory_mib):
         notes.append(
             f"{card.name} needs {memory_mib:.0f} MiB, over memory_limit_mib "
             f"{payload.memory_limit_mib:g} or the device's {device.memory_mib:g}: "
             "no frame will be processed"
         )
-    if payload.timing == "declared" and latency_s > payload.frame_deadline_s:
+    if declared and latency_s > payload.frame_deadline_s:
         notes.append(
             f"a frame takes {latency_s:.1f} s on {device.name}, over frame_deadline_s "
             f"{payload.frame_deadline_s:g}: every frame misses it"
