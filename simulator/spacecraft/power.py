@@ -119,7 +119,7 @@ class PowerSubsystem:
                 self._cross(level_wh)
             elif wake_s == lowest_s:
                 self._write("the charge begins to rise")
-            else:
+            elif change < len(self.sunlight_changes_s):  # else it is the end of the mission
                 self._write("sunlight changes")
 
     def finish(self) -> None:

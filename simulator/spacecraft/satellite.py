@@ -7,7 +7,6 @@ and decides whether to look again - on board at once, or when the ground says so
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -412,6 +411,7 @@ def _power(
     power = section.power
     nominal_w = SOLAR_CONSTANT_W_M2 * power.panel_area_m2 * power.panel_efficiency
     curve = GenerationCurve(flight.generation.t_s, flight.generation.fraction * nominal_w)
+    end_s = float(curve.t_s[-1])  # a shadow that lasts on is cut off there: sunlight stays as it is
     changes = sorted({t for shadow in flight.shadows for t in (shadow.start_s, shadow.end_s)})
     return PowerSubsystem(
         env,
@@ -421,6 +421,6 @@ def _power(
         PowerLimits(
             power.battery_wh * power.low_power_fraction, power.battery_wh * power.recover_fraction
         ),
-        tuple(t for t in changes if 0.0 < t < math.inf),
+        tuple(t for t in changes if 0.0 < t < end_s),
         log,
     )

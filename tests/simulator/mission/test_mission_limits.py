@@ -36,6 +36,14 @@ def test_a_hungry_satellite_sheds_and_recovers(fly):
     assert audit(run).passed
 
 
+def test_sunlight_changes_where_shadows_begin_and_end_and_nowhere_else(fly):
+    run = fly()
+    edges_s = {row[edge] for row in rows(run, "eclipse") for edge in ("start_s", "end_s")}
+    changes_s = [row["t_s"] for row in rows(run, "power") if row["reason"] == "sunlight changes"]
+    assert set(changes_s) == edges_s - {0.0, run.horizon_s}  # shadows are cut off at both ends
+    assert rows(run, "power")[-1]["reason"] == "end of the mission"
+
+
 def power_after_shedding(power):
     """Rows strictly inside a low-power span: switching off takes its own rows at its start."""
     since = None
