@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
+from shapely.affinity import translate
 from shapely.errors import GEOSException
 from shapely.geometry import shape
 
@@ -29,7 +31,7 @@ MAX_FRAMES = 20_000
 """More than this is an area cut with too small a frame."""
 
 MAX_CELLS = 2_000_000
-"""Most cells of the rectangle around an area that are looked through."""
+"""Most cells of the rectangles around an area's parts that are looked through."""
 
 MOST_NESTED = 4
 """Lists of a MultiPolygon, one in the other: parts, rings, positions, numbers."""
@@ -98,26 +100,43 @@ def _is_finite(number: float) -> bool:
 
 
 def area_of(geometry: Mapping[str, Any], path: FieldPath) -> Any:
-    """Check a Polygon or MultiPolygon and return it as a shapely geometry."""
+    """Check a Polygon or MultiPolygon and return it as a shapely geometry.
+
+    Parts that touch are one. An area on both sides of the antimeridian is in one piece: its
+    longitudes run on beyond 180 degrees.
+    """
     _positions_within(geometry.get("coordinates"), (*path, "coordinates"))
     try:
         area = shape(geometry)
     except (GEOSException, ValueError, TypeError, IndexError) as error:
         raise RefusalError(path, f"it is no area: {error}", "draw the area again") from None
-    if not area.is_valid:
-        reason = shapely.is_valid_reason(area)
-        raise RefusalError(path, f"its outline is not sound: {reason}", "mend the outline")
+    parts = list(getattr(area, "geoms", [area]))
+    for part in parts:
+        if not part.is_valid:
+            reason = shapely.is_valid_reason(part)
+            raise RefusalError(path, f"its outline is not sound: {reason}", "mend the outline")
     if area.is_empty or area.area == 0:
         raise RefusalError(path, "the area is empty", "draw the area again, or give a Point")
-    for part in getattr(area, "geoms", [area]):
+    for part in parts:
         west, _, east, _ = part.bounds
         if east - west > 180:
             raise RefusalError(
                 path,
                 "it spans more than 180 degrees of longitude",
-                "cut an area that crosses the antimeridian into a MultiPolygon",
+                "cut it into a MultiPolygon: at the antimeridian if it crosses that, and a cap "
+                "around a pole into two halves",
             )
-    return area
+    return shapely.union_all(_unrolled(parts))
+
+
+def _unrolled(parts: list[Any]) -> list[Any]:
+    """Parts whose longitudes run eastwards from the widest gap between them, beyond 180 degrees."""
+    ordered = sorted((part for part in parts if not part.is_empty), key=lambda p: p.bounds[0])
+    west = np.array([part.bounds[0] for part in ordered])
+    reach = np.maximum.accumulate([part.bounds[2] for part in ordered])
+    gaps = np.append(west[0] + 360.0 - reach[-1], west[1:] - reach[:-1])
+    first = int(gaps.argmax())
+    return ordered[first:] + [translate(part, 360.0) for part in ordered[:first]]
 
 
 def _positions_within(coordinates: Any, path: FieldPath, depth: int = 1) -> None:
@@ -134,8 +153,8 @@ def _positions_within(coordinates: Any, path: FieldPath, depth: int = 1) -> None
 def cells_of(area: Any, cell_km: tuple[float, float], path: FieldPath) -> list[Cell]:
     """Cut an area into cells, row by row from the north-west.
 
-    Cells lie edge to edge with the edges north-south and east-west; those that do not meet the
-    area are left out.
+    Cells lie edge to edge with the edges north-south and east-west, on one grid for all parts of
+    the area; those that do not meet it are left out.
 
     Parameters
     ----------
@@ -148,28 +167,50 @@ def cells_of(area: Any, cell_km: tuple[float, float], path: FieldPath) -> list[C
     west, south, east, north = area.bounds
     height_deg = cell_km[0] / KM_PER_DEGREE
     rows = max(1, math.ceil((north - south) / height_deg))
+    parts = shapely.bounds(shapely.get_parts(area))
+    if _cells_around(parts, height_deg) > MAX_CELLS:
+        raise _too_many("the rectangles around its parts hold", MAX_CELLS, cell_km, path)
     boxes: list[tuple[float, float, float, float]] = []
-    if rows * (east - west) / height_deg > MAX_CELLS:
-        raise _too_many(cell_km, path)
     shapely.prepare(area)
-    for row in range(rows):
+    down = (north + south + rows * height_deg) / 2 - parts
+    for row in _met(down[:, 3], down[:, 1], height_deg, rows):
         latitude = (north + south) / 2 + (rows / 2 - row - 0.5) * height_deg
         latitude = min(90.0, max(-90.0, latitude))
-        shrink = max(0.01, math.cos(math.radians(latitude)))
-        width_deg = cell_km[1] / (KM_PER_DEGREE * shrink)
-        columns = max(1, math.ceil((east - west) / width_deg))
-        longitude = (west + east) / 2 + (np.arange(columns) + 0.5 - columns / 2) * width_deg
         bottom, top = latitude - height_deg / 2, latitude + height_deg / 2
+        width_deg = min(360.0, cell_km[1] / (KM_PER_DEGREE * math.cos(math.radians(latitude))))
+        columns = max(1, math.ceil((east - west) / width_deg))
+        # Around the whole Earth the last cell ends where the first begins.
+        width_deg = min(width_deg, 360.0 / columns)
+        across = parts[(parts[:, 1] <= top) & (parts[:, 3] >= bottom)]
+        across = across - (west + east - columns * width_deg) / 2
+        column = _met(across[:, 0], across[:, 2], width_deg, columns)
+        longitude = (west + east) / 2 + (column + 0.5 - columns / 2) * width_deg
         cells = shapely.box(longitude - width_deg / 2, bottom, longitude + width_deg / 2, top)
         boxes += [cell.bounds for cell in cells[shapely.intersects(area, cells)]]
         if len(boxes) > MAX_FRAMES:
-            raise _too_many(cell_km, path)
+            raise _too_many("the area needs", MAX_FRAMES, cell_km, path)
     whole = shapely.contains(area, shapely.box(*np.array(boxes).T))
     return _shared(area, boxes, whole)
 
 
+def _cells_around(parts: NDArray[np.float64], cell_deg: float) -> float:
+    """Cells in the rectangles around the parts of an area, about."""
+    west, south, east, north = parts.T
+    return float(np.sum(((north - south) / cell_deg + 1) * ((east - west) / cell_deg + 1)))
+
+
+def _met(
+    start: NDArray[np.float64], end: NDArray[np.float64], step: float, steps: int
+) -> NDArray[np.intp]:
+    """Which steps from 0 may meet any of the spans; one more on either side for rounding."""
+    first = np.clip(start // step - 1, 0, steps - 1).astype(np.intp)
+    last = np.clip(end // step + 1, 0, steps - 1).astype(np.intp)
+    spans = [np.arange(a, b + 1) for a, b in zip(first, last, strict=True)]
+    return np.unique(np.concatenate(spans)) if spans else np.zeros(0, dtype=np.intp)
+
+
 def _shared(
-    area: Any, boxes: list[tuple[float, float, float, float]], whole: np.ndarray[Any, Any]
+    area: Any, boxes: list[tuple[float, float, float, float]], whole: NDArray[np.bool_]
 ) -> list[Cell]:
     """Cells with their shares; those that only touch the area are left out."""
     found = []
@@ -180,15 +221,15 @@ def _shared(
         if not inside:
             part_deg2 = shapely.clip_by_rect(area, west, south, east, north).area
         if part_deg2 > 0.0:
-            ground = part_deg2 * max(0.01, math.cos(math.radians(latitude)))
+            ground = part_deg2 * math.cos(math.radians(latitude))
             found.append((latitude, (longitude + 180) % 360 - 180, ground))
     total = math.fsum(ground for _, _, ground in found)
     return [Cell(latitude, longitude, ground / total) for latitude, longitude, ground in found]
 
 
-def _too_many(cell_km: tuple[float, float], path: FieldPath) -> RefusalError:
+def _too_many(what: str, most: int, cell_km: tuple[float, float], path: FieldPath) -> RefusalError:
     return RefusalError(
         path,
-        f"the area needs more than {MAX_FRAMES} frames of {cell_km[0]:g} x {cell_km[1]:g} km",
+        f"{what} more than {most} frames of {cell_km[0]:g} x {cell_km[1]:g} km",
         "draw a smaller area, or set spacing_km: frames then lie that far apart",
     )

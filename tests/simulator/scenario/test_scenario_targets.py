@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,70 @@ def test_an_area_across_the_antimeridian_is_two_parts(tmp_path: Path) -> None:
     whole = [[-179.9, 10], [179.9, 10], [179.9, 10.2], [-179.9, 10.2], [-179.9, 10]]
     with pytest.raises(ScenarioError, match="antimeridian"):
         read(tmp_path, area("whole", "Polygon", [whole]))
+
+
+@pytest.mark.parametrize("edge", [0.02, 1.0])
+def test_an_area_across_the_antimeridian_is_cut_like_one_inland(
+    tmp_path: Path, edge: float
+) -> None:
+    half = edge / 2
+    west, east = strip(180.0 - half, -18.0, half, edge), strip(-180.0, -18.0, half, edge)
+    across = read(tmp_path, area("across", "MultiPolygon", [west, east]))
+    inland = read(tmp_path, area("inland", "Polygon", strip(90.0 - half, -18.0, edge, edge)))
+    assert len(across) == len(inland)
+    for over, plain in zip(across, inland, strict=True):
+        assert over.latitude_deg == pytest.approx(plain.latitude_deg)
+        assert (over.longitude_deg - 90.0) % 360.0 == pytest.approx(plain.longitude_deg)
+        assert over.area_share == pytest.approx(plain.area_share)
+
+
+@pytest.mark.parametrize("south", [89.0, -90.0])
+def test_a_cap_around_a_pole_is_two_halves_and_each_frame_once(
+    tmp_path: Path, south: float
+) -> None:
+    halves = [strip(-180.0, south, 180.0, 1.0), strip(0.0, south, 180.0, 1.0)]
+    targets = read(tmp_path, area("cap", "MultiPolygon", halves))
+    ideal = math.pi * KM_PER_DEGREE**2 / (FRAME_KM[0] * FRAME_KM[1])
+    assert len(targets) == pytest.approx(ideal, rel=0.05)
+    assert min(_apart_km(a, b) for a, b in combinations(targets, 2)) > FRAME_KM[0] / 2
+
+
+def test_a_cap_in_one_ring_is_told_to_be_cut_into_halves(tmp_path: Path) -> None:
+    ring = [[-170, 85], [170, 85], [170, 90], [-170, 90], [-170, 85]]
+    with pytest.raises(ScenarioError, match="cap around a pole into two halves"):
+        read(tmp_path, area("cap", "Polygon", [ring]))
+
+
+def test_an_area_all_around_the_earth_has_no_frame_twice(tmp_path: Path) -> None:
+    thirds = [strip(west, 0.0, 120.0, 0.05) for west in (-180.0, -60.0, 60.0)]
+    targets = read(tmp_path, area("equator", "MultiPolygon", thirds))
+    longitudes = sorted(target.longitude_deg for target in targets)
+    spacing_deg = 360.0 / len(targets)
+    assert FRAME_KM[0] / KM_PER_DEGREE == pytest.approx(spacing_deg, rel=1e-3)
+    assert all(b - a == pytest.approx(spacing_deg) for a, b in pairwise(longitudes))
+
+
+def test_parts_far_apart_are_cut_without_what_lies_between(tmp_path: Path) -> None:
+    path = tmp_path / "targets.geojson"
+    write_geojson(
+        path,
+        [area("isles", "MultiPolygon", [square(-10, -60, 0.05), square(100, 60, 0.05)])],
+    )
+    targets = read_targets(path, frame_km=(0.5, 0.5), epoch=EPOCH)
+    assert {round(target.latitude_deg, -1) for target in targets} == {-60, 60}
+
+
+def strip(west: float, south: float, width: float, height: float) -> list[list[list[float]]]:
+    (ring,) = square(0.0, 0.0, 1.0)
+    return [[[west + x * width, south + y * height] for x, y in ring]]
+
+
+def _apart_km(a: Target, b: Target) -> float:
+    """Great-circle distance, on the sphere that areas are cut on."""
+    one, other = math.radians(a.latitude_deg), math.radians(b.latitude_deg)
+    turn = math.radians(a.longitude_deg - b.longitude_deg)
+    cosine = math.sin(one) * math.sin(other) + math.cos(one) * math.cos(other) * math.cos(turn)
+    return math.degrees(math.acos(min(1.0, cosine))) * KM_PER_DEGREE
 
 
 @given(
