@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -240,27 +240,30 @@ def read_series(path: Path) -> dict[str, tuple[Floats, Floats]]:
     """
     rows: dict[str, list[tuple[float, float]]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            if not {"target", "t_h", "cover"} <= set(reader.fieldnames or ()):
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            if not {"target", "t_h", "cover"} <= set(reader.fieldnames):
                 raise WeatherError(
-                    f"{path}: columns are {reader.fieldnames}, expected target, t_h, cover"
+                    f"{path}: columns are {reader.fieldnames}, expected target, t_h, cover; name "
+                    "them in the first line"
                 )
             for row in reader:
-                t_h, cover = float(row["t_h"]), float(row["cover"])
+                where = f"{path}, line {reader.line_num}"
+                t_h, cover = _finite(row, "t_h", where), _finite(row, "cover", where)
                 if not 0.0 <= cover <= 1.0:
                     raise WeatherError(
-                        f"{path}, line {reader.line_num}: cover is {cover}, expected 0 to 1"
+                        f"{where}: cover is {cover}, expected 0 to 1; correct the row"
                     )
-                rows.setdefault(row["target"], []).append((t_h * 3600.0, cover))
+                rows.setdefault((row["target"] or "").strip(), []).append((t_h * 3600.0, cover))
     except OSError as error:
         raise WeatherError(
             f"weather.series: {path} cannot be read ({error.strerror}); correct the path"
         ) from None
-    except (TypeError, ValueError) as error:
-        if isinstance(error, WeatherError):
-            raise
-        raise WeatherError(f"{path}: not a number ({error}); correct the row") from None
+    except UnicodeDecodeError:
+        raise WeatherError(
+            f"{path}: the file is no text in UTF-8; save it again as CSV in UTF-8"
+        ) from None
     if not rows:
         raise WeatherError(f"{path}: there is no record; add rows, or use the stochastic model")
     series = {}
@@ -268,3 +271,13 @@ def read_series(path: Path) -> dict[str, tuple[Floats, Floats]]:
         table = np.array(sorted(records))
         series[target] = (table[:, 0], table[:, 1])
     return series
+
+
+def _finite(row: Mapping[str, str | None], column: str, where: str) -> float:
+    try:
+        number = float(row[column] or "")
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise WeatherError(f"{where}: {column} is {row[column]!r}, not a number; correct the row")
+    return number

@@ -153,7 +153,10 @@ def test_forecasts_and_glances_err_about_a_record() -> None:
     [
         ("target,cover\na,0.5\n", "expected target, t_h, cover"),
         ("target,t_h,cover\na,0,1.5\n", r"line 2: cover is 1.5"),
-        ("target,t_h,cover\na,zero,0.5\n", "not a number"),
+        ("target,t_h,cover\na,zero,0.5\n", "line 2: t_h is 'zero', not a number"),
+        ("target,t_h,cover\na,0,0.5\na,nan,0.5\n", "line 3: t_h is 'nan', not a number"),
+        ("target,t_h,cover\na,-inf,0.5\n", "line 2: t_h is '-inf', not a number"),
+        ("target,t_h,cover\na,0\n", "line 2: cover is None, not a number"),
         ("target,t_h,cover\n", "there is no record"),
     ],
 )
@@ -162,6 +165,20 @@ def test_a_broken_series_is_refused(tmp_path: Path, text: str, said: str) -> Non
     path.write_text(text)
     with pytest.raises(WeatherError, match=said):
         weather(series_path=path)
+
+
+def test_a_series_in_another_encoding_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "sky.csv"
+    path.write_text("target,t_h,cover\nOrl\xe9ans,0,0.5\n", encoding="latin-1")
+    with pytest.raises(WeatherError, match="no text in UTF-8; save it again"):
+        weather(series_path=path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_series_from_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "sky.csv"
+    path.write_text("target, t_h, cover\nOrl\xe9ans , 0, 0.25\n", encoding=encoding)
+    assert weather(series_path=path).cover("Orl\xe9ans", 0.0, 0.0) == 0.25
 
 
 def test_a_missing_series_is_refused(tmp_path: Path) -> None:
