@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from payload.frame import BLOCK_PX, TILE_PX
 from simulator.scenario.problems import rejected
@@ -88,13 +95,33 @@ class Keplerian(Section):
         return self
 
 
+def _lines_of_block(value: object) -> object:
+    """The two element lines of a text of several, which may begin with a name; a path has one."""
+    if not isinstance(value, str) or "\n" not in value.strip():
+        return value
+    lines = [line.rstrip() for line in value.splitlines() if line.strip()]
+    if len(lines) not in (2, 3):
+        raise rejected(
+            f"{len(lines)} lines found, of one satellite there are 2",
+            remedy="give the two element lines, perhaps below a line with the name",
+        )
+    return tuple(lines[-2:])
+
+
+TleLines = tuple[str, str]
+
+
 class OrbitSection(Section):
     """Where the satellite flies: exactly one of the four."""
 
     KINDS: ClassVar[tuple[str, ...]] = ("tle", "omm", "sun_synchronous", "keplerian")
 
-    tle: str | tuple[str, str] | None = None
-    """Two TLE lines, or the path of a file that holds them (a name line before is allowed)."""
+    tle: Annotated[
+        str | TleLines | None,
+        BeforeValidator(_lines_of_block, json_schema_input_type=str | TleLines | None),
+    ] = None
+    """Two TLE lines as a list or a block (tle: |), or the path of a file that holds them; in block
+    and file a name line before is allowed."""
     omm: str | None = None
     """Path of an Orbit Mean-Elements Message (CCSDS OMM) as JSON, XML or CSV."""
     sun_synchronous: SunSynchronous | None = None

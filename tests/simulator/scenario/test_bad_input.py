@@ -183,6 +183,14 @@ BROKEN = {
         SSO, f'tle: ["{TLE_1}", "{TLE_2[:-1]}7"]',
         "satellites[0].orbit.tle[1]", "copy the line again", reason="checksum '7', expected 8",
     ),
+    "TLE block with a bad checksum": Broken(
+        SSO, f"tle: |\n        {TLE_1}\n        {TLE_2[:-1]}7", "satellites[0].orbit.tle[1]",
+        "copy the line again", reason="checksum '7', expected 8",
+    ),
+    "TLE block of two satellites": Broken(
+        SSO, f"tle: |\n        {TLE_1}\n        {TLE_2}\n        {TLE_1}\n        {TLE_2}",
+        "satellites[0].orbit.tle", "give the two element lines", reason="4 lines found",
+    ),
     "TLE file missing": Broken(
         SSO, "tle: orbits/none.tle", "satellites[0].orbit.tle", "correct the path",
         reason="orbits/none.tle: no such file",

@@ -58,6 +58,8 @@ def test_tle_omm_and_elements_give_the_same_positions(mission: Path) -> None:
     for orbit in (
         {"tle": str(ORBITS / "neph-1.tle")},
         {"tle": lines[1:]},
+        {"tle": "\n".join(lines) + "\n"},
+        {"tle": "\n".join(lines[1:])},
         {"omm": str(ORBITS / "neph-1.omm.json")},
         {"omm": "list.json"},
         {"omm": "one.xml"},
