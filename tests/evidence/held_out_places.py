@@ -3,7 +3,7 @@
 Run from the repository's root (needs the extras ``train`` and ``peers``)::
 
     python tests/evidence/held_out_places.py --scenes "$NEPHOSCOPE_SCENES" --part 0 [--size 120k]
-        [--steps 3000] [--seed 0] [--package-scenes]
+        [--steps 3000] [--seed 0]
 
 Val is for the last look only, so a recipe is chosen here. A third of the Landsat-8 patches, a
 quarter of the On Cloud N chips without labels and a sixth of the other places are kept away from
@@ -29,7 +29,6 @@ import torch
 from payload.scenes import REFLECTANCE_SCALE
 from payload.training.datasets import Sample, TrainingSet, place_of, training_images
 from payload.training.distillation import StudentRecipe, train_student
-from payload.training.package_scenes import PACKAGE_SCENES, fetch_package_scenes
 from payload.training.publication import gather
 from payload.training.soft_labels import FULL_SCALE
 from payload.training.students import FAMILY, SMALLEST_EDGE_PX, Student
@@ -65,15 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", choices=FAMILY, default="120k")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--package-scenes", action="store_true", help="also learn from images that ship in packages"
-    )
     asked = parser.parse_args(arguments)
     recipe = StudentRecipe(asked.size, asked.steps, seed=asked.seed, teacher="peers")
-    roots = [asked.scenes]
-    if asked.package_scenes:
-        roots.append(fetch_package_scenes(training_folder() / PACKAGE_SCENES, print))
-    samples = gather(roots, recipe, training_folder() / PSEUDO_LABELS).samples
+    samples = gather(asked.scenes, recipe, training_folder() / PSEUDO_LABELS).samples
     hidden = held_out(asked.scenes, asked.part)
     shown = TrainingSet(tuple(s for s in samples if s.sha256 not in hidden))
     began = time.perf_counter()
