@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +53,6 @@ COLLECTION_SHARE: Mapping[str, float] = {
     "s2_l2a_tiles": 0.04,
     "whole_scenes": 0.05,
     "l1c_tile": 0.01,
-    "package_estuary": 0.07,
-    "package_cloudlets": 0.05,
-    "package_forest": 0.04,
-    "package_coast": 0.02,
-    "package_desert": 0.01,
 }
 """Share of the patches drawn from each collection; renormalised over those present."""
 
@@ -67,9 +62,6 @@ cloud; among the pseudo labels those grounds are plentiful, and are drawn as all
 drawn less often instead: smooth snow and a smooth cloud deck look alike in four bands, and what a
 network learns of the one smooth snowfield at hand makes it miss decks elsewhere, while a snowfield
 it has not seen stays cloud to it (held-out places, `payload/training/STUDENTS.md`)."""
-
-ScenesRoots = Path | str | Sequence[Path | str]
-"""A scene collection, a folder of several, or more than one of these."""
 
 DEFAULT_SHARE = 0.10
 """Share of a collection not named in `COLLECTION_SHARE`."""
@@ -168,14 +160,14 @@ class TrainingSet:
 
 
 def training_images(
-    scenes_root: ScenesRoots, collections: Collection[str] | None = None
+    scenes_root: Path | str, collections: Collection[str] | None = None
 ) -> Iterator[TrainingImage]:
     """Every image at `scenes_root` that may be trained on, in the order of the manifest.
 
     Parameters
     ----------
-    scenes_root : path or sequence of path
-        A scene collection, or a folder of several; or more than one of these.
+    scenes_root : path
+        A scene collection, or a folder of several.
     collections : collection of str, optional
         Names to restrict to.
 
@@ -184,8 +176,7 @@ def training_images(
     payload.scenes.SceneError
         The collections cannot be read.
     """
-    roots = [scenes_root] if isinstance(scenes_root, Path | str) else scenes_root
-    for scene in (scene for root in roots for scene in read_scenes(root)):
+    for scene in read_scenes(scenes_root):
         if scene.split not in TRAINING_SPLITS:
             continue
         if collections is not None and scene.collection not in collections:
@@ -198,7 +189,7 @@ def training_images(
 
 
 def load_training_set(
-    scenes_root: ScenesRoots,
+    scenes_root: Path | str,
     label_kinds: Collection[str] = LABEL_KINDS,
     *,
     pseudo: Mapping[str, SoftLabel] | None = None,
@@ -209,8 +200,8 @@ def load_training_set(
 
     Parameters
     ----------
-    scenes_root : path or sequence of path
-        As `training_images`.
+    scenes_root : path
+        A scene collection, or a folder of several.
     label_kinds : collection of str
         Which of `LABEL_KINDS` to use. ``pseudo`` needs `pseudo`.
     pseudo : mapping of SHA-256 to SoftLabel, optional

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from payload.card import MODELS_DIR, ModelCard, save_card
 from payload.model import file_sha256
-from payload.training.datasets import LABEL_KINDS, ScenesRoots, TrainingSet, load_training_set
+from payload.training.datasets import LABEL_KINDS, TrainingSet, load_training_set
 from payload.training.distillation import (
     Report,
     StudentRecipe,
@@ -26,7 +26,6 @@ from payload.training.distillation import (
     train_student,
 )
 from payload.training.export import export_student
-from payload.training.package_scenes import COLLECTION_PREFIX
 from payload.training.quantisation import calibration_tiles, quantise_student
 from payload.training.soft_labels import TEACHER_LABELS, read_soft_labels
 from payload.training.students import StudentError
@@ -63,7 +62,7 @@ def student_name(size: str, published: bool = True) -> str:
 
 
 def build_student(
-    scenes_root: ScenesRoots,
+    scenes_root: Path,
     recipe: StudentRecipe,
     folder: Path,
     pseudo_label_cache: Path,
@@ -75,8 +74,8 @@ def build_student(
 
     Parameters
     ----------
-    scenes_root : path or sequence of path
-        A scene collection or a folder of several; or more than one of these.
+    scenes_root : Path
+        A scene collection or a folder of several.
     recipe : StudentRecipe
     folder : Path
         Where ``<name>.onnx``, ``<name>.yaml`` and the same with ``-int8`` go.
@@ -122,7 +121,7 @@ def _check_name(name: str, folder: Path) -> None:
 
 
 def gather(
-    scenes_root: ScenesRoots,
+    scenes_root: Path,
     recipe: StudentRecipe,
     pseudo_label_cache: Path,
     say: Callable[[str], None] = lambda _: None,
@@ -210,8 +209,6 @@ def _provenance(trained: TrainedStudent, int8_of: str | None) -> str:
     )
     if recipe.label_kinds != LABEL_KINDS:
         command += "".join(f" --label-kind {kind}" for kind in recipe.label_kinds)
-    if not any(kind.startswith(COLLECTION_PREFIX) for kind in trained.images):
-        command += " --no-package-scenes"
     if int8_of:
         return f"static QDQ quantisation of {int8_of} by the same command: {command}"
     return command

@@ -34,7 +34,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 
 from payload.frame import NO_DATA
 from payload.scenes import CLOUD, REFLECTANCE_SCALE, THIN_CLOUD
-from payload.training.datasets import ScenesRoots, TrainingImage, is_true, training_images
+from payload.training.datasets import TrainingImage, is_true, training_images
 from payload.training.soft_labels import (
     SoftLabel,
     quantise,
@@ -269,7 +269,7 @@ def pseudo_label(image: TrainingImage, ukis: UkisDetector) -> SoftLabel:
 
 
 def pseudo_labels(
-    scenes_root: ScenesRoots,
+    scenes_root: Path | str,
     cache: Path,
     report: Callable[[str], None] = lambda _: None,
     threads: int = 1,

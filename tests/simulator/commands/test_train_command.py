@@ -18,4 +18,3 @@ def test_student_learns_by_the_default_recipe_unless_told_otherwise() -> None:
     assert defaults["params"] == recipe.size
     for field in ("steps", "teacher", "teacher_share", "seed"):
         assert defaults[field] == getattr(recipe, field), field
-    assert defaults["package_scenes"] is True
