@@ -32,6 +32,9 @@ HEADLINES = (
 )
 """Metrics shown in the terminal; the JSON output and the campaign folder have all of them."""
 
+SPELT = {"model": "models", "device": "devices", "policy": "policies"}
+"""What options of `run` are called here, where each takes several values."""
+
 
 def compare(
     scenario: str,
@@ -105,7 +108,8 @@ def _check(scenario: str, named: Mapping[str, Sequence[str]]) -> None:
         named[kind] or [None] for kind in ("model", "device", "policy")
     ]
     for model, device, policy in product(*choices):
-        _, found = checked(scenario, {"model": model, "device": device, "policy": policy})
+        chosen = {"model": model, "device": device, "policy": policy}
+        _, found = checked(scenario, chosen, SPELT)
         notes |= dict.fromkeys(found)
     show_notes(list(notes))
 

@@ -35,8 +35,18 @@ class CommandError(ValueError):
     """A command that cannot be carried out as asked; a complete sentence with the remedy."""
 
 
-def load(scenario: str, options: Mapping[str, object]) -> Scenario:
+def load(
+    scenario: str, options: Mapping[str, object], spelt: Mapping[str, str] | None = None
+) -> Scenario:
     """Load a scenario with the options of the command line in place of its fields.
+
+    Parameters
+    ----------
+    scenario : str
+    options : mapping
+        Values by the names of `OVERRIDES`; None for one that was not given.
+    spelt : mapping, optional
+        What an option is called on the command line, where that is another name.
 
     Raises
     ------
@@ -53,11 +63,13 @@ def load(scenario: str, options: Mapping[str, object]) -> Scenario:
     try:
         return load_scenario(scenario, overrides)
     except ScenarioError as error:
-        raise _told_by_option(error) from None
+        raise _told_by_option(error, spelt or {}) from None
 
 
-def checked(scenario: str, options: Mapping[str, object]) -> tuple[Scenario, tuple[str, ...]]:
-    """Load a scenario and open everything it names; also return the notes of the check.
+def checked(
+    scenario: str, options: Mapping[str, object], spelt: Mapping[str, str] | None = None
+) -> tuple[Scenario, tuple[str, ...]]:
+    """Load a scenario as `load` and open everything it names; also return the notes of the check.
 
     Raises
     ------
@@ -67,16 +79,19 @@ def checked(scenario: str, options: Mapping[str, object]) -> tuple[Scenario, tup
     from simulator.scenario import ScenarioError
     from simulator.scenario.checks import check_scenario
 
-    loaded = load(scenario, options)
+    loaded = load(scenario, options, spelt)
     try:
         return loaded, check_scenario(loaded).notes
     except ScenarioError as error:
-        raise _told_by_option(error) from None
+        raise _told_by_option(error, spelt or {}) from None
 
 
-def _told_by_option(error: ScenarioError) -> ScenarioError:
+def _told_by_option(error: ScenarioError, spelt: Mapping[str, str]) -> ScenarioError:
     """Name the option where a message names the field it overrides."""
-    options = {f"override {field}": f"option --{name}" for name, field in OVERRIDES.items()}
+    options = {
+        f"override {field}": f"option --{spelt.get(name, name)}"
+        for name, field in OVERRIDES.items()
+    }
     return type(error)([replace(p, file=options.get(p.file, p.file)) for p in error.problems])
 
 

@@ -352,6 +352,16 @@ def test_compare_refuses_a_misspelt_name_before_it_flies(
     assert compared == []
 
 
+@pytest.mark.parametrize("option", ["--models", "--devices", "--policies"])
+def test_compare_blames_the_option_that_it_has(
+    mission: Path, compared: list[dict[str, Any]], option: str
+) -> None:
+    result = call("compare", mission / "scenario.yaml", option, "nosuch")
+    assert result.exit_code == 2
+    assert f"option {option}" in [line.strip() for line in result.stderr.splitlines()]
+    assert compared == []
+
+
 def test_what_the_file_system_refuses_is_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
