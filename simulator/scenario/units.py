@@ -20,6 +20,9 @@ FAMILIES: tuple[dict[str, float], ...] = (
 )  # fmt: skip
 """Units that can stand at the end of a field name, with their size in the family's own unit."""
 
+TIMES_TOO_LONG = 10
+"""A time less often over its limit than this is too long, rather than in a smaller unit."""
+
 UNIT_NAMES = {"fraction": "a fraction", "percent": "per cent", "d": "days", "s": "seconds"}
 
 
@@ -66,6 +69,10 @@ def unit_hint(field: str, value: object, allowed: tuple[float, float]) -> str:
         return ""
     _, unit = _split(field)
     family = _family(unit)
+    if unit == "h" and allowed == (0, 24) and value == 24:
+        return "write 0: 24 h is midnight, where the next day begins"
+    if unit == "h" and value < TIMES_TOO_LONG * allowed[1]:
+        return ""
     for other, size in family.items():
         converted = value * size / family[unit]
         if size < family[unit] and allowed[0] < converted <= allowed[1]:

@@ -65,6 +65,12 @@ BROKEN = {
         "duration_h: 168", "duration_h: 604800", "duration_h",
         "if 604800 is in seconds, write 168",
     ),
+    "hours of more than a year": Broken(
+        "duration_h: 168", "duration_h: 9000", "duration_h", "give a number above 0 and at most"
+    ),
+    "midnight as the end of the day": Broken(
+        "ltan_h: 10.5", "ltan_h: 24", "satellites[0].orbit.sun_synchronous.ltan_h", "write 0: 24 h"
+    ),
     "per cent for a fraction": Broken(
         "initial_fraction: 0.8", "initial_fraction: 80",
         "satellites[0].power.initial_fraction", "if 80 is in per cent, write 0.8",
