@@ -209,10 +209,11 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        why = "it is a file" if folder.is_file() else f"it has no {MANIFEST_NAME}"
         raise RunFolderError(
-            f"{folder} is not a run folder: it has no {MANIFEST_NAME}. Give a folder that "
-            "`nephoscope run` wrote; `nephoscope runs` lists them."
+            f"{folder} is not a run folder: {why}. Give a folder that `nephoscope run` wrote; "
+            "`nephoscope runs` lists them."
         ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise RunFolderError(

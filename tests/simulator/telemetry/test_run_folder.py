@@ -342,6 +342,11 @@ def test_no_manifest(tmp_path: Path) -> None:
         RunFolder.open(tmp_path)
 
 
+def test_a_file_is_no_run_folder(mini_run: RunFolder) -> None:
+    with pytest.raises(RunFolderError, match=r"scenario.yaml is not a run folder: it is a file"):
+        RunFolder.open(mini_run.path / "scenario.yaml")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
