@@ -13,6 +13,7 @@ import itertools
 import math
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +118,17 @@ def sweep(
 
     Raises
     ------
+    ValueError
+        When two settings have one label; nothing has been simulated then.
     ScenarioError
         When a setting cannot be flown; nothing has been simulated then.
     """
+    for label, count in Counter(setting.label for setting in settings).items():
+        if count > 1:
+            raise ValueError(
+                f"settings: {count} have the label {label!r}, by which runs are told apart; give "
+                "each a label of its own"
+            )
     first = load_scenario(scenario).seed
     for setting in settings:  # a misspelt field must cost nothing
         load_scenario(scenario, dict(setting.overrides))

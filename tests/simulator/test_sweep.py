@@ -40,6 +40,13 @@ def test_runs_come_in_the_order_asked(short_mission: str, tmp_path: Path) -> Non
     assert [list(run.harvest) for run in flown.runs] == [["threshold"]] * 4
 
 
+def test_settings_of_one_label_are_refused(short_mission: str, tmp_path: Path) -> None:
+    settings = [Setting("x", {"autonomy.max_attempts": n}) for n in (2, 3)]
+    with pytest.raises(ValueError, match="settings: 2 have the label 'x'"):
+        sweep(short_mission, settings, 1, tmp_path / "out", jobs=1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_mission_that_fails_stops_the_sweep(short_mission: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
