@@ -64,9 +64,12 @@ class Weather:
     mean_cover : float or "climatology"
         Mean of the marginal: one number for every target, or by latitude and season.
     correlation_h : float
-        Time after which the correlation of the underlying normal process is 1/e, h.
+        Time after which the correlation of the underlying normal process is 1/e, h; that of cover
+        is a little lower.
     forecast_sigma_24h : float
-        Standard deviation of a forecast's error at 24 h lead; it grows with the root of lead time.
+        Standard deviation of the normal draw that is added to the true cover in a forecast at 24 h
+        lead; it grows with the root of lead time. The error of the forecast is another, because
+        that sum falls back to the mean and is clipped to 0..1.
     series_path : Path, optional
         Recorded covers in place of the process; held between records.
     record : callable, optional

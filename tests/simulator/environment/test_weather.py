@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from simulator.environment.weather import Weather, WeatherError
+from simulator.scenario.models import Weather as WeatherSection
 
 EPOCH = datetime(2024, 6, 1, tzinfo=UTC)
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -184,3 +185,24 @@ def test_a_series_from_a_spreadsheet_is_read(tmp_path: Path, encoding: str) -> N
 def test_a_missing_series_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeatherError, match="cannot be read"):
         weather(series_path=tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(("sigma", "error"), [(0.0, 0.07), (0.2, 0.17), (0.5, 0.33)])
+def test_a_forecast_errs_by_what_the_scenario_says(sigma: float, error: float) -> None:
+    sky = weather(mean_cover=0.5, forecast_sigma_24h=sigma)
+    names = [f"t{number}" for number in range(2000)]
+    forecast = sky.forecast_many(names, [0.0] * 2000, [2 * DAY_S] * 2000, DAY_S)
+    truth = [sky.cover(name, 0.0, 2 * DAY_S) for name in names]
+    assert np.std(forecast - truth) == pytest.approx(error, abs=0.01)
+    said = WeatherSection.model_fields["forecast_sigma_24h"].description or ""
+    assert f"{error:.2f} for {sigma:g}" in " ".join(said.split())
+
+
+def test_cover_itself_is_correlated_a_little_less_than_its_process() -> None:
+    sky = weather(mean_cover=0.5, correlation_h=18.0)
+    pairs = [
+        [sky.cover(f"t{number}", 0.0, t_s) for t_s in (0.0, 18.0 * HOUR_S)]
+        for number in range(2000)
+    ]
+    correlation = np.corrcoef(np.transpose(pairs))[0, 1]
+    assert correlation == pytest.approx(0.33, abs=0.05)
