@@ -66,6 +66,7 @@ class Outcome:
 class ComputerLimits:
     """The payload's budgets (scenario section ``payload``)."""
 
+    power_w: float
     energy_wh_per_orbit: float
     orbit_s: float
     frame_deadline_s: float
@@ -153,7 +154,7 @@ class PayloadComputer:
                     result = yield from self._ask(job)
                     worked_s = self._env.now - asked_s
                     busy_s += worked_s
-                    energy_wh += self._spend(self._link.describe().active_power_w, asked_s)
+                    energy_wh += self._spend(self._asked_power_w(), asked_s)
                 yield from self._await_orbit_energy(result.energy_wh, deadline_s)
             start_s = self._env.now
             if result is None or start_s >= deadline_s:
@@ -175,12 +176,16 @@ class PayloadComputer:
         frame = Frame(job.capture, job.pixels.reflectance)
         if not isinstance(self._env, RealtimeEnvironment):
             return self._link.process(frame)
-        self._working_w = self._link.describe().active_power_w
+        self._working_w = self._asked_power_w()
         self._set_load(f"payload works on {job.capture}")
         result: FrameResult = yield self._env.in_background(lambda: self._link.process(frame))
         self._working_w = None
         self._set_load("payload idle")
         return result
+
+    def _asked_power_w(self) -> float:
+        """Mean power while a frame is processed whose own figure is not known yet."""
+        return min(self._link.describe().active_power_w, self._limits.power_w)
 
     def _run(
         self, ends_s: float, power_w: float, capture: str

@@ -389,6 +389,7 @@ class Satellite:
             link,
             self.power,
             ComputerLimits(
+                section.payload.power_limit_w,
                 section.payload.energy_limit_wh_per_orbit,
                 flight.period_s,
                 section.payload.frame_deadline_s,

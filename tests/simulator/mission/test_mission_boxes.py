@@ -180,3 +180,18 @@ def test_under_real_time_the_mission_keeps_step(
     assert 0 <= pace["p50_s"] <= pace["p99_s"] <= pace["max_s"]
     mission = next(r for r in run.host_events("run").to_pylist() if r["phase"] == "mission")
     assert mission["wall_s"] >= 2.0  # two hours at 3600 simulated seconds a second
+
+
+def test_under_real_time_the_power_limit_holds_while_the_answer_is_awaited(
+    small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    limit_w = 1.0
+    changes = {
+        "satellites__*__payload__pace": "realtime",
+        "satellites__*__payload__realtime_factor": 3600,
+        "satellites__*__payload__power_limit_w": limit_w,
+    }
+    run = RunFolder.open(run_mission(small_scenario(duration_h=2, **changes), tmp_path))
+    drawn_w = run.events("power")["payload_w"].to_pylist()
+    assert 0 < max(drawn_w) <= limit_w
+    assert audit(run).passed
