@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -58,3 +59,17 @@ def test_the_readme_names_every_bundled_scenario():
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
 def test_links_lead_to_files(target):
     assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize(
+    ("off_nadir_deg", "said"),
+    [(20, "1.23 times at 20"), (35, "1.98 times at 35"), (45, "3.37 times")],
+)
+def test_the_ground_of_an_oblique_pixel_is_what_is_said(off_nadir_deg, said):
+    altitude_km, radius_km = 510.0, 6378.137
+    view = math.radians(off_nadir_deg)
+    incidence = math.asin((radius_km + altitude_km) / radius_km * math.sin(view))
+    slant_range_km = radius_km * math.sin(incidence - view) / math.sin(view)
+    factor = (slant_range_km / altitude_km) ** 2 / math.cos(incidence)
+    assert factor == pytest.approx(float(said.split()[0]), abs=0.005)
+    assert said in README

@@ -209,7 +209,8 @@ class Imager(Section):
     """The camera."""
 
     gsd_m: float = Field(gt=0, le=1000)
-    """Ground sample distance at nadir, m."""
+    """Ground sample distance at nadir, m. Areas in km2 count every pixel at this size; one taken
+    off nadir really covers (slant range / altitude)^2 / cos(incidence) times as much ground."""
     frame_px: tuple[FrameEdge, FrameEdge]
     """Rows (along track) and columns (across track) of one frame, px: whole blocks of 256 px."""
     bands: int = Field(default=4, ge=4, le=64)
