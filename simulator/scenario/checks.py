@@ -117,18 +117,16 @@ def check_scenario(scenario: Scenario, *, pixels: bool = False) -> Check:
 
 
 def _unsatisfiable_notes(scenario: Scenario, targets: Sequence[Target]) -> list[str]:
-    """Cover has to be below the limit: where that is 0, no image is good enough."""
-    general = scenario.autonomy.target_cloud_fraction
-    limits = [
-        general if target.max_cloud_fraction is None else target.max_cloud_fraction
-        for target in targets
-    ]
-    if 0.0 not in limits:
+    """Cover has to be below the limit: where that is 0, no image is good enough.
+
+    A target's own limit is above 0, or its file is refused.
+    """
+    without_own = sum(target.max_cloud_fraction is None for target in targets)
+    if scenario.autonomy.target_cloud_fraction > 0.0 or not without_own:
         return []
     return [
-        f"{limits.count(0.0)} of {len(limits)} targets have a cloud limit of 0 "
-        "(target_cloud_fraction, or their own max_cloud_fraction): cover must be below it, so no "
-        "image satisfies them"
+        f"{without_own} of {len(targets)} targets have a cloud limit of 0, as "
+        "autonomy.target_cloud_fraction says: cover must be below it, so no image satisfies them"
     ]
 
 
