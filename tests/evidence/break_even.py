@@ -3,8 +3,8 @@
 Run from the repository's root::
 
     python tests/evidence/break_even.py [--scenario downlink_limited] [--seeds 5] [--model NAME]
-        [--policy prune] [--baseline bent_pipe] [--covers 0.1,0.3,0.5,0.7] [--rates 0.5,1,2,4,8]
-        [--metric clear_km2_delivered] [--hours H] [--jobs N] [--out DIR]
+        [--policy prune] [--baseline bent_pipe] [--covers 0.05,0.2,0.35,0.5,0.65,0.8]
+        [--rates 0.5,1,2,4,8] [--metric clear_km2_delivered] [--hours H] [--jobs N] [--out DIR]
 
 The policy and the baseline are flown with the same seeds at each mean cover and at each rate. The
 break-even is where the paired gain crosses zero, by straight lines between the points; its interval

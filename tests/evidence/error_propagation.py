@@ -3,7 +3,7 @@
 Run from the repository's root::
 
     python tests/evidence/error_propagation.py [--scenario downlink_limited] [--seeds 5]
-        [--model unet-distilled] [--policies prune,reschedule] [--shifts=-6,-3,0,3,6]
+        [--model unet-distilled] [--policies prune,reschedule] [--shifts=-6,-3,-1,1,3,6]
         [--others threshold] [--hours H] [--jobs N] [--out DIR]
 
 A shift is added to the log odds of the model's cloud probability: negative ones miss cloud,
