@@ -57,7 +57,8 @@ class Prospects:
     target_cloud_fraction : float
         Cover below which a target is satisfied, unless it has a limit of its own.
     forecast_sigma_24h : float
-        Standard deviation of a forecast's error at 24 h lead time; it grows with its square root.
+        Spread of the draw that a forecast adds to the truth at 24 h lead time, which grows with the
+        square root; the planner takes it for that of the forecast's error.
     glance_sigma : float
         Standard deviation of the error of a cover that the look-ahead camera saw.
     """
@@ -67,7 +68,7 @@ class Prospects:
     glance_sigma: float = 0.0
 
     def sigma(self, lead_s: float) -> float:
-        """Standard deviation of a forecast's error at this lead time."""
+        """Standard deviation that a forecast's error is taken to have at this lead time."""
         return self.forecast_sigma_24h * math.sqrt(max(lead_s, 0.0) / 86400.0)
 
     def chance(self, task: Task, expected_cover: float, sigma: float) -> float:

@@ -27,7 +27,7 @@ SATISFYING_FIRST = 1000.0
 
 @dataclass(frozen=True)
 class PolicyTraits:
-    """What a policy does at each step (DESIGN, policies table)."""
+    """What a policy does at each step (the table of policies in ``README.md``)."""
 
     detector: Literal["none", "model", "truth"]
     drops_frames: bool

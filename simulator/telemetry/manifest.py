@@ -136,7 +136,7 @@ class Manifest:
         return "incomplete"
 
     def to_json(self) -> str:
-        """Serialise; the inverse of `manifest_from_json`."""
+        """Serialise; `read_manifest` reads it back."""
         return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
 
 
