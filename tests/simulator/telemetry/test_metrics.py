@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from simulator.telemetry.audit.accounts import check_metrics
 from simulator.telemetry.audit.findings import RunLog
 from simulator.telemetry.coverage import Delivery, clear_pixels, covered_km2
-from simulator.telemetry.metrics import METRICS, Metrics, compute_metrics, time_to_clear
+from simulator.telemetry.metrics import METRICS, Metrics, compute_metrics
 from simulator.telemetry.run_folder import RunFolder
 
 BLOCK_PX = 256 * 256
@@ -192,15 +192,3 @@ def test_clear_pixels_follow_the_kept_blocks(one: set[int], other: set[int]) -> 
     union = clear_pixels(truth, sorted(one)) | clear_pixels(truth, sorted(other))
     assert np.array_equal(union, clear_pixels(truth, sorted(one | other)))
     assert clear_pixels(truth, range(6)).sum() == truth.size - 100
-
-
-def test_waiting_time_with_all_targets_satisfied() -> None:
-    wait = time_to_clear([3600.0, 7200.0, 10800.0, 14400.0], targets=4, horizon_s=36000.0)
-    assert wait.median_h == 2.0
-    assert wait.restricted_mean_h == pytest.approx(2.5, rel=EXACT)
-
-
-def test_waiting_time_without_any() -> None:
-    wait = time_to_clear([], targets=4, horizon_s=36000.0)
-    assert (wait.median_h, wait.restricted_mean_h) == (None, 10.0)
-    assert time_to_clear([], targets=0, horizon_s=36000.0).restricted_mean_h is None
