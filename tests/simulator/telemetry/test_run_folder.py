@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from payload.frame import content_sha256
 from simulator.telemetry import event_log
-from simulator.telemetry.events import EVENT_TYPES, SCHEMA_VERSION, Eclipse, Plan
+from simulator.telemetry.events import EVENT_TYPES, Eclipse, Plan
 from simulator.telemetry.host_events import HOST_EVENT_TYPES
 from simulator.telemetry.manifest import Manifest, RunFolderError, file_sha256, run_folder_name
 from simulator.telemetry.run_folder import RunFolder, RunWriter
@@ -337,84 +337,6 @@ def test_nothing_is_read_outside_the_folder(mini_run: RunFolder, tmp_path: Path)
         _ = mini_run.scenario_yaml
 
 
-def test_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"has no manifest.json.*nephoscope runs"):
-        RunFolder.open(tmp_path)
-
-
-def test_a_file_is_no_run_folder(mini_run: RunFolder) -> None:
-    with pytest.raises(RunFolderError, match=r"scenario.yaml is not a run folder: it is a file"):
-        RunFolder.open(mini_run.path / "scenario.yaml")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("{", "cannot be read as JSON"),
-        ("[]", "holds no JSON object"),
-        (
-            '{"schema_version": 99}',
-            f"schema_version is 99, this version of nephoscope reads {SCHEMA_VERSION}",
-        ),
-        (
-            json.dumps({"schema_version": SCHEMA_VERSION}),
-            f"is not a manifest of schema {SCHEMA_VERSION}",
-        ),
-    ],
-)
-def test_damaged_manifest(tmp_path: Path, text: str, expected: str) -> None:
-    (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(RunFolderError, match=expected):
-        RunFolder.open(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "expected"),
-    [
-        ("created", None, "created is None, expected a string"),
-        ("progress_s", None, "progress_s is None, expected a number"),
-        ("duration_s", "6 h", "duration_s is '6 h', expected a number"),
-        ("seed", 7.5, "seed is 7.5, expected a whole number"),
-        ("pid", True, "pid is True, expected a whole number"),
-        ("models", ["unet"], r"models is \['unet'\], expected a JSON object of strings"),
-        ("scenes", {"samples": 1}, "scenes is {'samples': 1}, expected a JSON object of strings"),
-        ("files", {"a": {"sha256": "", "bytes": None}}, "files a: bytes is None"),
-    ],
-)
-def test_a_manifest_with_a_field_of_another_kind_is_listed_with_the_reason(
-    mini_run: RunFolder, field: str, value: object, expected: str
-) -> None:
-    whole = json.loads((mini_run.path / "manifest.json").read_text())
-    broken = mini_run.path.with_name("broken")
-    broken.mkdir()
-    (broken / "manifest.json").write_text(json.dumps(whole | {field: value}))
-    with pytest.raises(RunFolderError, match=expected):
-        RunFolder.open(broken)
-    listed = {run.path.name: run.state for run in list_runs(mini_run.path.parent)}
-    assert listed == {"mini": "complete", "broken": "unreadable"}
-
-
-@pytest.mark.parametrize("text", ["autonomy: 3", "satellites: 3", "satellites: [{payload: x}]"])
-def test_listing_survives_a_damaged_scenario(mini_run: RunFolder, text: str) -> None:
-    (mini_run.path / "scenario.yaml").write_text(text)
-    (listed,) = list_runs(mini_run.path.parent)
-    assert (listed.state, listed.setup.policy) == ("complete", "")
-
-
-def test_damaged_events_name_the_file(mini_run: RunFolder) -> None:
-    path = mini_run.path / "events" / "power.parquet"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(RunFolderError, match=r"events/power.parquet cannot be read as Parquet"):
-        mini_run.events("power")
-
-
-def test_foreign_columns_name_the_file(mini_run: RunFolder) -> None:
-    path = mini_run.path / "events" / "power.parquet"
-    pa.parquet.write_table(pa.table({"t_s": [1.0]}), path)
-    with pytest.raises(RunFolderError, match=r"power.parquet has columns \['t_s'\], expected"):
-        mini_run.events("power")
-
-
 def test_a_value_its_column_cannot_hold_names_event_and_column(
     tmp_path: Path, manifest: Manifest
 ) -> None:
@@ -434,18 +356,6 @@ def test_a_value_its_column_cannot_hold_names_event_and_column(
         writer.write(plan)
         with pytest.raises(RunFolderError, match="event plan: column capture_s"):
             writer.flush()
-
-
-def test_listing_survives_a_damaged_run(mini_run: RunFolder) -> None:
-    broken = mini_run.path.with_name("broken")
-    broken.mkdir()
-    (broken / "manifest.json").write_text("{")
-    listed = {run.path.name: run for run in list_runs(mini_run.path.parent)}
-    assert listed["mini"].state == "complete"
-    assert listed["broken"].state == "unreadable"
-    assert "cannot be read as JSON" in listed["broken"].detail
-    with pytest.raises(RunFolderError, match="is not a folder"):
-        list_runs(mini_run.path / "nowhere")
 
 
 def test_metrics_are_stored_with_a_complete_run(mini_run: RunFolder) -> None:
