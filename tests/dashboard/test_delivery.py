@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,16 @@ def test_targets_of_whole_frames_are_satisfied_as_in_the_metric(flown: Path) -> 
     store = EventStore(flown)
     satisfied = store.run.metrics()["targets_satisfied"]
     assert len(store.rows(SATISFIED)) == satisfied
+
+
+def test_targets_whose_time_was_over_are_not_satisfied(cropped: EventStore, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(cropped.run.path, tmp_path / "run"))
+    targets = json.loads((run / "targets.geojson").read_text(encoding="utf-8"))
+    for feature in targets["features"]:
+        feature["properties"]["deadline_h"] = 0.001
+    (run / "targets.geojson").write_text(json.dumps(targets), encoding="utf-8")
+    assert len(cropped.rows(SATISFIED)) > 0
+    assert len(EventStore(run).rows(SATISFIED)) == 0
 
 
 @pytest.mark.parametrize("kind", ["clear", "cloud"])
