@@ -131,13 +131,16 @@ def profile_beside(
     """
     latency = {}
     for threads in THREADS:
-        contenders = {card.name: _tile_work(card, threads) for card in cards}
+        # By file: two cards of one name must not answer with each other's time.
+        contenders = {str(card.path): _tile_work(card, threads) for card in cards}
         contenders[CONVOLUTION] = _convolution_work(threads)
         latency[threads] = race(
             {**contenders, **(peers if threads == max(THREADS) else {})}, rounds
         )
     peak = {n: PEAK_FLOP / latency[n][CONVOLUTION].processor_s for n in THREADS}
-    profiles = [_profile(card, {n: latency[n][card.name] for n in THREADS}, peak) for card in cards]
+    profiles = [
+        _profile(card, {n: latency[n][str(card.path)] for n in THREADS}, peak) for card in cards
+    ]
     return profiles, {name: latency[max(THREADS)][name] for name in peers}
 
 

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from payload.card import ModelCard, list_cards, load_card, save_card
+from payload.card import ModelCard, ModelError, list_cards, load_card, save_card
 from payload.model import CloudModel
 from payload.scenes import Scene, read_scenes
 from payload.training import evaluation, profiling
@@ -79,7 +79,7 @@ def evaluate(
 
     Several models are compared on the same patches, each with the first.
     """
-    cards = [load_card(name) for name in names]
+    cards = _cards(names)
     if pictures is not None and pictures.suffix.lower() != ".png":
         raise EvaluationError(f"--pictures is {pictures}, expected the name of a .png file")
     chosen = evaluation.select_scenes(
@@ -132,7 +132,7 @@ def profile(
     as_json: JsonOption = False,
 ) -> None:
     """Measure models on this machine: latency, speed, memory. Several are run in turn."""
-    cards = [load_card(name) for name in names]
+    cards = _cards(names)
     peers = {"s2cloudless": profiling.s2cloudless_work()} if s2cloudless else {}
     profiles, peer_latency = profiling.profile_beside(cards, peers, rounds)
     if record:
@@ -151,6 +151,19 @@ def card(name: NameArgument) -> None:
     """Print a model's card as it is on disk."""
     found = load_card(name)
     print(found.path.read_text(encoding="utf-8"), end="")
+
+
+def _cards(names: Sequence[str]) -> list[ModelCard]:
+    """The models named; results are told apart by name, so no two may share one."""
+    cards: dict[str, ModelCard] = {}
+    for card in map(load_card, names):
+        if card.name in cards:
+            raise ModelError(
+                f"model {card.name!r} is named twice ({cards[card.name].path} and {card.path}); "
+                "name it once, or copy one card and its ONNX file under another name"
+            )
+        cards[card.name] = card
+    return list(cards.values())
 
 
 def _scenes_root(given: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -42,3 +43,13 @@ def test_card_keeps_what_was_measured(measured: profiling.Profile, tmp_path: Pat
     assert kept.peak_memory_mib == pytest.approx(measured.peak_memory_mib, abs=0.05)
     assert set(kept.measurements["profile"]["threads"]) == set(profiling.THREADS)
     assert kept.sha256 == load_card("threshold").sha256
+
+
+def test_two_cards_of_one_name_keep_their_own_time(tmp_path: Path) -> None:
+    shutil.copy(MODELS_DIR / "unet-distilled-480k.onnx", tmp_path / "threshold.onnx")
+    large = load_card("unet-distilled-480k")
+    namesake = dataclasses.replace(large, name="threshold", onnx="threshold.onnx", folder=tmp_path)
+    save_card(namesake, namesake.path)
+    small, other = profiling.profile([load_card("threshold"), namesake], rounds=2)
+    for threads in profiling.THREADS:
+        assert small.latency[threads] != other.latency[threads]

@@ -185,3 +185,15 @@ def test_a_split_that_is_not_there_is_refused(labelled_scenes: Path) -> None:
     )
     assert done.exit_code == 2
     assert "no labelled scene has split 'test'" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("command", ["evaluate", "profile"])
+def test_two_models_of_one_name_are_not_told_apart_and_refused(
+    command: str, tmp_path: Path
+) -> None:
+    for suffix in (".onnx", ".yaml"):
+        shutil.copy(MODELS_DIR / f"threshold{suffix}", tmp_path)
+    names = ["threshold", str(tmp_path / "threshold.yaml")]
+    done = runner.invoke(app, ["models", command, *names])
+    assert done.exit_code == 2
+    assert "model 'threshold' is named twice" in " ".join(done.output.split())
