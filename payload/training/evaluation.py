@@ -152,7 +152,7 @@ def select_scenes(
     Raises
     ------
     EvaluationError
-        None is left.
+        None is left, or none of a collection that is named.
     """
     scenes = list(scenes)
     chosen = [
@@ -162,10 +162,11 @@ def select_scenes(
         and (split is None or scene.split == split)
         and (not collections or scene.collection in collections)
     ]
-    if not chosen:
+    empty = sorted(set(collections) - {scene.collection for scene in chosen})
+    if empty or not chosen:
         available = sorted({(s.collection, s.split) for s in scenes if s.label != UNLABELLED})
         raise EvaluationError(
-            f"no labelled scene has split {split!r} and collection {list(collections) or 'any'}; "
+            f"no labelled scene has split {split or 'any'!r} and collection {empty or 'any'}; "
             f"there are (collection, split) {available}"
         )
     return chosen

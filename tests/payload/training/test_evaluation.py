@@ -178,6 +178,13 @@ def test_a_split_without_labels_is_refused_with_what_there_is(collection: Path) 
         evaluation.select_scenes(read_scenes(collection), "test")
 
 
+def test_a_collection_that_is_misspelt_is_not_left_out_silently(collection: Path) -> None:
+    scenes = read_scenes(collection)
+    assert len(evaluation.select_scenes(scenes, "val", ["made"])) == 2
+    with pytest.raises(EvaluationError, match=r"collection \['mad'\]; there are .*'made', 'val'"):
+        evaluation.select_scenes(scenes, "val", ["made", "mad"])
+
+
 def evaluated(model: str, *patches: PatchScore) -> Evaluation:
     return Evaluation(model, patches, tuple(evaluation.group_scores(patches)))
 
