@@ -85,8 +85,10 @@ def evaluate(
     chosen = evaluation.select_scenes(
         read_scenes(_scenes_root(scenes)), None if split == "any" else split, collection or ()
     )
+    # All are opened first: the last must not be found missing after the others have worked.
+    models = [CloudModel(card, threads=threads) for card in cards]
     with Progress(transient=True, disable=as_json) as progress:
-        results = [_evaluated(card, chosen, threads, progress) for card in cards]
+        results = [_evaluated(model, chosen, progress) for model in models]
     if record:
         for card, result in zip(cards, results, strict=True):
             _record_jaccard(card, result, split, whole=not collection)
@@ -109,11 +111,8 @@ def evaluate(
             print_uncut(table)
 
 
-def _evaluated(
-    card: ModelCard, scenes: Sequence[Scene], threads: int, progress: Progress
-) -> Evaluation:
-    task = progress.add_task(f"evaluating {card.name}", total=len(scenes))
-    model = CloudModel(card, threads=threads)
+def _evaluated(model: CloudModel, scenes: Sequence[Scene], progress: Progress) -> Evaluation:
+    task = progress.add_task(f"evaluating {model.card.name}", total=len(scenes))
     return evaluation.evaluate(
         model, scenes, lambda done, _all: progress.update(task, completed=done)
     )

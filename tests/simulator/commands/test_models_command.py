@@ -187,6 +187,21 @@ def test_a_split_that_is_not_there_is_refused(labelled_scenes: Path) -> None:
     assert "no labelled scene has split 'test'" in " ".join(done.output.split())
 
 
+def test_a_model_that_is_missing_is_missed_before_any_other_has_worked(
+    labelled_scenes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "payload.training.evaluation.evaluate", lambda model, *_: asked.append(model.card.name)
+    )
+    names = ["threshold", "nnunet-teacher"]
+    done = runner.invoke(app, ["models", "evaluate", *names, "--scenes", str(labelled_scenes)])
+    assert done.exit_code == 2
+    assert "does not exist" in " ".join(done.output.split())
+    assert asked == []
+
+
 @pytest.mark.parametrize("command", ["evaluate", "profile"])
 def test_two_models_of_one_name_are_not_told_apart_and_refused(
     command: str, tmp_path: Path
