@@ -102,10 +102,10 @@ class TrainingPlan:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if not self.budget_minutes > 0:
+        if not 0 < self.budget_minutes < math.inf:
             raise TrainingError(
-                f"budget_minutes is {self.budget_minutes}, but a training needs time; give a "
-                "number above 0"
+                f"budget_minutes is {self.budget_minutes}, but a training needs time and an end; "
+                "give a finite number above 0"
             )
         if self.precision not in PRECISIONS:
             raise TrainingError(

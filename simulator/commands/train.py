@@ -20,6 +20,9 @@ SCENES_VARIABLE = "NEPHOSCOPE_SCENES"
 NEEDED_PACKAGES: tuple[str, ...] = ("torch", "nnunetv2", "matplotlib")
 REPORT_EVERY_STEPS = 50
 
+LARGEST_SEED = 2**32 - 1
+"""NumPy takes no seed below 0, torch none of more than 64 bits."""
+
 ScenesOption = Annotated[
     Path | None,
     typer.Option(help=f"Folder of scene collections; default: ${SCENES_VARIABLE}."),
@@ -28,7 +31,9 @@ LabelKindOption = Annotated[
     list[str] | None,
     typer.Option(help="human, s2cloudless, scl, pseudo or teacher; repeat for more. Default: all."),
 ]
-SeedOption = Annotated[int, typer.Option(help="Of the first weights and of every draw.")]
+SeedOption = Annotated[
+    int, typer.Option(help="Of the first weights and of every draw.", min=0, max=LARGEST_SEED)
+]
 PublishOption = Annotated[
     bool, typer.Option("--publish", help="Also write what is committed, into the package.")
 ]
@@ -142,13 +147,13 @@ def _check_installed() -> None:
 
 
 def _scenes_root(scenes: Path | None) -> Path:
-    named = scenes or (Path(os.environ[SCENES_VARIABLE]) if SCENES_VARIABLE in os.environ else None)
-    if named is None:
+    named = scenes or os.environ.get(SCENES_VARIABLE)
+    if not named:
         raise ValueError(
             f"--scenes is not given and {SCENES_VARIABLE} is not set; name the folder that holds "
             "the scene collections"
         )
-    return named
+    return Path(named)
 
 
 @contextmanager

@@ -192,9 +192,10 @@ def test_resume_needs_a_checkpoint_of_the_same_network(tmp_path: Path) -> None:
         other.resume()
 
 
-def test_a_budget_must_be_positive() -> None:
-    with pytest.raises(TrainingError, match="budget_minutes is 0"):
-        TrainingPlan(budget_minutes=0)
+@pytest.mark.parametrize("budget_minutes", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_budget_must_be_positive_and_finite(budget_minutes: float) -> None:
+    with pytest.raises(TrainingError, match=f"budget_minutes is {budget_minutes}"):
+        TrainingPlan(budget_minutes=budget_minutes)
 
 
 def test_an_unknown_precision_is_refused_and_both_known_ones_learn(tmp_path: Path) -> None:
