@@ -159,7 +159,7 @@ def train_teacher(
     ------
     TrainingError
         Nothing to resume, a training that would be overwritten, a plan made for other images, or
-        the checkpoint is of another network.
+        the checkpoint is of another seed or network.
     payload.training.datasets.TrainingDataError, payload.scenes.SceneError
         The scenes cannot be used.
     payload.training.weak_labels.WeakLabelError
@@ -174,7 +174,14 @@ def train_teacher(
         torch.manual_seed(options.seed)
         network = CloudNetwork(options.architecture, plan)
         report(f"{options.architecture}: {parameter_count(network) / 1e6:.2f} M parameters")
-        trainer = Trainer(network, sampler, options.schedule, options.work_dir, report=report)
+        trainer = Trainer(
+            network,
+            sampler,
+            options.schedule,
+            options.work_dir,
+            report=report,
+            seed=options.seed,
+        )
         if options.resume:
             trainer.resume()
         record = trainer.run()

@@ -225,6 +225,9 @@ class Trainer:
     loss : callable, optional
     report : callable, optional
         Is told of progress, one line at a time.
+    seed : int
+        What first weights and batches were drawn with; kept in the checkpoint, so that nobody goes
+        on with other draws.
     """
 
     def __init__(
@@ -235,6 +238,7 @@ class Trainer:
         folder: Path,
         loss: Loss = segmentation_loss,
         report: Callable[[str], None] = lambda _: None,
+        seed: int = 0,
     ) -> None:
         torch.set_num_threads(plan.threads)
         self.bf16 = plan.computes_bf16
@@ -243,7 +247,7 @@ class Trainer:
         self.network = network
         self.average = copy.deepcopy(network)
         self.batches, self.plan, self.folder = batches, plan, folder
-        self.loss, self.report = loss, report
+        self.loss, self.report, self.seed = loss, report, seed
         self.optimizer = torch.optim.AdamW(
             network.parameters(),
             lr=plan.peak_learning_rate,
@@ -379,6 +383,7 @@ class Trainer:
             "wall_s": self.wall_minutes * 60,
             "statistics_frozen": self._statistics_frozen,
             "plan": asdict(self.plan),
+            "seed": self.seed,
             "rows": self.rows,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -397,7 +402,7 @@ class Trainer:
         Raises
         ------
         TrainingError
-            There is no checkpoint, or it is damaged or of another network.
+            There is no checkpoint, or it is damaged, of another seed or of another network.
         """
         path = self.folder / CHECKPOINT
         if not path.is_file():
@@ -412,6 +417,12 @@ class Trainer:
                 f"--resume: {path} is damaged ({type(error).__name__}); start again in another "
                 "--work-dir"
             ) from error
+        seed = state.get("seed", self.seed)  # unknown in checkpoints of earlier versions
+        if seed != self.seed:
+            raise TrainingError(
+                f"--seed is {self.seed}, but the training in {self.folder} draws with {seed}; "
+                f"resume it with --seed {seed}, or begin anew in another --work-dir"
+            )
         try:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])

@@ -140,6 +140,13 @@ def test_a_training_is_not_overwritten_unasked(trained: TrainedTeacher) -> None:
         train_teacher(trained.options)
 
 
+def test_a_training_is_not_resumed_with_other_draws(trained: TrainedTeacher) -> None:
+    other = replace(trained.options, seed=3, resume=True)
+    with pytest.raises(TrainingError, match=r"--seed is 3, but the training in .* draws with 0"):
+        train_teacher(other)
+    assert train_teacher(replace(other, seed=0)).record.steps == trained.record.steps
+
+
 def test_a_plan_made_for_other_images_is_not_taken(
     trained: TrainedTeacher,
 ) -> None:
