@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
+
+from payload.training.soft_labels import finished_or_nothing
 
 LOG, CURVE = "loss.csv", "loss.png"
 LOG_COLUMNS: tuple[str, ...] = ("step", "loss", "learning_rate", "training_minutes")
@@ -14,11 +17,13 @@ SMOOTHED_STEPS = 20
 
 def write_log(path: Path, rows: Sequence[tuple[int, float, float, float]]) -> None:
     """Write the losses as CSV, one row per step."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(LOG_COLUMNS)
-        for step, loss, rate, minutes in rows:
-            writer.writerow([step, f"{loss:.6f}", f"{rate:.3e}", f"{minutes:.3f}"])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(LOG_COLUMNS)
+    for step, loss, rate, minutes in rows:
+        writer.writerow([step, f"{loss:.6f}", f"{rate:.3e}", f"{minutes:.3f}"])
+    with finished_or_nothing(path) as file:
+        file.write(text.getvalue().encode("utf-8"))
 
 
 def plot_losses(log: Path, picture: Path, title: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import IO
 from zipfile import BadZipFile
 
@@ -87,15 +87,16 @@ def write_soft_labels(path: Path, labels: Mapping[str, SoftLabel]) -> None:
 
 @contextmanager
 def finished_or_nothing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name once it is whole, whoever else writes it at the same time."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as file:
-        unfinished = Path(file.name)
-        try:
+    """A file that takes its name once it is whole, whoever else writes it at the same time.
+
+    It is made in a folder of its own, which goes with it if even closing it fails, as on a full
+    disk; and with the rights of any new file, so that others may read it.
+    """
+    with TemporaryDirectory(dir=path.parent, prefix=".unfinished-") as aside:
+        unfinished = Path(aside) / path.name
+        with unfinished.open("wb") as file:
             yield file
-        except BaseException:
-            unfinished.unlink()
-            raise
-    unfinished.replace(path)
+        unfinished.replace(path)
 
 
 def read_soft_labels(paths: Path | Iterable[Path] = TEACHER_LABELS) -> dict[str, SoftLabel]:

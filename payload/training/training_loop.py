@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from payload.training.augmentation import Batch
 from payload.training.loss_log import LOG, write_log
+from payload.training.soft_labels import finished_or_nothing
 
 CALIBRATION_SKIPPED, CALIBRATION_STEPS = 2, 8
 """Steps not timed at first (memory is being allocated), and steps timed."""
@@ -375,7 +376,7 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Write checkpoint and log; a kill in the middle leaves the previous ones."""
+        """Write checkpoint and log; a kill or a full disk leaves the ones before."""
         state: dict[str, Any] = {
             "step": self.step,
             "total_steps": self.total_steps,
@@ -389,9 +390,8 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        unfinished = self.folder / f"{CHECKPOINT}.unfinished"
-        torch.save(state, unfinished)
-        unfinished.replace(self.folder / CHECKPOINT)
+        with finished_or_nothing(self.folder / CHECKPOINT) as file:
+            _save_state(state, file)
         write_log(self.folder / LOG, self.rows)
 
     def resume(self) -> None:
@@ -440,6 +440,16 @@ class Trainer:
         # A longer schedule thaws them; a shorter one may be past the step without having frozen.
         frozen = state.get("statistics_frozen", self.step > self._freeze_at)
         self._statistics_frozen = bool(frozen) and self.step >= self._freeze_at
+
+
+def _save_state(state: Mapping[str, Any], file: IO[bytes]) -> None:
+    """Write a checkpoint; of a full disk torch says "unexpected pos", with the reason behind it."""
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _total_steps_of(state: Mapping[str, Any], plan: TrainingPlan) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,17 @@ from numpy.typing import NDArray
 from payload.training.scene_writer import SceneRow, write_collection, write_image, write_mask
 
 MakeCollection = Callable[..., Path]
+
+
+@contextmanager
+def room_for(size_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond a size: what a disk that fills up does to whoever writes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def cloudy_image(seed: int, edge_px: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
@@ -56,6 +69,12 @@ def make_collection() -> MakeCollection:
         return folder
 
     return make
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """Within the context no file grows beyond so many bytes."""
+    return room_for
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from payload.training.soft_labels import (
     write_soft_labels,
 )
 
+FullDisk = Callable[[int], AbstractContextManager[None]]
 ROUNDING = 0.5 / FULL_SCALE
 
 
@@ -51,6 +54,21 @@ def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
         write_half()
     assert read_soft_labels(path).keys() == {"aa"}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_closed_is_not_there(tmp_path: Path, full_disk: FullDisk) -> None:
+    """What fits into a buffer meets the full disk only when the file is closed."""
+    path = tmp_path / "results.json"
+    too_large = pytest.raises(OSError, match="File too large")
+    with full_disk(100), too_large, finished_or_nothing(path) as file:
+        file.write(b"x" * 1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_file_has_the_rights_of_any_other(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    write_soft_labels(tmp_path / "labels.npz", {"aa": label(10, FULL_SCALE)})
+    assert (tmp_path / "labels.npz").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_two_may_write_a_file_at_the_same_time_and_the_later_wins(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from payload.training.training_loop import (
     soft_cross_entropy,
 )
 
+FullDisk = Callable[[int], AbstractContextManager[None]]
 EDGE_PX = 16
 BF16_TOLERANCE = 0.15
 """Of the loss after thirty steps: eight bits of mantissa, not another training."""
@@ -170,6 +172,20 @@ def test_statistics_are_frozen_at_their_average_under_another_schedule(
     average = trainer.average.state_dict()[mean].clone()
     trainer._take_step()
     torch.testing.assert_close(trainer.network.state_dict()[mean], average, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("room_bytes", [0, 100, 12_000])
+def test_a_full_disk_is_named_and_leaves_what_was_saved(
+    tmp_path: Path, full_disk: FullDisk, room_bytes: int
+) -> None:
+    with pytest.raises(KilledError):
+        Trainer(fresh_network(), KilledAt(6), PLAN, tmp_path).run()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    trainer = Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path)
+    trainer.resume()
+    with full_disk(room_bytes), pytest.raises(OSError, match="File too large"):
+        trainer.run()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
