@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,12 +26,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 from scipy.ndimage import gaussian_filter, maximum_filter
 
 from payload.frame import NO_DATA
+from payload.scene_images import SceneError, read_image
 from payload.scenes import CLOUD, REFLECTANCE_SCALE, THIN_CLOUD
 from payload.training.datasets import TrainingImage, is_true, training_images
 from payload.training.soft_labels import (
@@ -53,6 +51,9 @@ UKIS_CLOUD_CHANNEL = 1
 
 S2CLOUDLESS_SIGMA_PX = 2.0
 """s2cloudless looks at single pixels; its makers average over a disk of 4 px before deciding."""
+
+SENTINEL2_BAND_COUNT = 13
+"""s2cloudless looks at ten of them."""
 
 OPINION_WEIGHT: Mapping[str, float] = {
     "ukis_l1c": 1.0,
@@ -193,17 +194,35 @@ def s2cloudless_opinion(image: TrainingImage) -> Opinion | None:
     """What s2cloudless says: from the probability beside a scene, or from its bands; or None.
 
     The raw probability per pixel is smoothed by `S2CLOUDLESS_SIGMA_PX`.
+
+    Raises
+    ------
+    payload.scenes.SceneError
+        The probability cannot be read, or has another size than the scene.
     """
     if image.is_clear_date:
         return None
     beside = _s2cloudless_beside(image)
     if beside.is_file():
-        probability = _read(beside)[0].astype(np.float32) / 100
+        probability = _probability_in(beside, (image.scene.height_px, image.scene.width_px))
     elif image.scene.label == "s2cloudless":
-        probability = _run_s2cloudless(_read(image.path))
+        bands = read_image(image.path).values
+        if len(bands) != SENTINEL2_BAND_COUNT:
+            return None
+        probability = _run_s2cloudless(bands)
     else:
         return None
     return Opinion("s2cloudless", gaussian_filter(probability, S2CLOUDLESS_SIGMA_PX))
+
+
+def _probability_in(path: Path, shape: tuple[int, int]) -> FloatArray:
+    """The probability x 100 of a file, as a fraction."""
+    percent = read_image(path).values[0]
+    if percent.shape != shape:
+        raise SceneError(
+            f"{path}: is {percent.shape} px, its scene is {shape}; restore the file or remove it"
+        )
+    return percent.astype(np.float32) / 100
 
 
 def _run_s2cloudless(digital_number: NDArray[np.generic]) -> FloatArray:
@@ -215,13 +234,6 @@ def _run_s2cloudless(digital_number: NDArray[np.generic]) -> FloatArray:
 
     bands = np.moveaxis(digital_number, 0, -1)[None].astype(np.float32) / REFLECTANCE_SCALE
     return np.asarray(S2PixelCloudDetector(all_bands=True).get_cloud_probability_maps(bands)[0])
-
-
-def _read(path: Path) -> NDArray[np.generic]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path) as raster:
-            return raster.read()
 
 
 def _product_opinion(image: TrainingImage, shape: tuple[int, int]) -> Opinion | None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from payload.scenes import SceneError
 from payload.training import weak_labels
 from payload.training.datasets import training_images
 from payload.training.scene_writer import write_mask
@@ -143,6 +144,27 @@ def test_a_class_map_that_contradicts_takes_the_trust_away(
     root = make_collection(tmp_path / "c", [("c", "scl", "train")])
     (label,) = pseudo_labels(root, tmp_path / "cache.npz").values()
     assert np.median(label.confidence) == round(LEAST_CONFIDENCE * FULL_SCALE)
+
+
+def test_a_mask_of_s2cloudless_beside_four_bands_is_not_asked_for_thirteen(
+    make_collection: MakeCollection, tmp_path: Path
+) -> None:
+    root = make_collection(tmp_path / "c", [("a", "s2cloudless", "train")])
+    (image,) = training_images(root)
+    assert weak_labels.s2cloudless_opinion(image) is None
+
+
+def test_a_probability_that_cannot_be_used_is_named(
+    make_collection: MakeCollection, tmp_path: Path
+) -> None:
+    root = make_collection(tmp_path / "c", [("a", "none", "unlabelled")])
+    (image,) = training_images(root)
+    write_mask(root / "a.s2cloudless.tif", np.zeros((32, 64), dtype=np.uint8))
+    with pytest.raises(SceneError, match=r"a\.s2cloudless\.tif: is \(32, 64\) px, its scene is"):
+        weak_labels.s2cloudless_opinion(image)
+    (root / "a.s2cloudless.tif").write_bytes(b"no image")
+    with pytest.raises(SceneError, match=r"a\.s2cloudless\.tif: cannot be opened"):
+        weak_labels.s2cloudless_opinion(image)
 
 
 @needs_peers
