@@ -149,11 +149,15 @@ def import_chips(root: Path | str, target: Path) -> int:
     Raises
     ------
     OnCloudNError
-        As `read_chips` and `Chip.digital_number`.
+        As `read_chips` and `Chip.digital_number`; or the place of a labelled chip is not known.
     """
+    chips = tuple(read_chips(root))
+    for chip in chips:
+        _check_place(chip, root)
     rows = []
-    for chip in read_chips(root):
-        image, mask = chip.digital_number(), chip.mask()
+    for chip in chips:
+        image = chip.digital_number()
+        mask = _without_data_left_out(chip.mask(), image)
         write_image(target / f"{chip.chip_id}.tif", image)
         if mask is not None:
             write_mask(target / f"{chip.chip_id}.mask.tif", mask)
@@ -175,6 +179,22 @@ def import_chips(root: Path | str, target: Path) -> int:
         )
     write_collection(target, rows)
     return len(rows)
+
+
+def _check_place(chip: Chip, root: Path | str) -> None:
+    if chip.label_path is not None and not chip.location:
+        raise OnCloudNError(
+            f"{Path(root) / METADATA}: gives no location for chip {chip.chip_id}, so it cannot be "
+            f"kept from being validated on beside its neighbours; take the {METADATA} that the "
+            "data came with"
+        )
+
+
+def _without_data_left_out(
+    mask: NDArray[np.uint8] | None, image: NDArray[np.uint16]
+) -> NDArray[np.uint8] | None:
+    """The mask with no data where all bands are 0, as scene collections have it."""
+    return None if mask is None else np.where(image.any(axis=0), mask, np.uint8(NO_DATA))
 
 
 def split_of(place: str, validation_share: float = VALIDATION_SHARE) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from payload.scene_check import scene_problems
 from payload.scenes import read_collection
 from payload.training.datasets import load_training_set, training_images
 from payload.training.oncloudn import (
@@ -133,3 +134,27 @@ def test_metadata_without_chips_are_refused(published: Path) -> None:
     (published / "train_metadata.csv").write_text("id,location\nadwp,Chifunfu\n")
     with pytest.raises(OnCloudNError, match="has no column chip_id"):
         list(read_chips(published))
+
+
+def test_pixels_without_data_are_no_truth(published: Path, tmp_path: Path) -> None:
+    """The collection passes its own check: a label over nothing would be counted as cover."""
+    for name in BAND_FILES:
+        values = np.full((EDGE_PX, EDGE_PX), 1000, dtype=np.uint16)
+        values[0] = 0
+        write_band(published / "train_features" / "adwp" / name, values)
+    import_chips(published, tmp_path / "oncloudn")
+    assert list(scene_problems(tmp_path / "oncloudn")) == []
+    scenes = {scene.name: scene for scene in read_collection(tmp_path / "oncloudn")}
+    truth = scenes["adwp"].truth()
+    assert truth is not None
+    assert (truth[0] == 255).all()
+    assert scenes["adwp"].cloud_fraction == pytest.approx(8 / 55, abs=1e-4)
+
+
+def test_labelled_chips_without_a_place_are_not_split_by_chance(
+    published: Path, tmp_path: Path
+) -> None:
+    (published / "train_metadata.csv").unlink()
+    with pytest.raises(OnCloudNError, match=r"metadata\.csv: gives no location for chip adwp"):
+        import_chips(published, tmp_path / "oncloudn")
+    assert not (tmp_path / "oncloudn").exists()
