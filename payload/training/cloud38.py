@@ -79,11 +79,9 @@ class Patch:
         Raises
         ------
         Cloud38Error
-            A band cannot be read.
+            A band cannot be read, or is no patch.
         """
-        values = np.stack(
-            [read_band(self.band_paths[band], Cloud38Error) for band in BANDS]
-        ).astype(np.float32)
+        values = np.stack([_read_patch(self.band_paths[band]) for band in BANDS]).astype(np.float32)
         outside = ~np.any(values, axis=0)
         reflectance = np.maximum(values * REFLECTANCE_GAIN + REFLECTANCE_OFFSET, 1e-4)
         reflectance[:, outside] = 0
@@ -91,9 +89,7 @@ class Patch:
 
     def truth(self) -> NDArray[np.uint8] | None:
         """1 cloud, 0 clear, shape (384, 384); None for a test patch."""
-        return (
-            None if self.truth_path is None else _binary(read_band(self.truth_path, Cloud38Error))
-        )
+        return None if self.truth_path is None else _binary(_read_patch(self.truth_path))
 
 
 @dataclass(frozen=True)
@@ -245,6 +241,15 @@ def average(scores: Sequence[SceneScores]) -> dict[str, float]:
 
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
+
+
+def _read_patch(path: Path) -> NDArray[np.generic]:
+    values = read_band(path, Cloud38Error)
+    if values.shape != (PATCH_PX, PATCH_PX):
+        raise Cloud38Error(
+            f"{path}: is {values.shape} px, a patch is {PATCH_PX} x {PATCH_PX} px; unpack it again"
+        )
+    return values
 
 
 def _binary(values: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -151,3 +151,11 @@ def test_a_missing_band_or_wrong_name_is_named(tmp_path: Path, truth: np.ndarray
     (tmp_path / TEST / "test_blue" / "blue_patch_0.TIF").write_bytes(b"")
     with pytest.raises(Cloud38Error, match=r"blue_patch_0\.TIF: the name is not"):
         list(read_patches(tmp_path, TEST))
+
+
+def test_a_band_of_another_size_is_named(tmp_path: Path, truth: np.ndarray) -> None:
+    write_scene(tmp_path, SCENE, truth)
+    damaged = tmp_path / TEST / "test_nir" / f"nir_patch_1_1_by_1_{SCENE}.TIF"
+    write_band(damaged, np.zeros((PATCH_PX // 2, PATCH_PX), dtype=np.uint16))
+    with pytest.raises(Cloud38Error, match=r"nir_patch_1_1_by_1.*: is \(192, 384\) px, a patch is"):
+        evaluate_whole_scenes(tmp_path, bright_is_cloud)
