@@ -68,6 +68,10 @@ class Run:
 Results = dict[str, dict[str, float]]
 
 
+class AblationError(ValueError):
+    """What an ablation begins with cannot be used; the message says why and what to do."""
+
+
 def runs(size: str, steps: int, seeds: int, arms: Sequence[str] = tuple(ARMS)) -> Iterator[Run]:
     """All runs, seed by seed, so that an interrupted ablation has every arm of the seeds done."""
     for seed in range(seeds):
@@ -111,8 +115,21 @@ def _figures(precision: str, result: Evaluation) -> dict[str, float]:
 
 
 def read_results(path: Path) -> Results:
-    """Results so far; none when there is no file yet."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    """Results so far; none when there is no file yet.
+
+    Raises
+    ------
+    AblationError
+        The file is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise AblationError(
+            f"{path}: is damaged ({error}); restore it, or remove it: all is run again"
+        ) from error
 
 
 def report(planned: Sequence[Run], results: Results) -> str:
@@ -172,6 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--arm", action="append", choices=list(ARMS), help="only these; repeat")
     parser.add_argument("--report-only", action="store_true", help="train nothing")
     given = parser.parse_args(arguments)
+    try:
+        _run_missing(given)
+    except ValueError as error:
+        if not type(error).__module__.startswith("payload."):
+            raise
+        parser.error(str(error))
+
+
+def _run_missing(given: argparse.Namespace) -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     results = read_results(given.folder / RESULTS)
     planned = list(runs(given.size, given.steps, given.seeds))

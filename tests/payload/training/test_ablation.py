@@ -45,3 +45,28 @@ def test_what_is_done_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
     without_teacher = [name for name, r in ablation.ARMS.items() if not r.is_taught]
     assert [key.split(" | ")[0] for key in trained] == without_teacher
     assert "Not run" in (tmp_path / "out" / ablation.REPORT).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", "7k"], "student size '7k' does not exist"),
+        (["--steps", "0"], "steps is 0"),
+        (["--arm", "labels"], "no scene collection"),
+        (["--folder", "damaged"], "ablation.json: is damaged"),
+    ],
+)
+def test_mistakes_end_with_a_sentence_and_code_2(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("damaged").mkdir()
+    (Path("damaged") / ablation.RESULTS).write_text('{"labels')
+    with pytest.raises(SystemExit) as ended:
+        ablation.main(["--scenes", str(tmp_path), "--folder", "out", *options])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
