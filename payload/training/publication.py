@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -37,6 +38,9 @@ DEFAULT_NAME = "unet-distilled"
 INT8_SUFFIX = "-int8"
 LOCAL_SUFFIX = "-local"
 """Of a student in the user's cache: the bare name always means the one that ships."""
+
+ROOM_BYTES = 5_000_000
+"""The largest student with its INT8 form and cards takes half of it."""
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LICENCE = "Apache-2.0"
@@ -96,9 +100,11 @@ def build_student(
     Raises
     ------
     StudentError
-        The name is no file name, or a model that ships has it and lies elsewhere.
+        The name is no file name, or a model that ships has it and lies elsewhere; or there is no
+        room for the student's files.
     """
     _check_name(name, folder)
+    _check_room(folder)
     training_set = gather(scenes_root, recipe, pseudo_label_cache, say)
     say(f"training on {len(training_set.samples)} images: {training_set.describe()}")
     trained = train_student(training_set, recipe, report)
@@ -117,6 +123,17 @@ def _check_name(name: str, folder: Path) -> None:
         raise StudentError(
             f"the student's name is {name!r}, which means the model that ships; take another, such "
             f"as {name + LOCAL_SUFFIX!r}"
+        )
+
+
+def _check_room(folder: Path) -> None:
+    """Refuse a folder that cannot take the student: it is written after all has been learnt."""
+    with TemporaryDirectory(dir=folder, prefix=".unfinished-"):
+        free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < ROOM_BYTES:
+        raise StudentError(
+            f"{folder}: has {free_bytes / 1e6:.1f} MB free, the student's files need up to "
+            f"{ROOM_BYTES / 1e6:.0f} MB once it has learnt; make room first"
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,6 +65,17 @@ def test_name_that_cannot_be_is_refused_before_anything_is_learnt(
         publication.build_student(
             tmp_path / "no_scenes", small_recipe(), tmp_path, tmp_path / "cache.npz", name
         )
+
+
+def test_full_disk_is_refused_before_anything_is_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=60_000))
+    with pytest.raises(StudentError, match=r"has 0\.1 MB free, .* make room first"):
+        publication.build_student(
+            tmp_path / "no_scenes", small_recipe(), tmp_path, tmp_path / "cache.npz", "small"
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_interruption_leaves_the_student_that_was_there(
