@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,11 +144,13 @@ def write_raw_dataset(training_set: TrainingSet, folder: Path) -> None:
     """Write a training set in nnU-Net's raw layout: one file per channel and a label file.
 
     Channel ``c`` of case ``k`` is ``imagesTr/k_000c.tif`` (digital numbers), its label
-    ``labelsTr/k.tif``.
+    ``labelsTr/k.tif``. What the folder held before is removed: nnU-Net would plan for the cases of
+    an earlier, larger set as well.
     """
     images, labels = folder / "imagesTr", folder / "labelsTr"
     for path in (images, labels):
-        path.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
     for index, sample in enumerate(training_set.samples):
         case = f"clouds_{index:04d}"
         for channel, band in enumerate(sample.digital_number):

@@ -27,6 +27,7 @@ from payload.training.datasets import LABEL_KINDS, TrainingSet, load_training_se
 from payload.training.loss_log import CURVE, LOG, plot_losses
 from payload.training.resnet34 import MULTIPLE_PX, ResNet34UNet
 from payload.training.sampling import Sampler
+from payload.training.soft_labels import finished_or_nothing
 from payload.training.training_loop import (
     CHECKPOINT,
     Trainer,
@@ -221,7 +222,7 @@ def plan_of(training_set: TrainingSet, work_dir: Path) -> dict[str, Any]:
     Raises
     ------
     TrainingError
-        The plan was made here for other images.
+        The plan was made here for other images, or is damaged.
     """
     path, made_for = work_dir / PLAN, work_dir / PLAN_IMAGES
     images = digest_of(training_set)
@@ -229,12 +230,18 @@ def plan_of(training_set: TrainingSet, work_dir: Path) -> dict[str, Any]:
         work_dir.mkdir(parents=True, exist_ok=True)
         plan = nnunet_plan.make_plan(training_set, work_dir / "nnunet")
         made_for.write_text(images + "\n", encoding="ascii")
-        path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+        with finished_or_nothing(path) as file:
+            file.write((json.dumps(plan, indent=2) + "\n").encode("utf-8"))
     elif made_for.is_file() and made_for.read_text(encoding="ascii").strip() != images:
         raise TrainingError(
             f"{path} was planned for other images or labels than these; name another --work-dir"
         )
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise TrainingError(
+            f"{path} is damaged ({error}); restore it, or remove it: it is made again"
+        ) from error
 
 
 def digest_of(training_set: TrainingSet) -> str:

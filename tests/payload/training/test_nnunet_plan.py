@@ -34,6 +34,7 @@ from payload.training.nnunet_plan import (
     normalisation_of,
     patch_and_batch,
     strides,
+    write_raw_dataset,
 )
 from payload.training.soft_labels import FULL_SCALE
 
@@ -128,6 +129,16 @@ def test_untrusted_pixels_are_ignored_in_hard_labels(training_set: TrainingSet) 
     label = hard_label(sample)
     assert np.all(label[0] == LABELS["ignore"])
     np.testing.assert_array_equal(label[1:] == 1, sample.target[1:] > 127)
+
+
+def test_cases_of_an_earlier_larger_set_do_not_stay(
+    training_set: TrainingSet, tmp_path: Path
+) -> None:
+    write_raw_dataset(training_set, tmp_path / DATASET)
+    write_raw_dataset(replace(training_set, samples=training_set.samples[:1]), tmp_path / DATASET)
+    labels = (tmp_path / DATASET / "labelsTr").iterdir()
+    assert [path.name for path in labels] == ["clouds_0000.tif"]
+    assert len(list((tmp_path / DATASET / "imagesTr").iterdir())) == 4
 
 
 def test_the_committed_plan_is_a_teacher_of_33_million_weights() -> None:

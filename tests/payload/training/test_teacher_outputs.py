@@ -159,6 +159,13 @@ def test_a_plan_made_for_other_images_is_not_taken(
     assert teacher.plan_of(fewer, work_dir) == trained.plan
 
 
+def test_a_damaged_plan_is_named(trained: TrainedTeacher) -> None:
+    path = trained.options.work_dir / teacher.PLAN
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(TrainingError, match=r"plan\.json is damaged .* it is made again"):
+        teacher.plan_of(trained.training_set, trained.options.work_dir)
+
+
 def test_an_export_that_differs_is_not_left_behind(
     trained: TrainedTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
