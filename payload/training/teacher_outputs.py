@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from payload.card import InputSpec, ModelCard, cache_dir, read_card, save_card
 from payload.frame import BANDS, TILE_PX
 from payload.model import CloudModel, file_sha256
-from payload.training.datasets import training_images
+from payload.training.datasets import LABEL_KINDS, training_images
 from payload.training.loss_log import CURVE, LOG
 from payload.training.soft_labels import (
     FULL_SCALE,
@@ -35,6 +35,7 @@ from payload.training.teacher import (
     MODEL_NAMES,
     PLAN,
     CloudNetwork,
+    TeacherOptions,
     TrainedTeacher,
     TrainingError,
     parameter_count,
@@ -196,8 +197,7 @@ def card_of(trained: TrainedTeacher, onnx: Path) -> ModelCard:
         training_data=f"Splits train and unlabelled only: {images}.",
         licence=LICENCE,
         provenance=(
-            f"nephoscope train teacher --architecture {options.architecture} --budget-minutes "
-            f"{options.schedule.budget_minutes:g} --seed {options.seed}; {record.steps} steps, "
+            f"{_command(options)}; {record.steps} steps, "
             f"{record.training_minutes:.1f} training minutes (processor time over "
             f"{options.schedule.threads} threads), {record.wall_minutes:.0f} min elapsed"
         ),
@@ -207,6 +207,17 @@ def card_of(trained: TrainedTeacher, onnx: Path) -> ModelCard:
             InputSpec(), multiple_px=max(HOUSE_MULTIPLE_PX, network.multiple_px)
         ),
     )
+
+
+def _command(options: TeacherOptions) -> str:
+    """The command that trains so again."""
+    command = (
+        f"nephoscope train teacher --architecture {options.architecture} --budget-minutes "
+        f"{options.schedule.budget_minutes:g} --seed {options.seed}"
+    )
+    if tuple(options.label_kinds) != LABEL_KINDS:
+        command += "".join(f" --label-kind {kind}" for kind in options.label_kinds)
+    return command
 
 
 def _training_record(trained: TrainedTeacher) -> dict[str, object]:
