@@ -115,8 +115,6 @@ class Payload:
     cache_tiles : int
         Tiles remembered; 0 for none.
 
-    Raises
-    ------
     Attributes
     ----------
     frames_processed, model_calls : int

@@ -293,8 +293,8 @@ def pseudo_labels(
     scenes_root : path
         As `payload.training.datasets.load_training_set`.
     cache : Path
-        An ``.npz`` file; images already in it are not judged again, unless what is known of them
-        beside their pixels has changed.
+        An ``.npz`` file; images already in it are not judged again, unless a probability or a
+        class map beside them has changed. A corrected `gsd_m` is not noticed: delete the cache.
     report : callable
         Is told of progress, one line at a time.
     threads : int
