@@ -26,7 +26,8 @@ from simulator.environment.pixels import SceneLibrary
 from simulator.environment.weather import WeatherError, read_series
 from simulator.geometry import Orbit, OrbitError
 from simulator.geometry.ellipsoid import EQUATORIAL_RADIUS_KM
-from simulator.scenario.models import Outage, Scenario
+from simulator.scenario.faults import Outage
+from simulator.scenario.models import Scenario
 from simulator.scenario.orbits import orbit_of
 from simulator.scenario.problems import FieldPath, Problem, ScenarioError, UndefinedVariableError
 from simulator.scenario.source import undefined_variable
