@@ -21,6 +21,7 @@ Over the limit the process dies. Whoever started it sees that in `oom_kills`, an
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import signal
@@ -69,8 +70,8 @@ class CageLimits:
     def __post_init__(self) -> None:
         for name in ("memory_mib", "cpu_cores"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise CageError(f"{name} is {value!r}, expected a number above 0")
+            if value is not None and not 0 < value < math.inf:
+                raise CageError(f"{name} is {value!r}, expected a finite number above 0")
         unknown = set(self.affinity) - os.sched_getaffinity(0)
         if unknown:
             raise CageError(

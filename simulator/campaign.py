@@ -27,7 +27,7 @@ from simulator.earlier_runs import earlier_run
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, load_scenario, resolved_yaml
 from simulator.telemetry.run_folder import RunFolder
-from simulator.telemetry.runs import CAMPAIGN_NAME, short_names
+from simulator.telemetry.runs import CAMPAIGN_NAME, list_runs, short_names
 from simulator.workers import call_each
 
 ASKED_NAME = "asked.json"
@@ -284,6 +284,13 @@ def _holds(folder: Path, asked: Asked) -> bool:
         return False
 
 
+def _begun(folder: Path) -> bool:
+    """Whether a comparison left complete runs, from which its own command would go on."""
+    return (folder / ASKED_NAME).exists() and any(
+        run.state == "complete" for run in list_runs(folder)
+    )
+
+
 def compare(
     scenario_name: str,
     out_dir: Path,
@@ -318,16 +325,16 @@ def compare(
     Raises
     ------
     CampaignError
-        When `seeds` is not positive, `out_dir` holds another finished comparison, or a worker
-        process dies.
+        When `seeds` is not positive, `out_dir` holds another comparison that is finished or can go
+        on, or a worker process dies.
     """
     asked = asked_of(scenario_name, models=models, devices=devices, policies=policies, seeds=seeds)
-    finished = (out_dir / CAMPAIGN_NAME).exists()
-    if finished and not _holds(out_dir, asked):
+    finished, ours = (out_dir / CAMPAIGN_NAME).exists(), _holds(out_dir, asked)
+    if not ours and (finished or _begun(out_dir)):
         raise CampaignError(
             f"{out_dir} holds another comparison, which would be lost; name another folder (--out)"
         )
-    going_on = _holds(out_dir, asked) and not finished
+    going_on = ours and not finished
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_whole(out_dir / ASKED_NAME, asked.to_json())
     jobs = list(itertools.product(asked.variants, asked.seeds))

@@ -189,9 +189,12 @@ def simulate(
     for satellite in satellites:
         satellite.start()
     for step in range(1, PROGRESS_STEPS + 1):
-        until_s = scenario.duration_s * step / PROGRESS_STEPS
+        # The share is rounded, not the time: the books close at the end of the mission, and
+        # duration * 200 / 200 is another float than the duration for one in seven of them.
+        fraction = step / PROGRESS_STEPS
+        until_s = scenario.duration_s * fraction
         env.run(until=until_s)
-        report(step / PROGRESS_STEPS, f"day {until_s / 86400.0:.1f}")
+        report(fraction, f"day {until_s / 86400.0:.1f}")
     while env.peek() <= scenario.duration_s:  # `run` stops short of what happens at the very end
         env.step()
     for satellite in satellites:

@@ -99,6 +99,10 @@ class Keeper(Protocol):
         """Start the payload anew, whatever state it is in."""
 
 
+class PayloadAwayError(LinkError):
+    """The payload cannot be reached, so that nothing can be arranged with it."""
+
+
 class WireLink:
     """A payload behind a channel.
 
@@ -255,12 +259,16 @@ class WireLink:
         Raises
         ------
         LinkError
-            If the payload does not allow it, or the line is down.
+            If the payload does not allow it.
+        PayloadAwayError
+            If the line is down, or nobody answers.
         """
         try:
             arguments = pack_inject(fault, amount, seed)
             self._talk().perform(Function.INJECT, self._take_request(), arguments)
-        except (LinkDownError, NoAnswerError, RequestRefusedError) as error:
+        except (LinkDownError, NoAnswerError) as error:
+            raise PayloadAwayError(f"payload link {self._name!r}: {error}") from error
+        except RequestRefusedError as error:
             raise LinkError(f"payload link {self._name!r}: {error}") from error
 
     # Connection ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ so that the event log does not tell bodies apart.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink, Status
 from payload.link.box import open_flipped_payload
 from payload.link.channel import Channel, Pieces
+from payload.link.client import PayloadAwayError
 from payload.link.faults import BoxFault, FaultPlan, FrameFaults, flip_frame_bits, keyed_uniform
 from payload.link.settings import PayloadSettings
 from payload.runtime import Payload
@@ -104,9 +106,9 @@ class FaultyLink:
         """Process a frame with weights flipped and time stretched as ordered."""
         if self._injectable is not None:
             if faults.weight_bits:
-                self._injectable.inject(BoxFault.FLIP_WEIGHTS, faults.weight_bits, faults.seed)
+                self._arrange(BoxFault.FLIP_WEIGHTS, faults.weight_bits, faults.seed)
             if faults.slow_down > 1.0:
-                self._injectable.inject(BoxFault.SLOW_DOWN, faults.slow_down, 0)
+                self._arrange(BoxFault.SLOW_DOWN, faults.slow_down)
             return self._link.process(frame)
         if faults.weight_bits:
             self._upsets.append((faults.weight_bits, faults.seed))
@@ -123,11 +125,20 @@ class FaultyLink:
             energy_wh=result.energy_wh * faults.slow_down,
         )
 
+    def _arrange(self, kind: BoxFault, amount: float, seed: int = 0) -> None:
+        """Have the live payload fail on the next frame.
+
+        One that is away has failed already: the frame finds out how, and the mission goes on.
+        """
+        if self._injectable is not None:
+            with contextlib.suppress(PayloadAwayError):
+                self._injectable.inject(kind, amount, seed)
+
     def _fall(self, frame: Frame, faults: FrameFaults) -> FrameResult:
         """Crash or hang, and the watchdog's restart, which also cures flipped weights."""
         if self._injectable is not None:
             kind = BoxFault.CRASH if faults.crash else BoxFault.HANG
-            self._injectable.inject(kind, self._plan.hang_s, 0)
+            self._arrange(kind, self._plan.hang_s)
             self._link.process(frame)
         else:
             self.reset()

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from payload.card import load_card
 from payload.device import load_device
 from payload.link.channel import Channel, LinkDownError, Pieces
 from payload.link.client import WireLink
 from payload.link.conversation import Timeouts
-from payload.link.settings import LinkError, PayloadSettings
+from payload.link.settings import LinkError, PayloadSettings, link_options
 from payload.link.tcp import failure_cost, key_for
 
 SERIAL_PART_BYTES = 2048
@@ -41,14 +41,14 @@ def split_serial(address: str, field: str = "payload.link") -> Port:
         If the address has another form.
     """
     form = "expected serial:///dev/tty...?baud=N"
-    parts = urlsplit(address)
-    query = parse_qs(parts.query)
+    try:
+        parts = urlsplit(address)
+        query = link_options(parts.query, ("baud",))
+    except ValueError as error:
+        raise LinkError(f"{field} {address!r}: {error}; {form}") from error
     if parts.scheme != "serial" or parts.netloc or not parts.path.startswith("/"):
         raise LinkError(f"{field} {address!r}: {form}")
-    if set(query) - {"baud"}:
-        unknown = ", ".join(sorted(set(query) - {"baud"}))
-        raise LinkError(f"{field} {address!r}: {unknown} is not an option; {form}")
-    text = query.get("baud", [str(DEFAULT_BAUD)])[0]
+    text = query.get("baud", str(DEFAULT_BAUD))
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise LinkError(f"{field} {address!r}: baud is {text!r}; {form}")
     return Port(parts.path, int(text))

@@ -18,7 +18,6 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import cast
-from urllib.parse import parse_qs
 
 from payload.card import load_card
 from payload.device import load_device
@@ -27,7 +26,7 @@ from payload.limits import Cage, CageKind, CageLimits, open_cage
 from payload.link.channel import Channel, LinkDownError, SocketChannel
 from payload.link.client import Death, WireLink
 from payload.link.conversation import Timeouts
-from payload.link.settings import LinkError, PayloadSettings
+from payload.link.settings import LinkError, PayloadSettings, link_options
 from payload.link.tcp import TCP_PART_BYTES, failure_cost
 from payload.runtime import versions
 
@@ -254,23 +253,21 @@ def open_subprocess(link: str, settings: PayloadSettings) -> SubprocessLink:
     Raises
     ------
     LinkError
-        If an option is unknown or not a number.
+        If an option is unknown, given twice, without a value or not a number.
     CageError
         If the cage cannot be had.
     """
-    options = parse_qs(link.partition("?")[2])
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown:
-        raise LinkError(
-            f"payload.link {link!r}: {unknown[0]} is not an option; valid: {', '.join(OPTIONS)}"
-        )
     try:
-        cores = float(options["cpu_cores"][0]) if "cpu_cores" in options else None
-        affinity = tuple(int(text) for text in options.get("affinity", [""])[0].split(",") if text)
+        options = link_options(link.partition("?")[2], OPTIONS)
+    except LinkError as error:
+        raise LinkError(f"payload.link {link!r}: {error}") from error
+    try:
+        cores = float(options["cpu_cores"]) if "cpu_cores" in options else None
+        affinity = tuple(int(text) for text in options.get("affinity", "").split(",") if text)
     except ValueError as error:
         raise LinkError(f"payload.link {link!r}: {error}; expected a number") from error
     limits = CageLimits(settings.memory_limit_mib, cores, affinity)
-    kind = cast("CageKind | None", options.get("cage", [None])[0])
+    kind = cast("CageKind | None", options.get("cage"))
     return SubprocessLink(settings, limits, kind)
 
 

@@ -6,6 +6,12 @@ scenario names (targets, scenes, model, device, orbit); `problems` says what is 
 
 from __future__ import annotations
 
+from simulator.scenario.faults import (
+    FaultSection,
+    PayloadFaults,
+    PayloadOutage,
+    StationOutage,
+)
 from simulator.scenario.handling import DataHandling, StorageQuota
 from simulator.scenario.loading import (
     bundled_scenarios,
@@ -16,15 +22,11 @@ from simulator.scenario.loading import (
 from simulator.scenario.models import (
     POLICIES,
     Autonomy,
-    FaultSection,
     Ground,
     GroundStation,
-    PayloadFaults,
-    PayloadOutage,
     Scenario,
     SceneCollection,
     Scenes,
-    StationOutage,
     Weather,
 )
 from simulator.scenario.problems import Problem, ScenarioError, UndefinedVariableError

@@ -26,7 +26,8 @@ from simulator.environment.pixels import SceneLibrary
 from simulator.environment.weather import WeatherError, read_series
 from simulator.geometry import Orbit, OrbitError
 from simulator.geometry.ellipsoid import EQUATORIAL_RADIUS_KM
-from simulator.scenario.models import Outage, Scenario
+from simulator.scenario.faults import Outage
+from simulator.scenario.models import Scenario
 from simulator.scenario.orbits import orbit_of
 from simulator.scenario.problems import FieldPath, Problem, ScenarioError, UndefinedVariableError
 from simulator.scenario.source import undefined_variable
@@ -36,6 +37,9 @@ from simulator.scenario.targets import Target, load_targets
 STALE_DAYS = 14.0
 """SGP4 elements drift by one to three kilometres a day in low orbit (Vallado and Crawford 2008);
 older than this, pass times are off by seconds."""
+
+BRING_THEIR_MODEL = ("replay:", "tcp:", "serial:")
+"""Links to payloads that have the model themselves; its card is enough on this side."""
 
 _JULIAN_DATE_OF_1970 = 2440587.5
 
@@ -215,7 +219,8 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
     device: DeviceProfile | None = None
     with findings.at(*path, "model"):
         card = load_card(scenario.name_or_path(payload.model))
-        CloudModel(card)
+        if not payload.link.startswith(BRING_THEIR_MODEL):
+            CloudModel(card)
     with findings.at(*path, "device"):
         device = load_device(scenario.name_or_path(payload.device))
     if card and device:

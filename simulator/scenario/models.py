@@ -16,6 +16,13 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from simulator.ground.stations import catalogue
+from simulator.scenario.faults import (
+    FaultSection,
+    PayloadFaults,
+    PayloadOutage,
+    StationOutage,
+    refuse_second_payload_faults,
+)
 from simulator.scenario.handling import LARGEST_JPEG2000_BITS, DataHandling
 from simulator.scenario.problems import UndefinedVariableError, rejected
 from simulator.scenario.source import Source
@@ -179,70 +186,6 @@ class Scenes(Section):
     """Folders, as paths or as {path: ..., optional: true}; only these are used."""
 
 
-class Outage(Section):
-    """A stretch of time in which something does not work."""
-
-    from_h: float = Field(ge=0, le=8784)
-    """Hours since the epoch."""
-    to_h: float = Field(gt=0, le=8784)
-
-    @model_validator(mode="after")
-    def _ends_after_it_starts(self) -> Self:
-        if self.to_h <= self.from_h:
-            raise rejected(
-                f"the outage ends at or before its start (from_h {self.from_h:g})",
-                field="to_h",
-                allowed=f"more than {self.from_h:g}",
-                remedy="swap from_h and to_h, or correct one",
-            )
-        return self
-
-
-class StationOutage(Outage):
-    """A station receives and sends nothing."""
-
-    kind: Literal["station_outage"]
-    station: str
-    """Name of a station of this scenario."""
-
-
-class PayloadOutage(Outage):
-    """The payload computer is off: frames go unprocessed."""
-
-    kind: Literal["payload_outage"]
-    satellite: str | None = None
-    """Name of a satellite; every satellite when left out."""
-
-
-class PayloadFaults(Section):
-    """What goes wrong inside the payload computer, drawn frame by frame from the seed."""
-
-    kind: Literal["payload_faults"]
-    satellite: str | None = None
-    """Name of a satellite; every satellite when left out."""
-    upsets_per_bit_day: float = Field(default=0, ge=0, le=1)
-    """Single-event upsets per bit and day in the memory of weights and frames."""
-    saa_factor: float = Field(default=1, ge=1, le=100_000)
-    """Inside the South Atlantic Anomaly the upset rate is this many times higher."""
-    hang_per_frame: float = Field(default=0, ge=0, le=1)
-    """Probability that the payload hangs on a frame until its watchdog restarts it."""
-    crash_per_frame: float = Field(default=0, ge=0, le=1)
-    """Probability that the payload crashes on a frame and is restarted."""
-    link_loss_per_frame: float = Field(default=0, ge=0, le=1)
-    """Probability that the line to the payload is lost with a frame on it."""
-    slow_down_per_frame: float = Field(default=0, ge=0, le=1)
-    """Probability that a frame takes `slow_down_factor` times as long."""
-    slow_down_factor: float = Field(default=3, ge=1, le=1000)
-    """How much longer a slowed frame takes."""
-    hang_s: float = Field(default=60, ge=0, le=86_400)
-    """Time until the watchdog notices a hang."""
-    reboot_s: float = Field(default=30, ge=0, le=86_400)
-    """Time the payload is away after a crash or a hang."""
-
-
-FaultSection = Annotated[StationOutage | PayloadOutage | PayloadFaults, Field(discriminator="kind")]
-
-
 def _as_utc(value: object) -> object:
     """Read a time without zone as UTC, and a date as its first moment."""
     if isinstance(value, str):
@@ -331,6 +274,7 @@ class Scenario(Section):
                 *satellites,
             ):
                 _refuse_stranger(("faults", index, "satellite"), "satellite", satellites)
+        refuse_second_payload_faults(self.faults, satellites)
         return self
 
     @property

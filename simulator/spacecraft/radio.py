@@ -287,6 +287,7 @@ class Radio:
                 continue
             product = self._queue.first(self._env.now)
             if product is None:
+                self._power.switch("radio", 0.0, "nothing is left to send")
                 yield self._filled | self._until(end_s)
                 continue
             start_s = self._env.now

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import simulator.campaign
-from simulator.campaign import RunRecord, Variant, compare, read_campaign
+from simulator.campaign import CampaignError, RunRecord, Variant, compare, read_campaign
 from simulator.cli import app
 from simulator.mission import run_mission
 from simulator.scenario import Scenario
@@ -141,3 +141,19 @@ def test_a_comparison_cut_short_goes_on_where_it_stood(
         assert all((out / run.folder / "metrics.json").is_file() for run in campaign.runs)
         again(policies=["bent_pipe", "oracle"])
         assert len(flown) == 8  # a finished comparison is flown anew
+
+
+def test_a_comparison_cut_short_is_not_given_up_for_another(mission: Path, tmp_path: Path) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    file, out = mission / "scenario.yaml", tmp_path / "out"
+    file.write_text(re.sub(r"duration_h: \d+", "duration_h: 2", file.read_text()))
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            compare(str(file), out, policies=["prune"], seeds=2, executor=pool, progress=stop)
+        pool.submit(int).result()  # what was under way has ended
+        asked = (out / "asked.json").read_text()
+        with pytest.raises(CampaignError, match="holds another comparison"):
+            compare(str(file), out, policies=["oracle"], seeds=1, executor=pool)
+    assert (out / "asked.json").read_text() == asked

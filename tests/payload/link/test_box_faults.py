@@ -17,6 +17,7 @@ from payload.frame import FrameResult
 from payload.link import open_link
 from payload.link.bench import bench_frame, identical
 from payload.link.box import Box, UpsetCrashError
+from payload.link.conversation import Timeouts
 from payload.link.faults import (
     BoxFault,
     Exposure,
@@ -196,6 +197,29 @@ def test_the_same_faults_befall_every_body_alike() -> None:
     assert np.array_equal(slow.mask, sound.mask)
     assert broken.latency_s == crashed.latency_s
     assert np.array_equal(cured.mask, sound.mask)
+
+
+@pytest.mark.parametrize(
+    ("faults", "status"),
+    [
+        (FrameFaults(slow_down=3.0), "out_of_memory"),
+        (FrameFaults(weight_bits=1, seed=CLOUDING_SEED), "out_of_memory"),
+        (FrameFaults(crash=True), "crashed"),
+    ],
+)
+def test_a_fault_ordered_for_a_payload_that_is_away_ends_no_mission(
+    faults: FrameFaults, status: str
+) -> None:
+    """The child dies of its memory limit before it can be told to fail."""
+    caged = SubprocessLink(
+        dataclasses.replace(SETTINGS, memory_limit_mib=30.0),
+        kind="rlimit",
+        timeouts=Timeouts(answer_s=0.5, reconnect_s=1.0),
+    )
+    link = FaultyLink(caged, SETTINGS, FaultPlan(), injectable=caged)
+    link.suffer(faults)
+    assert link.process(known_tile()).status == status
+    link.close()
 
 
 @pytest.mark.parametrize(

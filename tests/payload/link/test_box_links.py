@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from payload.frame import Frame, FrameResult, content_sha256
-from payload.limits import CageLimits
+from payload.limits import CageError, CageLimits
 from payload.link import open_link
 from payload.link.bench import bench_frame, identical
 from payload.link.conversation import Timeouts
@@ -261,9 +261,22 @@ def test_cage_options_stand_in_the_link() -> None:
     assert link.enforced == "processors 0"
     assert os.sched_getaffinity(link.pid) == {0}
     link.close()
-    for text, reason in (("cores=1", "not an option"), ("cpu_cores=x", "expected a number")):
-        with pytest.raises(LinkError, match=reason):
-            open_link(f"subprocess?{text}", model="threshold", device="myriad2")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("cores=1", "cores is not an option; valid: affinity, cage, cpu_cores"),
+        ("cpu_cores=x", "expected a number"),
+        ("cpu_cores=inf", "expected a finite number"),
+        ("rlimit", "'rlimit' is no name=value"),
+        ("cage=", "cage has no value"),
+        ("cage=rlimit&cage=cgroup-v1", "cage is given 2 times"),
+    ],
+)
+def test_a_cage_that_is_not_understood_is_refused(text: str, reason: str) -> None:
+    with pytest.raises((LinkError, CageError), match=reason):
+        open_link(f"subprocess?{text}", model="threshold", device="myriad2")
 
 
 def test_a_child_that_cannot_start_says_why() -> None:

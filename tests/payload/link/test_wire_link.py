@@ -17,6 +17,7 @@ from payload.link.channel import Channel, LinkDownError, SocketChannel
 from payload.link.client import FailureCost, WireLink
 from payload.link.conversation import Timeouts
 from payload.link.faulty import Noise
+from payload.link.serial import DEFAULT_BAUD, Port, split_serial
 from payload.link.server import PENALTY_S, TcpServer, serve_channel
 from payload.link.settings import LinkError, PayloadSettings
 from payload.link.tcp import connect_tcp, is_loopback, key_for, open_tcp, split_tcp, tcp_address
@@ -227,6 +228,29 @@ def test_nobody_there_is_a_link_error_that_says_what_to_check() -> None:
 def test_addresses_of_another_form_are_refused(address: str) -> None:
     with pytest.raises(LinkError, match="expected tcp://HOST:PORT"):
         split_tcp(address)
+
+
+def test_a_serial_address_names_port_and_speed() -> None:
+    assert split_serial("serial:///dev/ttyUSB0?baud=921600") == Port("/dev/ttyUSB0", 921600)
+    assert split_serial("serial:///dev/ttyUSB0").baud == DEFAULT_BAUD
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("serial:///dev/ttyUSB0?921600", "'921600' is no name=value"),
+        ("serial:///dev/ttyUSB0?baud=", "baud has no value"),
+        ("serial:///dev/ttyUSB0?baud=9600&baud=921600", "baud is given 2 times"),
+        ("serial:///dev/ttyUSB0?speed=9600", "speed is not an option"),
+        ("serial:///dev/ttyUSB0?baud=fast", "baud is 'fast'"),
+        ("serial://[/dev/ttyUSB0", "Invalid IPv6 URL"),
+        ("serial://ttyUSB0", "expected"),
+    ],
+)
+def test_a_serial_address_that_is_not_understood_is_refused(address: str, reason: str) -> None:
+    with pytest.raises(LinkError, match=reason) as refused:
+        split_serial(address)
+    assert "expected serial:///dev/tty...?baud=N" in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["board", "127.0.0.1", "::1", "fe80::1%eth0"])

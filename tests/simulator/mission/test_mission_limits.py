@@ -108,6 +108,15 @@ def test_an_empty_battery_sends_nothing(fly):
     assert audit(run).passed
 
 
+@pytest.mark.parametrize("duration_h", [0.0001, 0.053, 0.057])
+def test_a_mission_ends_when_it_is_said_to(fly, duration_h):
+    """These durations, in seconds, are not what 200 times a 200th of them makes."""
+    run = fly(duration_h=duration_h)
+    assert rows(run, "power")[-1]["t_s"] == run.manifest.duration_s == duration_h * 3600
+    report = audit(run)
+    assert report.passed, report.text()
+
+
 def test_the_imager_is_on_to_warm_up_and_to_expose_only(small_scenario, fly):
     run, imager = fly(), small_scenario().satellites[0].imager
     on_s = sum(

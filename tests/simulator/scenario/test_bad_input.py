@@ -132,6 +132,11 @@ BROKEN = {
         "faults: []", "faults: [{kind: station_outge, station: matera, from_h: 3, to_h: 4}]",
         "faults[0].kind", "did you mean station_outage?",
     ),
+    "payload faults ordered twice": Broken(
+        "faults: []",
+        "faults: [{kind: payload_faults}, {kind: payload_faults, satellite: neph-1}]",
+        "faults[1].kind", "one section", reason="faults[0] orders payload_faults for neph-1",
+    ),
     "fault at a station that is not there": Broken(
         "faults: []", "faults: [{kind: station_outage, station: matra, from_h: 3, to_h: 4}]",
         "faults[0].station", "did you mean matera?",

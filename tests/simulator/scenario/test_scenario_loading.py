@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from payload.card import load_card
 from simulator.ground.stations import catalogue
 from simulator.scenario import (
     GroundStation,
@@ -278,6 +280,20 @@ def test_what_may_surprise_is_noted(mission: Path, override: dict[str, object], 
     check = check_scenario(load_scenario(mission / "scenario.yaml", override))
     assert len(check.notes) == 1
     assert note in check.notes[0]
+
+
+@pytest.mark.parametrize("link", ["replay:.", "tcp://127.0.0.1:5555", "serial:///dev/ttyUSB0"])
+def test_a_payload_that_has_the_model_itself_needs_the_card_alone_here(
+    mission: Path, link: str
+) -> None:
+    card = load_card("threshold")
+    shutil.copy(card.folder / "threshold.yaml", mission)
+    here = {"satellites.*.payload.model": "threshold.yaml"}
+    with pytest.raises(ScenarioError, match="does not exist"):
+        check_scenario(load_scenario(mission / "scenario.yaml", here))
+    check_scenario(
+        load_scenario(mission / "scenario.yaml", here | {"satellites.*.payload.link": link})
+    )
 
 
 def test_a_scenario_made_in_memory_starts_paths_here(

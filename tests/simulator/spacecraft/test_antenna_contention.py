@@ -22,6 +22,7 @@ class AnyPower:
     def __init__(self, env: simpy.Environment) -> None:
         self.env, self.empty = env, False
         self.emptied, self.recovered = env.event(), env.event()
+        self.switched: list[tuple[float, float]] = []
 
     def run_empty(self, from_s: float, to_s: float):
         """Empty from one time to another."""
@@ -35,7 +36,10 @@ class AnyPower:
         self.recovered = self.env.event()
 
     def switch(self, load: str, power_w: float, reason: str) -> None:
-        """Nothing is counted here."""
+        """Note when the load changes, and to what."""
+        del load, reason
+        if power_w != (self.switched[-1][1] if self.switched else 0.0):
+            self.switched.append((self.env.now, power_w))
 
 
 def seen(aos_s: float, los_s: float, station: str = "matera") -> Contact:
@@ -105,6 +109,14 @@ def test_equal_products_are_served_as_they_come():
 
 def test_a_transfer_names_its_modcod():
     assert fly({"first": 0.5})[0].modcod == ("QPSK 1/2",)
+
+
+def test_the_radio_draws_power_while_it_sends_and_not_to_the_end_of_the_pass():
+    env = simpy.Environment()
+    antennas = {"matera": simpy.PriorityResource(env, capacity=1)}
+    power = start_radio(env, "only", (planned(0.0, END_S), planned(200.0, 300.0)), antennas, [])
+    env.run()
+    assert power.switched == [(0.0, 5.0), (10.0, 0.0)]
 
 
 def fly_alone(passes: tuple[PlannedPass, ...], empty_s: tuple[float, float] | None = None) -> list:
