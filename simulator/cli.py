@@ -44,7 +44,7 @@ class Family(TyperGroup):
 FAMILIES = (
     Family("models", "simulator.commands.models", "List, evaluate, profile and show cloud models."),
     Family("train", "simulator.commands.train", "Train cloud models (needs the extra `train`)."),
-    Family("scenes", "simulator.commands.scenes", "List, show and check scene collections."),
+    Family("scenes", "simulator.commands.scenes", "List, show, check and fetch scene collections."),
 )
 
 

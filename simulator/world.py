@@ -66,7 +66,7 @@ def build_world(scenario: Scenario) -> World:
         correlation_h=scenario.weather.correlation_h,
         forecast_sigma_24h=scenario.weather.forecast_sigma_24h,
         series_path=_series_path(scenario),
-        record=_record(library, targets) if scenario.scenes.strategy == "sequence" else None,
+        record=_record(library, targets) if scenario.scenes.are_the_weather else None,
     )
     flights = {s.name: fly(scenario, s, targets) for s in scenario.satellites}
     if scenario.ground.antenna_assignment == "optimal":

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from payload.scene_writer import SceneRow, write_collection, write_image, write_mask
 from payload.scenes import NO_DATA
 from payload.training.band_files import read_band
-from payload.training.scene_writer import SceneRow, write_collection, write_image, write_mask
 
 BAND_FILES: tuple[str, ...] = ("B02.tif", "B03.tif", "B04.tif", "B08.tif")
 """Files of blue, green, red and near infrared."""

@@ -1,4 +1,4 @@
-"""`nephoscope scenes`: what imagery there is, how a scene looks, and whether a folder is sound."""
+"""`nephoscope scenes`: what imagery there is, is it sound, and more of it from a catalogue."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +16,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from PIL import Image
+from rich.progress import Progress
 from rich.table import Table
 
 from payload.scene_check import scene_problems
@@ -26,7 +29,7 @@ from payload.scenes import (
 )
 from simulator.commands.display import out, print_json
 
-app = typer.Typer(help="List, show and check scene collections.", no_args_is_help=True)
+app = typer.Typer(help="List, show, check and fetch scene collections.", no_args_is_help=True)
 
 SCENES_VARIABLE = "NEPHOSCOPE_SCENES"
 SHOWN_REFLECTANCE = (0.02, 0.6)
@@ -36,6 +39,8 @@ MASK_COLOURS = {
     0: (26, 30, 38), 1: (245, 247, 250), 2: (150, 175, 205), 3: (72, 60, 110), 255: (120, 20, 30),
 }  # fmt: skip
 """Clear, cloud, thin cloud, shadow, no data."""
+
+DAY = ["%Y-%m-%d"]
 
 FolderOption = Annotated[
     list[Path] | None,
@@ -122,6 +127,66 @@ def check(
         )
     if problems:
         raise typer.Exit(2)
+
+
+@app.command()
+def fetch(
+    scenario: Annotated[
+        str, typer.Argument(help="A scenario file, or the name of a bundled one: whose targets.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Folder of the collection; added to if there.")],
+    first_day: Annotated[datetime, typer.Option("--from", formats=DAY, help="First day.")],
+    last_day: Annotated[datetime, typer.Option("--to", formats=DAY, help="Last day.")],
+    collection: Annotated[
+        str, typer.Option(help="sentinel-2-l2a or landsat-c2-l2.")
+    ] = "sentinel-2-l2a",
+    dates: Annotated[int, typer.Option(min=1, help="Images per target, at most.")] = 12,
+    catalogue: Annotated[
+        str, typer.Option(help="Address of a STAC API.")
+    ] = "https://planetarycomputer.microsoft.com/api/stac/v1",
+    as_json: JsonOption = False,
+) -> None:
+    """Bring real images of a scenario's own targets, for `scenes.strategy: stac`.
+
+    Needs the extra `stac`. What is in the folder is not fetched again.
+    """
+    from simulator.catalogue import Wanted, fetch_scenes
+    from simulator.scenario import load_scenario
+    from simulator.scenario.targets import load_targets
+
+    mission = load_scenario(scenario)
+    targets = load_targets(mission)
+    frames = [satellite.imager.frame_px for satellite in mission.satellites]
+    wanted = Wanted(
+        collection=collection,
+        first_day=first_day.date(),
+        last_day=last_day.date(),
+        dates=dates,
+        frame_px=(max(rows for rows, _ in frames), max(columns for _, columns in frames)),
+        catalogue=catalogue,
+    )
+    with Progress(transient=True, disable=as_json) as progress:
+        task = progress.add_task("targets", total=len(targets))
+        fetched = fetch_scenes(
+            targets, wanted, folder, lambda done: progress.update(task, completed=done)
+        )
+    if as_json:
+        print_json({"folder": str(folder), **asdict(fetched)})
+        return
+    out().print(
+        f"{folder}: {fetched.new} scenes fetched, {fetched.known} were there, of "
+        f"{len(targets) - len(fetched.without)} of {len(targets)} targets",
+        markup=False,
+        soft_wrap=True,
+    )
+    if fetched.without:
+        out().print(
+            "no whole frame of: "
+            + ", ".join(fetched.without)
+            + "; ask for more days, or leave these targets out",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def draw_scene(scene: Scene) -> NDArray[np.uint8]:

@@ -3,7 +3,8 @@
 Weather says how much cloud there is; this module finds pixels that show it. ``library`` takes the
 labelled scene whose cover and surface match best; ``composite`` lays clouds of the asked cover
 over a real clear background, so that the truth is exact; ``sequence`` follows a real time series
-by date, and the cover of its scenes is then the weather. A frame is filled with native pixels:
+by date, and the cover of its scenes is then the weather; ``stac`` does so with scenes of each
+target's own ground (`simulator.catalogue`). A frame is filled with native pixels:
 where a scene is smaller it is mosaicked by mirroring at its edges, where it is larger its middle
 is taken. The same choice gives the same frame to the bit, and a frame's identity is its content
 hash.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -48,7 +49,10 @@ COMPOSITE_STEP: Final = 0.1
 CACHE_BYTES: Final = 320 * 2**20
 """Memory that finished frames may take: some eighteen of 1024 x 1024."""
 
-STRATEGIES: Final = ("library", "composite", "sequence")
+STRATEGIES: Final = ("library", "composite", "sequence", "stac")
+
+MISSING_NAMED: Final = 5
+"""So many targets without a scene are named."""
 
 _LEAP_YEAR: Final = 2024
 _SEASON_DAYS: Final = 366
@@ -109,10 +113,10 @@ class SceneLibrary:
     Parameters
     ----------
     collections : sequence of SceneCollection
-    strategy : {"library", "composite", "sequence"}
+    strategy : {"library", "composite", "sequence", "stac"}
     seed : int
     epoch : datetime
-        Time, UTC, of ``t_s`` = 0, for `sequence`.
+        Time, UTC, of ``t_s`` = 0, for `sequence` and `stac`.
 
     Raises
     ------
@@ -135,6 +139,7 @@ class SceneLibrary:
         self._dates: dict[tuple[str, str], list[Scene]] = {}
         names = ", ".join(c.name for c in collections)
         self._build = self._builder(strategy)
+        self._own_ground = strategy == "stac"
         self._scenes = _usable(strategy, collections)
         if not self._scenes:
             raise SceneError(
@@ -143,6 +148,9 @@ class SceneLibrary:
             )
         self._scenes = tuple(_with_cover(_with_surface(scene)) for scene in self._scenes)
         self._surfaces = tuple(sorted({scene.surface for scene in self._scenes}))
+        self._places: dict[str, list[Scene]] = {}
+        for scene in self._scenes:
+            self._places.setdefault(scene.place, []).append(scene)
 
     def manifest_sha256(self) -> dict[str, str]:
         """One hash per collection, over its images, its masks and what its manifest says of them.
@@ -158,6 +166,22 @@ class SceneLibrary:
             name = f"{collection.name}#{namesakes + 1}" if namesakes else collection.name
             hashes[name] = digest.hexdigest()
         return hashes
+
+    def check_targets(self, targets: Iterable[str]) -> None:
+        """Refuse targets that no scene shows, where each is to show its own ground.
+
+        Raises
+        ------
+        SceneError
+            With the names of some of them.
+        """
+        missing = [name for name in targets if self._own_ground and name not in self._places]
+        if missing:
+            shown = ", ".join(map(repr, missing[:MISSING_NAMED]))
+            more = len(missing) - MISSING_NAMED
+            raise SceneError(
+                _WITHOUT_SCENE.format(shown + (f" and {more} more" if more > 0 else ""))
+            )
 
     def pixels(
         self,
@@ -190,7 +214,7 @@ class SceneLibrary:
     def recorded_cover(
         self, target: str, surface: str | None, latitude_deg: float, t_s: float
     ) -> float:
-        """Cover, 0..1, of the scene that `sequence` shows of a target: its weather.
+        """Cover, 0..1, of the scene that `sequence` or `stac` shows of a target: its weather.
 
         The cover is that of the whole scene, as with `library`; the frame is its middle, or
         mirror images of it. Parameters are those of `pixels`.
@@ -203,6 +227,7 @@ class SceneLibrary:
             "library": self._from_library,
             "composite": self._from_composite,
             "sequence": self._from_sequence,
+            "stac": self._from_sequence,
         }
         if strategy not in builders:
             raise SceneError(
@@ -255,12 +280,20 @@ class SceneLibrary:
 
     def _dates_of(self, target: str, ground: str) -> list[Scene]:
         """Scenes of the place that stands for a target; forecasts ask for them often."""
+        if self._own_ground:
+            return self._scenes_of(target)
         if (target, ground) not in self._dates:
             scenes = [scene for scene in self._scenes if scene.surface == ground]
             places = sorted({scene.place for scene in scenes})
             place = places[self._draw(f"place|{target}", len(places))]
             self._dates[target, ground] = [scene for scene in scenes if scene.place == place]
         return self._dates[target, ground]
+
+    def _scenes_of(self, target: str) -> list[Scene]:
+        """Scenes of a target's own ground."""
+        if target not in self._places:
+            raise SceneError(_WITHOUT_SCENE.format(repr(target)))
+        return self._places[target]
 
     def _draw(self, purpose: str, choices: int) -> int:
         digest = hashlib.sha256(f"{self._seed}|{purpose}".encode()).digest()
@@ -337,7 +370,13 @@ _NEEDS: Final = {
     "library": "list a collection with masks (manifest column label not 'none')",
     "composite": "list a collection with cloud-free scenes (label with cloud_fraction 0)",
     "sequence": "list a collection with masks and ISO dates (manifest columns label and date)",
+    "stac": "list a collection that `nephoscope scenes fetch` made",
 }
+
+_WITHOUT_SCENE: Final = (
+    "scenes.strategy is stac, and no scene with a mask and a date has the place {}; fetch more "
+    "with `nephoscope scenes fetch`, or leave these targets out"
+)
 
 
 def _usable(strategy: str, collections: Sequence[SceneCollection]) -> tuple[Scene, ...]:
@@ -345,7 +384,7 @@ def _usable(strategy: str, collections: Sequence[SceneCollection]) -> tuple[Scen
     labelled = tuple(scene for collection in collections for scene in collection.labelled)
     if strategy == "composite":
         return tuple(s for s in labelled if s.kind == "real" and s.cloud_fraction == 0.0)
-    if strategy == "sequence":
+    if strategy in ("sequence", "stac"):
         return tuple(scene for scene in labelled if _is_date(scene.date))
     return labelled
 

@@ -114,7 +114,7 @@ def check_scenario(scenario: Scenario, *, pixels: bool = False) -> Check:
     for index, satellite in enumerate(scenario.satellites):
         _check_orbit(findings, index, satellite)
         _check_payload(findings, index, satellite)
-    scenes = _check_scenes(findings, pixels=pixels)
+    scenes = _check_scenes(findings, targets, pixels=pixels)
     if findings.problems:
         raise ScenarioError(findings.problems)
     return Check(targets=len(targets), scenes=scenes, notes=tuple(findings.notes))
@@ -277,7 +277,7 @@ def _budget_notes(satellite: Satellite, card: ModelCard, device: DeviceProfile) 
     return [f"{satellite.name}: {note}" for note in notes]
 
 
-def _check_scenes(findings: _Findings, *, pixels: bool) -> int:
+def _check_scenes(findings: _Findings, targets: Sequence[Target], *, pixels: bool) -> int:
     """Open every listed collection; return the number of scenes."""
     scenario = findings.scenario
     missing = scenario.missing_collections()
@@ -305,5 +305,5 @@ def _check_scenes(findings: _Findings, *, pixels: bool) -> int:
                 strategy=scenario.scenes.strategy,
                 seed=scenario.seed,
                 epoch=scenario.epoch,
-            )
+            ).check_targets(target.name for target in targets)
     return sum(len(collection) for collection in collections)

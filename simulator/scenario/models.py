@@ -175,7 +175,8 @@ class Scenes(Section):
     strategy: Literal["library", "composite", "sequence", "stac"] = "library"
     """library: the scene whose cover and surface match best; composite: clouds over a clear scene;
     sequence: the labelled scenes of one place by date, whose cover is the weather then: forecasts
-    and glances err about it."""
+    and glances err about it; stac: the same with scenes of each target's own ground, which
+    `nephoscope scenes fetch` brings before the mission."""
     collections: tuple[
         Annotated[
             SceneCollection,
@@ -184,6 +185,11 @@ class Scenes(Section):
         ...,
     ] = Field(min_length=1)
     """Folders, as paths or as {path: ..., optional: true}; only these are used."""
+
+    @property
+    def are_the_weather(self) -> bool:
+        """Whether the cover of the scenes is the weather, and no other is made."""
+        return self.strategy in ("sequence", "stac")
 
 
 def _as_utc(value: object) -> object:
@@ -257,10 +263,10 @@ class Scenario(Section):
                 remedy=f"set imager.bit_depth to {LARGEST_JPEG2000_BITS} or less, or compression: "
                 "none",
             )
-        if self.scenes.strategy == "sequence" and self.weather.series is not None:
+        if self.scenes.are_the_weather and self.weather.series is not None:
             raise rejected(
-                "scenes.strategy is sequence, where the cover of the scenes is the weather, and a "
-                "second record would contradict it",
+                f"scenes.strategy is {self.scenes.strategy}, where the cover of the scenes is the "
+                "weather, and a second record would contradict it",
                 field=("weather", "series"),
                 remedy="set weather.model: stochastic and remove the path, or set "
                 "scenes.strategy: library",

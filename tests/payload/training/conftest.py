@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from payload.training.scene_writer import SceneRow, write_collection, write_image, write_mask
+from payload.scene_writer import SceneRow, write_collection, write_image, write_mask
 
 MakeCollection = Callable[..., Path]
 

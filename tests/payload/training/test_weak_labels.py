@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from payload.scene_writer import write_mask
 from payload.scenes import SceneError
 from payload.training import weak_labels
 from payload.training.datasets import training_images
-from payload.training.scene_writer import write_mask
 from payload.training.soft_labels import FULL_SCALE
 from payload.training.weak_labels import (
     LEAST_CONFIDENCE,

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from payload.card import MODELS_DIR, cache_dir, list_cards, read_card, save_card
+from payload.scene_writer import SceneRow, write_collection, write_image, write_mask
 from payload.training.evaluation import FIGURES
-from payload.training.scene_writer import SceneRow, write_collection, write_image, write_mask
 from simulator.cli import app
 
 runner = CliRunner()

@@ -278,7 +278,7 @@ def test_scenes_of_one_full_name_keep_their_own_pixels(tmp_path: Path, strategy:
     assert seen == [0.25, 0.75]
 
 
-@pytest.mark.parametrize("strategy", ["library", "composite", "sequence"])
+@pytest.mark.parametrize("strategy", ["library", "composite", "sequence", "stac"])
 def test_a_collection_without_truth_is_refused_with_the_remedy(
     tmp_path: Path, strategy: str
 ) -> None:
@@ -288,8 +288,30 @@ def test_a_collection_without_truth_is_refused_with_the_remedy(
 
 
 def test_an_unknown_strategy_is_refused(samples: SceneCollection) -> None:
-    with pytest.raises(SceneError, match=r"strategy is 'stac'"):
-        library(samples, strategy="stac")
+    with pytest.raises(SceneError, match=r"strategy is 'mosaic'"):
+        library(samples, strategy="mosaic")
+
+
+def test_with_stac_a_target_shows_its_own_ground_and_no_other(tmp_path: Path) -> None:
+    rows = [
+        row(f"{place}{month}", cover, date=f"2023-{month}-01", place=place, surface=surface)
+        for place, surface in (("here", "forest"), ("there", "desert"))
+        for month, cover in (("06", "0.25"), ("12", "0.75"))
+    ]
+    found = library(own_collection(tmp_path / "mine", rows), strategy="stac")
+    # The surface that a target's file tells does not lead to another place's scenes.
+    assert found.pixels("here", "desert", 0.0, 0.0, 0.9).scene == "mine/here06"
+    assert found.pixels("there", None, 0.0, 190 * 86400.0, 0.9).scene == "mine/there12"
+    assert found.recorded_cover("there", None, 0.0, 190 * 86400.0) == 0.75
+    found.check_targets(["here", "there"])
+    with pytest.raises(SceneError, match=r"place 'a', 'b', 'c', 'd', 'e' and 2 more; fetch more"):
+        found.check_targets(["here", *"abcdefg"])
+    with pytest.raises(SceneError, match="place 'nowhere'"):
+        found.pixels("nowhere", None, 0.0, 0.0, 0.5)
+
+
+def test_other_strategies_ask_for_no_scene_of_a_target(samples: SceneCollection) -> None:
+    library(samples).check_targets(["nowhere"])
 
 
 @given(

@@ -252,8 +252,9 @@ BROKEN = {
         "strategy: library", "strategy: sequence", "scenes.strategy", "",
         reason="no scene serves strategy 'sequence'",
     ),
-    "strategy that needs a catalogue": Broken(
-        "strategy: library", "strategy: stac", "scenes.strategy", "library, composite"
+    "scenes of no target's ground": Broken(
+        "strategy: library", "strategy: stac", "scenes.strategy", "nephoscope scenes fetch",
+        reason="no scene serves strategy 'stac'",
     ),
     "series without a file": Broken(
         "model: stochastic", "model: series", "weather.series", "add weather.series",

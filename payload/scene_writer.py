@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
-from payload.frame import BANDS
-from payload.scenes import CLOUD, MANIFEST, NO_DATA, THIN_CLOUD, UNLABELLED
+from payload.frame import BANDS, NO_DATA
+from payload.scenes import CLOUD, MANIFEST, THIN_CLOUD, UNLABELLED, SceneError
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where an image lies: coordinate reference system, and the map of its cells into that."""
+
+    crs: CRS
+    transform: Affine
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ class SceneRow:
     source: str
     licence: str
     notes: str = ""
+    surface: str = ""
 
     @classmethod
     def of(
@@ -52,6 +64,7 @@ class SceneRow:
         licence: str,
         place: str = "",
         date: str = "",
+        surface: str = "",
     ) -> SceneRow:
         """Row of an image of shape (4, H, W) and its mask; size and cover are taken from them."""
         height, width = image.shape[1:]
@@ -69,7 +82,28 @@ class SceneRow:
             date=date,
             source=source,
             licence=licence,
+            surface=surface,
         )
+
+    @classmethod
+    def read(cls, row: Mapping[str, str]) -> SceneRow:
+        """A row of a manifest that is there; what it leaves out is empty.
+
+        Raises
+        ------
+        SceneError
+            A size is no number.
+        """
+        told: dict[str, Any] = {field.name: row.get(field.name, "") for field in fields(cls)}
+        try:
+            told["gsd_m"] = float(told["gsd_m"])
+            told["height"], told["width"] = int(told["height"]), int(told["width"])
+        except ValueError as error:
+            raise SceneError(
+                f"{MANIFEST}, scene {row['name']!r}: a size is no number ({error}); correct it, or "
+                "name another folder"
+            ) from None
+        return cls(**told)
 
 
 def cloud_fraction(mask: NDArray[np.uint8]) -> float:
@@ -79,26 +113,33 @@ def cloud_fraction(mask: NDArray[np.uint8]) -> float:
     return float(cloud[valid].mean()) if valid.any() else 0.0
 
 
-def write_image(path: Path, image: NDArray[np.uint16]) -> None:
+def write_image(path: Path, image: NDArray[np.uint16], position: Position | None = None) -> None:
     """Write reflectance x 10000, shape (4, H, W), with the bands' names."""
-    _write(path, image.astype(np.uint16), BANDS)
+    _write(path, image.astype(np.uint16), BANDS, position)
 
 
-def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
+def write_mask(path: Path, mask: NDArray[np.uint8], position: Position | None = None) -> None:
     """Write a mask, shape (H, W)."""
-    _write(path, mask.astype(np.uint8)[None], ("mask",))
+    _write(path, mask.astype(np.uint8)[None], ("mask",), position)
 
 
 def write_collection(folder: Path, rows: Sequence[SceneRow]) -> None:
-    """Write the manifest of a collection whose images are already in the folder."""
+    """Write the manifest of a collection whose images are already in the folder.
+
+    An interruption leaves the manifest that was there.
+    """
     columns = [field.name for field in fields(SceneRow)]
-    with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as stream:
+    unfinished = folder / f"{MANIFEST}.unfinished"
+    with unfinished.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
+    unfinished.replace(folder / MANIFEST)
 
 
-def _write(path: Path, bands: NDArray[np.generic], names: Sequence[str]) -> None:
+def _write(
+    path: Path, bands: NDArray[np.generic], names: Sequence[str], position: Position | None
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = bands.shape
     with warnings.catch_warnings():
@@ -114,6 +155,7 @@ def _write(path: Path, bands: NDArray[np.generic], names: Sequence[str]) -> None
             dtype=bands.dtype,
             compress="deflate",
             predictor=2,
+            **({} if position is None else asdict(position)),
         ) as raster:
             raster.write(bands)
             raster.descriptions = tuple(names)
