@@ -18,6 +18,7 @@ import hashlib
 import importlib.util
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -208,7 +209,7 @@ def _told_of(catalogue: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+    return textwrap.shorten(str(error).partition("\n")[0] or type(error).__name__, 300)
 
 
 def _search(client: Any, wanted: Wanted, target: Target) -> list[Any]:
