@@ -6,6 +6,9 @@ import math
 
 from simulator.telemetry.metrics import METRICS, MetricInfo
 
+FOUR_DIGITS = 999.5
+"""From here on a number rounds to four digits, which three of them would write as 1e+03."""
+
 ARROWS = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
 
 HEADLINES = (
@@ -130,7 +133,7 @@ def with_interval(
 def _digits(value: float) -> str:
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"
-    if abs(value) >= 1000:
+    if abs(value) >= FOUR_DIGITS:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

@@ -32,6 +32,9 @@ HEADLINES = (
 )
 """Metrics shown in the terminal; the JSON output and the campaign folder have all of them."""
 
+FOUR_DIGITS = 999.5
+"""From here on a number rounds to four digits, which three of them would write as 1e+03."""
+
 SPELT = {"model": "models", "device": "devices", "policy": "policies"}
 """What options of `run` are called here, where each takes several values."""
 
@@ -165,7 +168,7 @@ def _interval(estimate: Estimate | None, seeds: int, sign: str = "") -> str:
 
 def _number(value: float, sign: str = "") -> str:
     """Write three significant digits, and large numbers whole."""
-    return format(value, f"{sign},.0f" if abs(value) >= 1000 else f"{sign}.3g")
+    return format(value, f"{sign},.0f" if abs(value) >= FOUR_DIGITS else f"{sign}.3g")
 
 
 def _difference(difference: Difference | None, seeds: int) -> str:

@@ -20,6 +20,7 @@ SHARE, AREA = "targets_satisfied_fraction", "clear_km2_delivered"
         (AREA, (407.0, 396.0, 417.0), True, "+407 [396, 417] km²"),
         (AREA, (5193.0, 5193.0, 5193.0), False, "5,193 km²"),
         (AREA, (24.0, 23.999, 24.001), False, "24 km²"),
+        (AREA, (999.7, 999.4, 1003.2), False, "1,000 [999, 1,003] km²"),
     ],
 )
 def test_shares_differ_by_points_and_units_stand_once(

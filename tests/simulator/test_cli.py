@@ -330,6 +330,24 @@ def test_compare_says_in_how_many_seeds_a_metric_has_a_value(
     assert len(compared) == 2
 
 
+def test_compare_writes_a_thousand_out(
+    mission: Path, compared: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up = simulator.campaign.compare
+
+    def fly_far(*words: Any, **arguments: Any) -> Campaign:
+        found = made_up(*words, **arguments)
+        runs = [replace(run, metrics={"clear_km2_delivered": 999.7}) for run in found.runs]
+        return replace(found, runs=tuple(runs))
+
+    monkeypatch.setattr(simulator.campaign, "compare", fly_far)
+    shown = call("compare", mission / "scenario.yaml", "--policies", "prune", "--seeds", 1,
+                 "--out", mission / "campaign")  # fmt: skip
+    assert "1,000" in shown.stdout
+    assert "e+" not in shown.stdout
+    assert len(compared) == 1
+
+
 def test_compare_without_names_compares_the_six_policies(
     mission: Path, compared: list[dict[str, Any]]
 ) -> None:
