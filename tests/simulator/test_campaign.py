@@ -13,7 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 import simulator.campaign
-from simulator.campaign import RunRecord, Variant, compare, read_campaign
+from simulator.campaign import (
+    Campaign,
+    CampaignError,
+    RunRecord,
+    Variant,
+    compare,
+    read_campaign,
+    write_campaign,
+)
 from simulator.cli import app
 from simulator.mission import run_mission
 from simulator.scenario import Scenario
@@ -141,3 +149,35 @@ def test_a_comparison_cut_short_goes_on_where_it_stood(
         assert all((out / run.folder / "metrics.json").is_file() for run in campaign.runs)
         again(policies=["bent_pipe", "oracle"])
         assert len(flown) == 8  # a finished comparison is flown anew
+
+
+def small_campaign() -> Campaign:
+    variants = (Variant("a", "host", "prune"), Variant("", "host", "prune"))
+    runs = [RunRecord(v, seed, "f", {"x": 1.5, "y": None}) for v in variants for seed in (1, 2)]
+    return Campaign("example", variants, (1, 2), tuple(runs))
+
+
+def test_a_campaign_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_campaign(small_campaign(), tmp_path)
+    assert read_campaign(tmp_path) == small_campaign()
+
+
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [
+        ('"x": 1.5', '"x": "much"'),
+        ('{\n    "x": 1.5,\n    "y": null\n   }', "null"),
+        ('"seed": 2', '"seed": 3'),
+        ('"seeds": [\n  1,\n  2\n ]', '"seeds": [1]'),
+        ('"model": "a"', '"model": ["a"]'),
+        ("example", "\x80"),
+    ],
+)
+def test_a_damaged_campaign_is_a_sentence(tmp_path: Path, written: str, damaged: str) -> None:
+    write_campaign(small_campaign(), tmp_path)
+    path = tmp_path / "campaign.json"
+    text = path.read_text()
+    assert written in text
+    path.write_bytes(text.replace(written, damaged).encode("latin-1"))
+    with pytest.raises(CampaignError, match=r"campaign\.json.*run the comparison again"):
+        read_campaign(tmp_path)
