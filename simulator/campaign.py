@@ -255,10 +255,10 @@ def asked_of(
         raise CampaignError(f"seeds: {seeds} is not positive; give 1 or more, 20 for a verdict")
     scenario = load_scenario(scenario_name)
     variants = variants_of(scenario, models, devices, policies)
-    for variant in variants:  # a misspelt name must cost nothing
-        load_scenario(scenario_name, _overrides(scenario, variant, scenario.seed))
-    digest = hashlib.sha256(resolved_yaml(scenario).encode()).hexdigest()
     seed_values = tuple(range(scenario.seed, scenario.seed + seeds))
+    for variant in variants:  # a misspelt name or a seed too far must cost nothing
+        load_scenario(scenario_name, _overrides(scenario, variant, seed_values[-1]))
+    digest = hashlib.sha256(resolved_yaml(scenario).encode()).hexdigest()
     return Asked(scenario.name, digest, variants, seed_values)
 
 
@@ -343,10 +343,11 @@ def compare(
     try:
         call_each(run_variant, calls, take, executor=executor)
     except BrokenExecutor:
+        left = "all of them anew" if finished else "the missing ones only"
         raise CampaignError(
             f"a worker process was killed, most likely for want of memory, after {len(records)} "
             f"of {len(jobs)} missions. These are kept in {out_dir}: close other programs and give "
-            "the same command again; it flies the missing ones only."
+            f"the same command again; it flies {left}."
         ) from None
     runs = tuple(records[job] for job in jobs)
     campaign = Campaign(asked.scenario, asked.variants, asked.seeds, runs)

@@ -68,6 +68,7 @@ def compare(
 
     from simulator.campaign import asked_of, folder_for
     from simulator.campaign import compare as fly_all
+    from simulator.telemetry.runs import CAMPAIGN_NAME
 
     asked: dict[str, Any] = {
         "models": named["model"],
@@ -85,11 +86,11 @@ def compare(
                 progress=lambda done, total, label: report(done / total, label),
             )
     except KeyboardInterrupt:
-        display.err().print(
-            f"[yellow]Interrupted.[/] Finished runs are in {escape(str(folder))}; the same command "
-            "goes on from there.",
-            soft_wrap=True,
-        )
+        where = escape(str(folder))
+        left = f"Finished runs are in {where}; the same command goes on from there."
+        if (folder / CAMPAIGN_NAME).exists():
+            left = f"{where} keeps the comparison of before; the same command flies all of it anew."
+        display.err().print(f"[yellow]Interrupted.[/] {left}", soft_wrap=True)
         return 130
     if as_json:
         display.print_json({"campaign": str(folder), **_summary(campaign)})

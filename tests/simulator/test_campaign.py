@@ -24,7 +24,7 @@ from simulator.campaign import (
 )
 from simulator.cli import app
 from simulator.mission import run_mission
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, ScenarioError
 
 
 def fly_nothing(_scenario: str, variant: Variant, seed: int, *_: object) -> RunRecord:
@@ -181,3 +181,12 @@ def test_a_damaged_campaign_is_a_sentence(tmp_path: Path, written: str, damaged:
     path.write_bytes(text.replace(written, damaged).encode("latin-1"))
     with pytest.raises(CampaignError, match=r"campaign\.json.*run the comparison again"):
         read_campaign(tmp_path)
+
+
+@pytest.mark.usefixtures("flown_at_once")
+def test_a_seed_that_no_scenario_may_have_costs_nothing(mission: Path, tmp_path: Path) -> None:
+    file = mission / "scenario.yaml"
+    file.write_text(re.sub(r"seed: \d+", f"seed: {2**63 - 2}", file.read_text()))
+    with pytest.raises(ScenarioError, match="seed"):
+        compare(str(file), tmp_path / "out", policies=["prune"], seeds=3)
+    assert not (tmp_path / "out").exists()
