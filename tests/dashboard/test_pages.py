@@ -347,3 +347,26 @@ def test_event_type_without_a_lane_gets_one(runs: Path) -> None:
     marks = EventStore(only_run(runs)).rows(timeline.lane_query(lane), **window)
     assert marks["marks"].sum() > 0
     assert marks["label"].str.len().gt(0).all()
+
+
+def test_scores_of_other_patches_stand_apart(
+    open_page: Open, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card of one's own, scored on scenes of one's own that are called `all` too."""
+    card = load_card("threshold")
+    (score,) = (
+        s for s in card.jaccard if (s.data_set, s.split, s.label) == ("all", "val", "human")
+    )
+    own = replace(score, protocol="pooled over 40 patches", value=0.99)
+    place = tmp_path / "cache" / "nephoscope" / "models"
+    place.mkdir(parents=True)
+    save_card(replace(card, name="own", onnx="own.onnx", jaccard=(own,)), place / "own.yaml")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    st.cache_data.clear()
+    app = open_page(runs, "models")
+    st.cache_data.clear()
+    assert not app.exception
+    offered = app.selectbox(key="data_set").options
+    assert f"all, val, human labels, {own.protocol}" in offered
+    assert f"all, val, human labels, {score.protocol}" in offered
+    assert offered.count("l8biome, val, human labels") == 1
