@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import streamlit as st
@@ -347,6 +348,27 @@ def test_event_type_without_a_lane_gets_one(runs: Path) -> None:
     marks = EventStore(only_run(runs)).rows(timeline.lane_query(lane), **window)
     assert marks["marks"].sum() > 0
     assert marks["label"].str.len().gt(0).all()
+
+
+def test_passes_that_are_not_drawn_are_said_to_be_there(
+    open_page: Open, text_of: Said, runs: Path
+) -> None:
+    folder = only_run(runs)
+    path, manifest = folder / "events" / "pass.parquet", folder / "manifest.json"
+    rows = [
+        {
+            "t_s": n + 1.0, "satellite": "neph-1", "station": "matera", "aos_s": float(n),
+            "los_s": n + 1.0, "max_elevation_deg": 40.0, "outcome": "idle", "usable_s": 1.0,
+            "transmit_s": 0.0, "capacity_bytes": 1, "bytes": 0,
+        }
+        for n in range(2001)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
+    document = json.loads(manifest.read_text())
+    document["files"]["events/pass.parquet"]["sha256"] = file_sha256(path)
+    manifest.write_text(json.dumps(document))
+    said = text_of(open_page(runs, "budgets"))
+    assert "The first 2,000 of 2,001 are drawn" in said
 
 
 def test_scores_of_other_patches_stand_apart(
