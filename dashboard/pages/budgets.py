@@ -15,6 +15,7 @@ from dashboard.orbits import DEPTH, MOST_ENERGY, UMBRAS, orbit_s
 from dashboard.runs_folder import FoundRun, scenario_of
 from dashboard.shell import choose_run, figure, folders, open_store, rows, satellites
 from simulator.telemetry.events import Power
+from simulator.telemetry.manifest import RunFolderError
 
 CONSUMERS = tuple(
     field.name.removesuffix("_w")
@@ -112,8 +113,13 @@ def _controls(run: FoundRun) -> tuple[str, dict[str, Any]]:
 
 
 def _section(run: FoundRun, satellite: str) -> dict[str, Any]:
-    sections = scenario_of(run).get("satellites") or []
-    return next((s for s in sections if s.get("name") == satellite), {})
+    for section in scenario_of(run).get("satellites", []):
+        if section["name"] == satellite:
+            return dict(section)
+    raise RunFolderError(
+        f"{run.path / 'scenario.yaml'} cannot be read, or is not the scenario that was flown: what "
+        f"limits {satellite} is unknown. Restore it from a copy or run the scenario again."
+    )
 
 
 def _query(run: FoundRun, sql: str, window: dict[str, Any]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -392,3 +393,23 @@ def test_scores_of_other_patches_stand_apart(
     assert f"all, val, human labels, {own.protocol}" in offered
     assert f"all, val, human labels, {score.protocol}" in offered
     assert offered.count("l8biome, val, human labels") == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "edited"),
+    [
+        (r"satellites:(.|\n)*", "satellites: [neph-1]\n"),
+        (r"low_power_fraction: \S+", "low_power_fraction: 0.31"),
+        (r"^", "{"),
+    ],
+)
+def test_limits_of_another_scenario_are_not_shown(
+    open_page: Open, runs: Path, written: str, edited: str
+) -> None:
+    path = only_run(runs) / "scenario.yaml"
+    text, found = re.subn(written, edited, path.read_text(), count=1)
+    assert found
+    path.write_text(text)
+    app = open_page(runs, "budgets")
+    assert not app.exception
+    assert "is not the scenario that was flown" in str(app.error[0].value)
