@@ -104,7 +104,7 @@ def unit(name: str) -> str:
 
 def number(name: str, value: object) -> str:
     """A value with its unit; fractions as percent, a dash where the metric is undefined."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return "-"
     if is_share(name):
         return f"{100 * value:.1f} %"
