@@ -34,8 +34,8 @@ TARGET_STATES = {
 
 TARGET_MEANINGS = {
     "waiting": "not imaged yet",
-    "cloudy": "imaged once, too cloudy",
-    "reacquired": "imaged again, still too cloudy",
+    "cloudy": "imaged once, too cloudy or lost",
+    "reacquired": "imaged again, still too cloudy or lost",
     "stored clear": "a clear image waits on board",
     "delivered clear": "a clear image is on the ground",
 }

@@ -108,12 +108,16 @@ STORY = f"""
     ORDER BY c.target, c.t_s"""
 
 TARGET_STATES = """
-    WITH seen AS (
+    WITH held AS (SELECT capture FROM storage WHERE t_s <= $now_s GROUP BY capture
+                  HAVING sum(CASE WHEN change IN ('captured', 'derived') THEN delta_bytes
+                             ELSE -delta_bytes END) > 0),
+    seen AS (
         SELECT c.target, count(*) AS captures,
                arg_max(coalesce(d.cover_detected, -1), c.t_s) AS last_detected,
-               max((d.capture IS NOT NULL AND d.action <> 'drop'
+               max((h.capture IS NOT NULL AND d.action <> 'drop'
                     AND d.cover_detected BETWEEN 0 AND t.cloud_limit)::INT) AS clear_on_board
         FROM capture c JOIN target t ON t.name = c.target
+        LEFT JOIN held h ON h.capture = c.capture
         LEFT JOIN decision d ON d.capture = c.capture AND d.t_s <= $now_s
         WHERE c.t_s <= $now_s GROUP BY c.target),
     landed AS (

@@ -1,8 +1,8 @@
 """SQL that thins long series in the database: a page gets a thousand points, not a million.
 
 A level (charge) keeps the least and the greatest value of each bin, so no dip is lost; a load,
-which is a step function, is averaged by the time it lasted; a ledger (bytes stored) keeps the last
-value of each bin.
+which is a step function, is averaged by the time it lasted; a queue keeps the most of each bin; a
+ledger (bytes stored) keeps the last value of each bin.
 """
 
 from __future__ import annotations
@@ -64,3 +64,23 @@ def orbit_means(table: str, columns: tuple[str, ...]) -> str:
             ON step.t_s >= umbra.start_s
         GROUP BY umbra.start_s HAVING sum(lasts_s) > 0
         QUALIFY sum(lasts_s) > 0.9 * median(sum(lasts_s)) OVER () ORDER BY 1"""
+
+
+MOST_WAITING = """
+    WITH change AS (
+        SELECT start_s - queued_s AS t_s, 1 AS frames FROM inference WHERE satellite = $satellite
+        UNION ALL SELECT t_s, -1 FROM inference WHERE satellite = $satellite),
+    level AS (
+        SELECT t_s, sum(frames) OVER so_far AS frames, lead(t_s, 1, t_s) OVER so_far AS until_s
+        FROM change WINDOW so_far AS (ORDER BY t_s, frames DESC ROWS UNBOUNDED PRECEDING)),
+    step AS (
+        SELECT unnest(range(floor(greatest(t_s, $from_s) / $bin_s)::BIGINT,
+                            floor(least(until_s, $to_s) / $bin_s)::BIGINT + 1)) AS bin, frames
+        FROM level WHERE frames > 0 AND until_s >= $from_s AND t_s <= $to_s)
+    SELECT (bin + 0.5) * $bin_s / 3600 AS time_h, max(frames)::INT AS frames FROM step
+    GROUP BY bin ORDER BY 1"""
+"""Most frames that waited for the payload computer or were on it, at the middle of each bin.
+
+A frame counts in every bin that it waits through, not only where it comes and goes.
+Parameters of the query: satellite, from_s, to_s, bin_s.
+"""

@@ -6,6 +6,9 @@ import math
 
 from simulator.telemetry.metrics import METRICS, MetricInfo
 
+FOUR_DIGITS = 999.5
+"""From here on a number rounds to four digits, which three of them would write as 1e+03."""
+
 ARROWS = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
 
 HEADLINES = (
@@ -101,7 +104,7 @@ def unit(name: str) -> str:
 
 def number(name: str, value: object) -> str:
     """A value with its unit; fractions as percent, a dash where the metric is undefined."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return "-"
     if is_share(name):
         return f"{100 * value:.1f} %"
@@ -130,7 +133,7 @@ def with_interval(
 def _digits(value: float) -> str:
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"
-    if abs(value) >= 1000:
+    if abs(value) >= FOUR_DIGITS:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

@@ -13,6 +13,12 @@ from simulator.telemetry.run_folder import RunFolder
 # Work that begins with an orbit may be logged a rounding error before it.
 _ROUNDING_S = 1e-3
 
+UMBRAS = """
+    SELECT start_s / 3600 AS start_h, end_s / 3600 AS end_h FROM eclipse
+    WHERE satellite = $satellite AND kind = 'umbra' AND end_s >= $from_s AND start_s <= $to_s
+    ORDER BY 1"""
+"""Every night of a part of the mission."""
+
 MOST_ENERGY = f"""
     WITH orbit AS (
         SELECT sum(energy_wh) AS wh FROM inference WHERE satellite = $satellite
@@ -28,7 +34,7 @@ DEPTH = """
     WHERE p.satellite = $satellite AND p.t_s BETWEEN $from_s AND $to_s
     GROUP BY CASE WHEN p.t_s < e.start_s + 1.5 * $orbit_s THEN e.start_s
                   ELSE -1 - floor(p.t_s / $orbit_s) END
-    ORDER BY 1 LIMIT 700"""
+    ORDER BY 1"""
 """Deepest discharge between two nights, and of each orbit that has none."""
 
 

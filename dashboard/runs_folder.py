@@ -17,7 +17,13 @@ from typing import Any
 
 from dashboard.scenario_paths import without_paths
 from simulator.telemetry import runs as telemetry_runs
-from simulator.telemetry.manifest import MANIFEST_NAME, Manifest, RunFolderError, read_manifest
+from simulator.telemetry.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    RunFolderError,
+    file_sha256,
+    read_manifest,
+)
 from simulator.telemetry.runs import CAMPAIGN_NAME, Setup, how_far, read_scenario
 
 
@@ -142,15 +148,28 @@ def _digest(path: Path, _mtime_ns: int, _size: int) -> str:
 
 
 def scenario_of(run: FoundRun) -> dict[str, Any]:
-    """The resolved scenario of a run as plain values; empty when it cannot be read."""
-    return _scenario(
-        run.path / "scenario.yaml", run.manifest.scenario_sha256 if run.manifest else ""
-    )
+    """The resolved scenario of a run as plain values.
+
+    Empty when it cannot be read, or is not the one that the run flew: its limits would be others.
+    """
+    path = run.path / "scenario.yaml"
+    try:
+        status = path.stat()
+    except OSError:
+        return {}
+    flown = run.manifest.scenario_sha256 if run.manifest else ""
+    return _scenario(path, flown, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=1024)
-def _scenario(path: Path, _sha256: str) -> dict[str, Any]:
-    return read_scenario(path) if _inside(path, path.parent) else {}
+def _scenario(path: Path, sha256: str, _mtime_ns: int, _size: int) -> dict[str, Any]:
+    if not _inside(path, path.parent):
+        return {}
+    try:
+        flown = file_sha256(path) == sha256
+    except OSError:
+        return {}
+    return read_scenario(path) if flown else {}
 
 
 def setup_of(run: FoundRun) -> Setup:

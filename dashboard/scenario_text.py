@@ -133,9 +133,15 @@ def resolved_for_rerun(run: FoundRun) -> str:
     Raises
     ------
     ScenarioError
-        When a file found there is not the one that the run used: that would be another mission.
+        When a file found there, or the scenario itself, is not the one that the run used: that
+        would be another mission.
     """
-    text = _dump(scenario_of(run))
+    values = scenario_of(run)
+    if not values:
+        reason = f"scenario.yaml of {run.run_id} cannot be read, or is not the one that was flown"
+        remedy = "restore it from a copy, or run the scenario file itself again"
+        raise ScenarioError([Problem(reason=reason, remedy=remedy, file=TEXT_NAME)])
+    text = _dump(values)
     scenario = check_text(text, _folder_of(run))
     placed = _placed(text, scenario)
     _refuse_other_files(run, scenario)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from simulator.earlier_runs import earlier_run
@@ -254,10 +255,10 @@ def asked_of(
         raise CampaignError(f"seeds: {seeds} is not positive; give 1 or more, 20 for a verdict")
     scenario = load_scenario(scenario_name)
     variants = variants_of(scenario, models, devices, policies)
-    for variant in variants:  # a misspelt name must cost nothing
-        load_scenario(scenario_name, _overrides(scenario, variant, scenario.seed))
-    digest = hashlib.sha256(resolved_yaml(scenario).encode()).hexdigest()
     seed_values = tuple(range(scenario.seed, scenario.seed + seeds))
+    for variant in variants:  # a misspelt name or a seed too far must cost nothing
+        load_scenario(scenario_name, _overrides(scenario, variant, seed_values[-1]))
+    digest = hashlib.sha256(resolved_yaml(scenario).encode()).hexdigest()
     return Asked(scenario.name, digest, variants, seed_values)
 
 
@@ -349,10 +350,11 @@ def compare(
     try:
         call_each(run_variant, calls, take, executor=executor)
     except BrokenExecutor:
+        left = "all of them anew" if finished else "the missing ones only"
         raise CampaignError(
             f"a worker process was killed, most likely for want of memory, after {len(records)} "
             f"of {len(jobs)} missions. These are kept in {out_dir}: close other programs and give "
-            "the same command again; it flies the missing ones only."
+            f"the same command again; it flies {left}."
         ) from None
     runs = tuple(records[job] for job in jobs)
     campaign = Campaign(asked.scenario, asked.variants, asked.seeds, runs)
@@ -410,25 +412,31 @@ def read_campaign(folder: Path) -> Campaign:
     Raises
     ------
     CampaignError
-        When ``campaign.json`` is missing or broken.
+        When ``campaign.json`` is missing, cannot be read or is damaged, or lacks a run.
     """
     path = folder / CAMPAIGN_NAME
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return Campaign(
-            document["scenario"],
-            tuple(Variant(**v) for v in document["variants"]),
-            tuple(document["seeds"]),
-            tuple(
-                RunRecord(Variant(**r["variant"]), r["seed"], r["folder"], r["metrics"])
-                for r in document["runs"]
-            ),
-        )
+        campaign = TypeAdapter(Campaign).validate_json(path.read_bytes())
     except FileNotFoundError:
         raise CampaignError(
             f"{folder}: no {CAMPAIGN_NAME}; give a folder that `nephoscope compare --out` wrote"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except OSError as error:
         raise CampaignError(
-            f"{path}: not a campaign file ({error}); run the comparison again"
+            f"{path}: cannot be read ({error.strerror}); make it readable, or run the comparison "
+            "again into another folder"
         ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise CampaignError(
+            f"{path}: not a campaign file ({where}: {first['msg']}); run the comparison again"
+        ) from None
+    flown = [(run.variant, run.seed) for run in campaign.runs]
+    asked = list(itertools.product(campaign.variants, campaign.seeds))
+    if not asked or flown != asked:  # values are paired by their place
+        raise CampaignError(
+            f"{path}: {len(flown)} runs are not those of {len(campaign.variants)} variants with "
+            f"{len(campaign.seeds)} seeds each; run the comparison again"
+        )
+    return campaign

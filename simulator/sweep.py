@@ -31,6 +31,10 @@ Harvest = Callable[[RunFolder], Mapping[str, Any]]
 """Takes more from a run than its metrics; a function of a module, because workers import it."""
 
 
+LABEL_IN_NAME = 80
+"""So much of a label stands in the name of a folder, which may not be longer than 255 bytes."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """Scenario fields by dotted name, and what to call them together."""
@@ -130,9 +134,10 @@ def sweep(
                 "each a label of its own"
             )
     first = load_scenario(scenario).seed
-    for setting in settings:  # a misspelt field must cost nothing
-        load_scenario(scenario, dict(setting.overrides))
+    for setting in settings:  # a misspelt field or a seed too far must cost nothing
+        load_scenario(scenario, {"seed": first + max(seeds - 1, 0)} | dict(setting.overrides))
     asked = list(itertools.product(settings, range(first, first + seeds)))
+    folders = {s.label: out_dir / _folder_name(n, s) for n, s in enumerate(settings, start=1)}
     out_dir.mkdir(parents=True, exist_ok=True)
     done: dict[tuple[str, int], SweepRun] = {}
 
@@ -143,12 +148,14 @@ def sweep(
 
     if jobs == 1:
         for setting, seed in asked:
-            take(fly(scenario, setting, seed, out_dir, harvest, keep_runs))
+            take(fly(scenario, setting, seed, folders[setting.label], harvest, keep_runs))
     else:
         calls = {
-            (setting.label, seed): (scenario, setting, seed, out_dir, harvest, keep_runs)
+            (setting.label, seed): (
+                scenario, setting, seed, folders[setting.label], harvest, keep_runs,
+            )
             for setting, seed in asked
-        }
+        }  # fmt: skip
         call_each(fly, calls, lambda _, run: take(run), workers=jobs)
     return Sweep(
         scenario,
@@ -156,6 +163,15 @@ def sweep(
         tuple(range(first, first + seeds)),
         tuple(done[setting.label, seed] for setting, seed in asked),
     )
+
+
+def _folder_name(number: int, setting: Setting) -> str:
+    """Where the runs of a setting go: settings may come to the same scenario, and so to one name.
+
+    The number tells them apart, since labels may differ in nothing but what no folder is called by.
+    """
+    label = re.sub(r"[^\w.=-]+", "_", setting.label)[:LABEL_IN_NAME]
+    return f"{number}-{label}"
 
 
 def fly(
@@ -168,8 +184,7 @@ def fly(
 ) -> SweepRun:
     """Fly one setting with one seed (in a worker process)."""
     loaded = load_scenario(scenario, {"seed": seed} | dict(setting.overrides))
-    # Settings may come to the same scenario: each has a folder of its own.
-    folder = run_mission(loaded, out_dir / re.sub(r"[^\w.=-]+", "_", setting.label))
+    folder = run_mission(loaded, out_dir)
     run = RunFolder.open(folder)
     taken = {} if harvest is None else dict(harvest(run))
     flown = SweepRun(setting.label, seed, flat_metrics(run.metrics()), taken)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.layout import new_figure
+from dashboard.charts.layout import amount, new_figure
 from dashboard.colours import (
     CLEAR,
     DELIVERED,
@@ -203,7 +203,9 @@ def against_caps(used: dict[str, tuple[float, float, str]]) -> go.Figure:
         y=names,
         orientation="h",
         marker_color=[DROPPED if share > 1 else REACQUIRED for share in shares],
-        text=[f"{used[name][0]:.4g} of {used[name][1]:.4g} {used[name][2]}" for name in names],
+        text=[
+            f"{amount(used[name][0])} of {amount(used[name][1])} {used[name][2]}" for name in names
+        ],
         textposition="auto",
         insidetextfont={"color": "#111"},
         hovertemplate="%{y}: %{text}<extra></extra>",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.layout import new_figure
+from dashboard.charts.layout import amount, new_figure
 from dashboard.colours import (
     CLEAR,
     CLOUDY,
@@ -76,7 +76,7 @@ def sankey(
             valueformat=",.1f",
             valuesuffix=f" {unit}",
             node={
-                "label": [f"{name}, {through[name]:,.4g} {unit}" for name in nodes],
+                "label": [f"{name}, {amount(through[name])} {unit}" for name in nodes],
                 "color": [NODE_COLOURS.get(name, NEUTRAL) for name in nodes],
                 "pad": 18,
                 "thickness": 14,

@@ -9,6 +9,11 @@ import plotly.graph_objects as go
 from dashboard.colours import FAINT
 
 
+def amount(value: float) -> str:
+    """A number of four digits, a larger one whole: ``12,346``, and never ``1.235e+04``."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def new_figure(
     x: str, y: str, *, height: int = 320, legend: bool = True, **layout: Any
 ) -> go.Figure:

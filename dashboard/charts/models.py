@@ -202,10 +202,16 @@ def by_surface(table: pd.DataFrame) -> go.Figure:
             y=rows["fraction"],
             name=str(model),
             marker_color=series_colour(index),
-            text=[f"{100 * fraction:.2g} %" for fraction in rows["fraction"]],
+            text=[_percent(fraction) for fraction in rows["fraction"]],
             textposition="outside",
             hovertemplate="%{x}: %{y:.2%}<extra>" + str(model) + "</extra>",
         )
     most = float(table["fraction"].max()) if len(table) else 0.0
     figure.update_yaxes(tickformat=".0%", range=[0, max(0.01, 1.15 * most)])
     return figure
+
+
+def _percent(fraction: float) -> str:
+    """Two digits, but all of a hundred: ``0.21 %``, ``100 %``."""
+    percent = 100 * fraction
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"

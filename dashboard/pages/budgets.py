@@ -9,12 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts import budgets
-from dashboard.downsampling import BINS, extremes, orbit_means, step_means
+from dashboard.downsampling import BINS, MOST_WAITING, extremes, orbit_means, step_means
 from dashboard.navigation import draw
-from dashboard.orbits import DEPTH, MOST_ENERGY, orbit_s
+from dashboard.orbits import DEPTH, MOST_ENERGY, UMBRAS, orbit_s
 from dashboard.runs_folder import FoundRun, scenario_of
 from dashboard.shell import choose_run, figure, folders, open_store, rows, satellites
 from simulator.telemetry.events import Power
+from simulator.telemetry.manifest import RunFolderError
 
 CONSUMERS = tuple(
     field.name.removesuffix("_w")
@@ -25,11 +26,6 @@ CONSUMERS = tuple(
 
 # Over a long time, sunlight and shadow would be a solid block; means over an orbit are not.
 LONG_S = 36 * 3600.0
-
-ECLIPSES = """
-    SELECT start_s / 3600 AS start_h, end_s / 3600 AS end_h FROM eclipse
-    WHERE satellite = $satellite AND kind = 'umbra' AND end_s >= $from_s AND start_s <= $to_s
-    ORDER BY 1 LIMIT 700"""
 
 STORAGE = """
     WITH change AS (
@@ -53,15 +49,6 @@ STORAGE = """
                PARTITION BY g.priority ORDER BY g.bin ROWS UNBOUNDED PRECEDING), 0)) AS mib
     FROM grid g LEFT JOIN last l ON l.bin = g.bin AND l.priority = g.priority ORDER BY 1, 2"""
 
-QUEUE = """
-    WITH change AS (
-        SELECT start_s - queued_s AS t_s, 1 AS frames FROM inference WHERE satellite = $satellite
-        UNION ALL SELECT t_s, -1 FROM inference WHERE satellite = $satellite),
-    level AS (SELECT t_s, sum(frames) OVER (ORDER BY t_s, frames DESC ROWS UNBOUNDED PRECEDING)
-                  AS frames FROM change)
-    SELECT arg_max(t_s, frames) / 3600 AS time_h, max(frames)::INT AS frames FROM level
-    WHERE t_s BETWEEN $from_s AND $to_s GROUP BY floor(t_s / $bin_s) ORDER BY 1"""
-
 LATENCY = """
     WITH each AS (
         SELECT queued_s + latency_s AS total_s FROM inference
@@ -81,7 +68,9 @@ PASSES = """
     SELECT aos_s / 3600 AS aos_h, station, max_elevation_deg, outcome, usable_s, transmit_s,
            capacity_bytes / 1048576 AS capacity_mib, bytes / 1048576 AS mib
     FROM pass WHERE satellite = $satellite AND aos_s BETWEEN $from_s AND $to_s
-    ORDER BY 1 LIMIT 2000"""
+    ORDER BY 1"""
+MOST_PASSES = 2000
+"""More bars are slower to draw than they are of use."""
 
 
 def show() -> None:
@@ -124,8 +113,13 @@ def _controls(run: FoundRun) -> tuple[str, dict[str, Any]]:
 
 
 def _section(run: FoundRun, satellite: str) -> dict[str, Any]:
-    sections = scenario_of(run).get("satellites") or []
-    return next((s for s in sections if s.get("name") == satellite), {})
+    for section in scenario_of(run).get("satellites", []):
+        if section["name"] == satellite:
+            return dict(section)
+    raise RunFolderError(
+        f"{run.path / 'scenario.yaml'} cannot be read, or is not the scenario that was flown: what "
+        f"limits {satellite} is unknown. Restore it from a copy or run the scenario again."
+    )
 
 
 def _query(run: FoundRun, sql: str, window: dict[str, Any]) -> pd.DataFrame:
@@ -135,7 +129,7 @@ def _query(run: FoundRun, sql: str, window: dict[str, Any]) -> pd.DataFrame:
 
 def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None:
     charge = _query(run, extremes("power", "charge_fraction"), window)
-    eclipses = _query(run, ECLIPSES, window)
+    eclipses = _query(run, UMBRAS, window)
     low = float(power.get("low_power_fraction", 0.0))
     st.subheader("Power", anchor=False)
     figure(
@@ -187,7 +181,7 @@ def _payload(run: FoundRun, window: dict[str, Any], payload: dict[str, Any]) -> 
         st.info("The payload computer was not used: this policy asks for no mask.")
         return
     left, right = st.columns(2, gap="medium")
-    queue = _query(run, QUEUE, window)
+    queue = _query(run, MOST_WAITING, window)
     with left:
         figure(
             "payload-queue",
@@ -242,11 +236,17 @@ def _link(run: FoundRun, window: dict[str, Any]) -> None:
     if table.empty:
         st.info("No station saw the satellite in this part of the mission.")
         return
+    left_out = ""
+    if len(table) > MOST_PASSES:
+        left_out = (
+            f" The first {MOST_PASSES:,} of {len(table):,} are drawn, the CSV has all: choose a "
+            "shorter part to see the others."
+        )
     figure(
         "passes",
-        budgets.passes(table),
+        budgets.passes(table.head(MOST_PASSES)),
         table,
-        "Bytes carried in each pass against what its usable time could have carried.",
+        f"Bytes carried in each pass against what its usable time could have carried.{left_out}",
     )
 
 

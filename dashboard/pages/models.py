@@ -118,11 +118,10 @@ def _costs(cards: Sequence[ModelCard]) -> None:
     if not records:
         st.info("No card has a Jaccard index yet. `nephoscope models evaluate NAME --record`.")
         return
-    counts = Counter(_data_set(record) for _, record in records)
-    sets = [name for name, _ in counts.most_common()]
+    comparable = _comparable(records)
     devices = list_devices()
     one, two, three = st.columns(3)
-    chosen = one.selectbox("Data set", sets, key="data_set", bind="query-params")
+    chosen = one.selectbox("Data set", list(comparable), key="data_set", bind="query-params")
     cost = two.selectbox(
         "Against", list(COSTS), format_func=COSTS.__getitem__, key="cost", bind="query-params"
     )
@@ -134,7 +133,7 @@ def _costs(cards: Sequence[ModelCard]) -> None:
         help="Latency and energy are those of this device profile.",
     )
     device = next(device for device in devices if device.name == device_name)
-    members = [(card, record) for card, record in records if _data_set(record) == chosen]
+    members = comparable[chosen]
     table = pd.DataFrame([_point(card, record, device) for card, record in members])
     shown = table.dropna(subset=[cost])
     if shown.empty:
@@ -147,6 +146,24 @@ def _costs(cards: Sequence[ModelCard]) -> None:
         f"Jaccard index on {chosen} with its 95 % interval ({members[0][1].protocol}). Figures of "
         "other data sets or protocols do not compare with these. Dotted: the Pareto front.",
     )
+
+
+def _comparable(
+    records: Sequence[tuple[ModelCard, JaccardRecord]],
+) -> dict[str, list[tuple[ModelCard, JaccardRecord]]]:
+    """Cards with what was found on one data set by one protocol, the best known first.
+
+    Other patches are another protocol: a card scored on scenes of one's own may call them the same.
+    """
+    protocols = {(_data_set(record), record.protocol) for _, record in records}
+    several = {name for name, count in Counter(name for name, _ in protocols).items() if count > 1}
+    found: dict[str, list[tuple[ModelCard, JaccardRecord]]] = {}
+    for card, record in records:
+        name = _data_set(record)
+        if name in several:
+            name += f", {record.protocol}"
+        found.setdefault(name, []).append((card, record))
+    return dict(sorted(found.items(), key=lambda group: -len(group[1])))
 
 
 def _data_set(record: JaccardRecord) -> str:

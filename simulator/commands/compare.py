@@ -32,6 +32,9 @@ HEADLINES = (
 )
 """Metrics shown in the terminal; the JSON output and the campaign folder have all of them."""
 
+FOUR_DIGITS = 999.5
+"""From here on a number rounds to four digits, which three of them would write as 1e+03."""
+
 SPELT = {"model": "models", "device": "devices", "policy": "policies"}
 """What options of `run` are called here, where each takes several values."""
 
@@ -65,6 +68,7 @@ def compare(
 
     from simulator.campaign import asked_of, folder_for
     from simulator.campaign import compare as fly_all
+    from simulator.telemetry.runs import CAMPAIGN_NAME
 
     asked: dict[str, Any] = {
         "models": named["model"],
@@ -82,11 +86,11 @@ def compare(
                 progress=lambda done, total, label: report(done / total, label),
             )
     except KeyboardInterrupt:
-        display.err().print(
-            f"[yellow]Interrupted.[/] Finished runs are in {escape(str(folder))}; the same command "
-            "goes on from there.",
-            soft_wrap=True,
-        )
+        where = escape(str(folder))
+        left = f"Finished runs are in {where}; the same command goes on from there."
+        if (folder / CAMPAIGN_NAME).exists():
+            left = f"{where} keeps the comparison of before; the same command flies all of it anew."
+        display.err().print(f"[yellow]Interrupted.[/] {left}", soft_wrap=True)
         return 130
     if as_json:
         display.print_json({"campaign": str(folder), **_summary(campaign)})
@@ -165,7 +169,7 @@ def _interval(estimate: Estimate | None, seeds: int, sign: str = "") -> str:
 
 def _number(value: float, sign: str = "") -> str:
     """Write three significant digits, and large numbers whole."""
-    return format(value, f"{sign},.0f" if abs(value) >= 1000 else f"{sign}.3g")
+    return format(value, f"{sign},.0f" if abs(value) >= FOUR_DIGITS else f"{sign}.3g")
 
 
 def _difference(difference: Difference | None, seeds: int) -> str:

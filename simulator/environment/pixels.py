@@ -315,11 +315,8 @@ class SceneLibrary:
         return self._cached(key, lambda: self._as_it_is(scene, key))
 
     def _as_it_is(self, scene: Scene, key: _FrameKey) -> CapturedPixels:
-        truth = scene.truth()
-        if truth is None:
-            raise SceneError(f"{scene.full_name}: has no mask; only labelled scenes are imaged")
         return self._described(
-            scene, key, kind=scene.kind, reflectance=scene.reflectance(), truth=truth
+            scene, key, kind=scene.kind, reflectance=scene.reflectance(), truth=_truth_of(scene)
         )
 
     def _composite(self, scene: Scene, cover: float, frame_px: tuple[int, int]) -> CapturedPixels:
@@ -332,6 +329,10 @@ class SceneLibrary:
         ground = fill_frame(scene.reflectance(), frame_px)
         clouds = draw_clouds(frame_px, cover, sky, gsd_m=scene.gsd_m)
         reflectance, truth = lay_over(ground, clouds)
+        # Nothing is known of the ground there, so nothing is of what lies over it.
+        unknown = fill_frame(_truth_of(scene)[None], frame_px)[0] == NO_DATA
+        truth[unknown] = NO_DATA
+        reflectance[:, unknown] = ground[:, unknown]
         return self._described(scene, key, kind="composite", reflectance=reflectance, truth=truth)
 
     def _described(
@@ -414,6 +415,13 @@ def _with_cover(scene: Scene) -> Scene:
     if truth is None:
         return scene
     return replace(scene, cloud_fraction=_cover(*_cloud_and_labelled_px(truth)))
+
+
+def _truth_of(scene: Scene) -> NDArray[np.uint8]:
+    truth = scene.truth()
+    if truth is None:
+        raise SceneError(f"{scene.full_name}: has no mask; only labelled scenes are imaged")
+    return truth
 
 
 def _cloud_and_labelled_px(truth: NDArray[np.uint8]) -> tuple[int, int]:

@@ -267,6 +267,11 @@ def read_series(path: Path) -> dict[str, tuple[Floats, Floats]]:
         raise WeatherError(
             f"{path}: the file is no text in UTF-8; save it again as CSV in UTF-8"
         ) from None
+    except csv.Error as error:
+        raise WeatherError(
+            f"{path}: cannot be read as CSV after line {reader.line_num} ({error}); correct what "
+            "follows, most likely a quotation mark that is not closed"
+        ) from None
     if not rows:
         raise WeatherError(f"{path}: there is no record; add rows, or use the stochastic model")
     series = {}

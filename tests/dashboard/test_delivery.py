@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from dashboard.delivery import PIXELS, SATISFIED, TARGET_STATES
@@ -84,3 +85,29 @@ def test_pixels_that_the_ground_let_go_are_not_the_policys(
     assert pixels[f"{kind}_dropped"] == by_policy
     outcomes = [value for name, value in pixels.items() if str(name).startswith(kind)]
     assert sum(outcomes) == asked_for.value(f"SELECT sum({kind}_px) FROM capture")
+
+
+@pytest.mark.parametrize(
+    ("now_s", "gone", "state"),
+    [(150.0, "sent", "stored clear"), (250.0, "sent", "cloudy"),
+     (150.0, "dropped_overflow", "stored clear"), (250.0, "dropped_overflow", "cloudy")],
+)  # fmt: skip
+def test_an_image_is_on_board_until_it_is_sent_or_lost(now_s: float, gone: str, state: str) -> None:
+    """The payload took it for clear; the ground saw it was not."""
+    with duckdb.connect() as log:
+        for name, row in {
+            "target": "'a' AS name, 0 AS latitude_deg, 0 AS longitude_deg, 1 AS priority, "
+            "0.2 AS cloud_limit",
+            "capture": "'c' AS capture, 'a' AS target, 100 AS t_s",
+            "decision": "'c' AS capture, 110 AS t_s, 'keep' AS action, 0.1 AS cover_detected, "
+            "100 AS region_px",
+            "product": "'p' AS product, 'c' AS capture, 'a' AS target, 4 AS blocks, 60 AS clear_px",
+            "downlink": f"'p' AS product, {gone == 'sent'} AS complete, 200 AS end_s",
+        }.items():
+            log.execute(f"CREATE TABLE {name} AS SELECT {row}")
+        log.execute(
+            "CREATE TABLE storage AS SELECT * FROM (VALUES (100, 'c', 'captured', 8), "
+            f"(200, 'c', '{gone}', 8)) AS ledger(t_s, capture, change, delta_bytes)"
+        )
+        (found,) = log.execute(TARGET_STATES, {"now_s": now_s}).df()["state"]
+    assert found == state

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from dashboard.downsampling import extremes, orbit_means, step_means
+from dashboard.downsampling import MOST_WAITING, extremes, orbit_means, step_means
 from dashboard.event_store import EventStore
 
 WINDOW = {"satellite": "neph-1", "from_s": 0.0, "to_s": 1e9}
@@ -46,3 +47,18 @@ def test_mean_of_an_orbit_is_that_of_its_steps(store: EventStore) -> None:
     expected = (first["generation_w"] * first["lasts_s"]).sum() / first["lasts_s"].sum()
     assert len(thinned) in (len(umbras_s), len(umbras_s) - 1)
     assert thinned["generation_w"].iloc[0] == pytest.approx(expected, rel=MEAN_TOLERANCE)
+
+
+def test_frames_wait_from_step_to_step() -> None:
+    """One frame is on the computer for 100 s and another waits for it; a step has 10 s."""
+    with duckdb.connect() as log:
+        log.execute(
+            "CREATE TABLE inference AS SELECT 'neph-1' AS satellite, * FROM (VALUES "
+            "(5.0, 0.0, 105.0), (105.0, 81.0, 125.0)) AS work(start_s, queued_s, t_s)"
+        )
+        window = {"satellite": "neph-1", "from_s": 40.0, "to_s": 400.0, "bin_s": 10.0}
+        found = log.execute(MOST_WAITING, window).df()
+    at_s = (found["time_h"] * 3600).round(6)
+    assert list(at_s) == [45.0 + 10 * step for step in range(9)]
+    assert list(found["frames"][at_s < 105]) == [2] * 6
+    assert list(found["frames"][at_s > 105]) == [1] * 2

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.charts.flows import byte_balance, byte_streams
+from dashboard.charts.budgets import against_caps
+from dashboard.charts.flows import Stream, byte_balance, byte_streams, sankey
+from dashboard.colours import CLOUDY
 from dashboard.delivery import BYTES, PIXELS
 from dashboard.event_store import EventStore
 
@@ -44,3 +46,10 @@ def test_every_pixel_and_byte_of_a_run_is_somewhere(flown: Path) -> None:
         assert sum(outcomes) == store.value(f"SELECT sum({kind}_px) FROM capture")
     sources, outcomes = byte_balance(store.rows(BYTES).set_index("change")["mib"].to_dict())
     assert sum(outcomes.values()) == pytest.approx(sum(sources.values()))
+
+
+def test_large_amounts_are_written_out() -> None:
+    (drawn,) = sankey([Stream("captured", "delivered", 123_456.7, CLOUDY)], "MiB").data
+    assert list(drawn.node.label) == ["captured, 123,457 MiB", "delivered, 123,457 MiB"]
+    (peaks,) = against_caps({"memory": (512.25, 16_384.0, "MiB")}).data
+    assert list(peaks.text) == ["512.2 of 16,384 MiB"]

@@ -6,7 +6,7 @@ import pytest
 
 from dashboard.charts.comparison import Interval, intervals
 from dashboard.colours import CLOUDY, DELIVERED
-from dashboard.metric_text import with_interval
+from dashboard.metric_text import number, with_interval
 
 SHARE, AREA = "targets_satisfied_fraction", "clear_km2_delivered"
 
@@ -20,6 +20,7 @@ SHARE, AREA = "targets_satisfied_fraction", "clear_km2_delivered"
         (AREA, (407.0, 396.0, 417.0), True, "+407 [396, 417] km²"),
         (AREA, (5193.0, 5193.0, 5193.0), False, "5,193 km²"),
         (AREA, (24.0, 23.999, 24.001), False, "24 km²"),
+        (AREA, (999.7, 999.4, 1003.2), False, "1,000 [999, 1,003] km²"),
     ],
 )
 def test_shares_differ_by_points_and_units_stand_once(
@@ -43,3 +44,8 @@ def test_one_seed_gives_neither_interval_nor_colour() -> None:
     assert list(drawn.error_x.array) == [pytest.approx(0.1), None]
     assert list(drawn.marker.color) == [DELIVERED, CLOUDY]
     assert with_interval(AREA, 0.3, None, None) == "0.3 km²"
+
+
+@pytest.mark.parametrize("value", [None, "many", float("nan"), float("inf"), True])
+def test_what_is_no_number_is_a_dash(value: object) -> None:
+    assert number(AREA, value) == "-"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from dashboard.charts.models import pareto
+from dashboard.charts.models import by_surface, pareto
 
 
 def models(**costs: float) -> pd.DataFrame:
@@ -44,3 +44,9 @@ def test_every_mark_is_named_and_a_copy_on_its_original_with_it() -> None:
     on_front, behind = names["unet and int8"], names["slow"]
     assert (on_front.xanchor, on_front.yanchor) == ("right", "bottom")
     assert (behind.xanchor, behind.yanchor) == ("left", "top")
+
+
+def test_a_surface_lost_whole_is_a_hundred_percent() -> None:
+    table = pd.DataFrame({"surface": ["snow_ice", "water"], "fraction": [0.997, 0.0021]})
+    (bars,) = by_surface(table.assign(model="blind")).data
+    assert list(bars.text) == ["100 %", "0.21 %"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from dashboard.event_store import EventStore
-from dashboard.orbits import DEPTH, MOST_ENERGY, orbit_s
+from dashboard.orbits import DEPTH, MOST_ENERGY, UMBRAS, orbit_s
 from simulator.mission import run_mission
 from simulator.scenario import load_scenario
 from simulator.telemetry.manifest import RunFolderError
@@ -59,3 +60,20 @@ def test_orbits_of_another_shape_are_named(flown: Path, tmp_path: Path, text: st
     (run / "orbits.json").write_text(text)
     with pytest.raises(RunFolderError, match=r"orbits\.json"):
         orbit_s(EventStore(run).run, "neph-1")
+
+
+def test_the_last_nights_of_a_long_mission_are_shown() -> None:
+    """A year has five thousand of them."""
+    nights, night_s = 1000, 5700.0
+    with duckdb.connect() as log:
+        log.execute(
+            f"CREATE TABLE eclipse AS SELECT 's' AS satellite, 'umbra' AS kind, "
+            f"range * {night_s} AS start_s, range * {night_s} + 2000 AS end_s FROM range({nights})"
+        )
+        log.execute(
+            "CREATE TABLE power AS SELECT satellite, end_s AS t_s, 0.7 AS charge_fraction "
+            "FROM eclipse"
+        )
+        window = {"satellite": "s", "from_s": 0.0, "to_s": nights * night_s}
+        assert len(log.execute(UMBRAS, window).df()) == nights
+        assert len(log.execute(DEPTH, {**window, "orbit_s": night_s}).df()) == nights

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import streamlit as st
@@ -347,3 +349,67 @@ def test_event_type_without_a_lane_gets_one(runs: Path) -> None:
     marks = EventStore(only_run(runs)).rows(timeline.lane_query(lane), **window)
     assert marks["marks"].sum() > 0
     assert marks["label"].str.len().gt(0).all()
+
+
+def test_passes_that_are_not_drawn_are_said_to_be_there(
+    open_page: Open, text_of: Said, runs: Path
+) -> None:
+    folder = only_run(runs)
+    path, manifest = folder / "events" / "pass.parquet", folder / "manifest.json"
+    rows = [
+        {
+            "t_s": n + 1.0, "satellite": "neph-1", "station": "matera", "aos_s": float(n),
+            "los_s": n + 1.0, "max_elevation_deg": 40.0, "outcome": "idle", "usable_s": 1.0,
+            "transmit_s": 0.0, "capacity_bytes": 1, "bytes": 0,
+        }
+        for n in range(2001)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
+    document = json.loads(manifest.read_text())
+    document["files"]["events/pass.parquet"]["sha256"] = file_sha256(path)
+    manifest.write_text(json.dumps(document))
+    said = text_of(open_page(runs, "budgets"))
+    assert "The first 2,000 of 2,001 are drawn" in said
+
+
+def test_scores_of_other_patches_stand_apart(
+    open_page: Open, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card of one's own, scored on scenes of one's own that are called `all` too."""
+    card = load_card("threshold")
+    (score,) = (
+        s for s in card.jaccard if (s.data_set, s.split, s.label) == ("all", "val", "human")
+    )
+    own = replace(score, protocol="pooled over 40 patches", value=0.99)
+    place = tmp_path / "cache" / "nephoscope" / "models"
+    place.mkdir(parents=True)
+    save_card(replace(card, name="own", onnx="own.onnx", jaccard=(own,)), place / "own.yaml")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    st.cache_data.clear()
+    app = open_page(runs, "models")
+    st.cache_data.clear()
+    assert not app.exception
+    offered = app.selectbox(key="data_set").options
+    assert f"all, val, human labels, {own.protocol}" in offered
+    assert f"all, val, human labels, {score.protocol}" in offered
+    assert offered.count("l8biome, val, human labels") == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "edited"),
+    [
+        (r"satellites:(.|\n)*", "satellites: [neph-1]\n"),
+        (r"low_power_fraction: \S+", "low_power_fraction: 0.31"),
+        (r"^", "{"),
+    ],
+)
+def test_limits_of_another_scenario_are_not_shown(
+    open_page: Open, runs: Path, written: str, edited: str
+) -> None:
+    path = only_run(runs) / "scenario.yaml"
+    text, found = re.subn(written, edited, path.read_text(), count=1)
+    assert found
+    path.write_text(text)
+    app = open_page(runs, "budgets")
+    assert not app.exception
+    assert "is not the scenario that was flown" in str(app.error[0].value)

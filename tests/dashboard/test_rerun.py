@@ -150,3 +150,12 @@ def test_variable_that_is_not_set_is_a_sentence_on_the_page(
     next(button for button in app.button if button.label == "Run").click().run()
     assert not app.exception
     assert any("MY_TARGETS is not set" in str(t.value.get("reason")) for t in app.dataframe)
+
+
+def test_an_edited_scenario_is_never_flown_for_the_one_that_was(own_runs: Path) -> None:
+    path = only_run(own_runs).path / "scenario.yaml"
+    flown = path.read_text(encoding="utf-8")
+    path.write_text(flown.replace("max_attempts: 6", "max_attempts: 1"), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") != flown
+    with pytest.raises(ScenarioError, match="not the one that was flown"):
+        resolved_for_rerun(only_run(own_runs))

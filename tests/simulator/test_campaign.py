@@ -13,10 +13,18 @@ import pytest
 from typer.testing import CliRunner
 
 import simulator.campaign
-from simulator.campaign import CampaignError, RunRecord, Variant, compare, read_campaign
+from simulator.campaign import (
+    Campaign,
+    CampaignError,
+    RunRecord,
+    Variant,
+    compare,
+    read_campaign,
+    write_campaign,
+)
 from simulator.cli import app
 from simulator.mission import run_mission
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, ScenarioError
 
 
 def fly_nothing(_scenario: str, variant: Variant, seed: int, *_: object) -> RunRecord:
@@ -157,3 +165,44 @@ def test_a_comparison_cut_short_is_not_given_up_for_another(mission: Path, tmp_p
         with pytest.raises(CampaignError, match="holds another comparison"):
             compare(str(file), out, policies=["oracle"], seeds=1, executor=pool)
     assert (out / "asked.json").read_text() == asked
+
+
+def small_campaign() -> Campaign:
+    variants = (Variant("a", "host", "prune"), Variant("", "host", "prune"))
+    runs = [RunRecord(v, seed, "f", {"x": 1.5, "y": None}) for v in variants for seed in (1, 2)]
+    return Campaign("example", variants, (1, 2), tuple(runs))
+
+
+def test_a_campaign_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_campaign(small_campaign(), tmp_path)
+    assert read_campaign(tmp_path) == small_campaign()
+
+
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [
+        ('"x": 1.5', '"x": "much"'),
+        ('{\n    "x": 1.5,\n    "y": null\n   }', "null"),
+        ('"seed": 2', '"seed": 3'),
+        ('"seeds": [\n  1,\n  2\n ]', '"seeds": [1]'),
+        ('"model": "a"', '"model": ["a"]'),
+        ("example", "\x80"),
+    ],
+)
+def test_a_damaged_campaign_is_a_sentence(tmp_path: Path, written: str, damaged: str) -> None:
+    write_campaign(small_campaign(), tmp_path)
+    path = tmp_path / "campaign.json"
+    text = path.read_text()
+    assert written in text
+    path.write_bytes(text.replace(written, damaged).encode("latin-1"))
+    with pytest.raises(CampaignError, match=r"campaign\.json.*run the comparison again"):
+        read_campaign(tmp_path)
+
+
+@pytest.mark.usefixtures("flown_at_once")
+def test_a_seed_that_no_scenario_may_have_costs_nothing(mission: Path, tmp_path: Path) -> None:
+    file = mission / "scenario.yaml"
+    file.write_text(re.sub(r"seed: \d+", f"seed: {2**63 - 2}", file.read_text()))
+    with pytest.raises(ScenarioError, match="seed"):
+        compare(str(file), tmp_path / "out", policies=["prune"], seeds=3)
+    assert not (tmp_path / "out").exists()

@@ -330,6 +330,43 @@ def test_compare_says_in_how_many_seeds_a_metric_has_a_value(
     assert len(compared) == 2
 
 
+@pytest.mark.parametrize(
+    ("finished", "said"), [(False, "goes on from there"), (True, "flies all of it anew")]
+)
+def test_compare_says_how_an_interrupted_comparison_goes_on(
+    mission: Path, monkeypatch: pytest.MonkeyPatch, finished: bool, said: str
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> Campaign:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulator.campaign, "compare", interrupt)
+    folder = mission / "campaign"
+    folder.mkdir()
+    if finished:
+        (folder / "campaign.json").write_text("{}")
+    shown = call("compare", mission / "scenario.yaml", "--policies", "prune", "--out", folder)
+    assert shown.exit_code == 130
+    assert said in " ".join(shown.stderr.split())
+
+
+def test_compare_writes_a_thousand_out(
+    mission: Path, compared: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up = simulator.campaign.compare
+
+    def fly_far(*words: Any, **arguments: Any) -> Campaign:
+        found = made_up(*words, **arguments)
+        runs = [replace(run, metrics={"clear_km2_delivered": 999.7}) for run in found.runs]
+        return replace(found, runs=tuple(runs))
+
+    monkeypatch.setattr(simulator.campaign, "compare", fly_far)
+    shown = call("compare", mission / "scenario.yaml", "--policies", "prune", "--seeds", 1,
+                 "--out", mission / "campaign")  # fmt: skip
+    assert "1,000" in shown.stdout
+    assert "e+" not in shown.stdout
+    assert len(compared) == 1
+
+
 def test_compare_without_names_compares_the_six_policies(
     mission: Path, compared: list[dict[str, Any]]
 ) -> None:

@@ -55,3 +55,15 @@ def test_a_mission_that_fails_stops_the_sweep(short_mission: str, tmp_path: Path
         )
     begun = list(out.glob("*/*/manifest.json"))
     assert 1 <= len(begun) <= 2
+
+
+@pytest.mark.parametrize("labels", [("gain +1", "gain -1", "gain ~1"), ("..", ".", "x" * 300)])
+def test_settings_that_come_to_one_scenario_do_not_meet(
+    short_mission: str, tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    out = tmp_path / "out"
+    alike = [Setting(label, {}) for label in labels]
+    flown = sweep(short_mission, alike, 1, out, jobs=1, keep_runs=True)
+    assert [run.label for run in flown.runs] == list(labels)
+    assert len(list(tmp_path.rglob("manifest.json"))) == len(labels)
+    assert len(list(out.glob("*/*/manifest.json"))) == len(labels)

@@ -333,3 +333,18 @@ def test_a_frame_is_made_of_native_pixels_that_turn_at_edges(
     )
     if rows > height:
         np.testing.assert_array_equal(frame[0, height], frame[0, height - 1])
+
+
+def test_ground_of_which_nothing_is_known_stays_unknown_under_clouds(tmp_path: Path) -> None:
+    """A swath that ends within the scene: its left half has no data."""
+    own_collection(tmp_path / "own", [row("edge", "0.0")])
+    with rasterio.open(tmp_path / "own" / "edge.tif", "r+") as image:
+        image.write(image.read() * (np.arange(32) >= 16).astype(np.uint16))
+    with rasterio.open(tmp_path / "own" / "edge.mask.tif", "r+") as mask:
+        mask.write(np.where(np.arange(32) >= 16, mask.read(), 255).astype(np.uint8))
+    found = library(read_collection(tmp_path / "own"), strategy="composite")
+    frame = found.pixels("X", "forest", 50.0, 0.0, 0.5, frame_px=(32, 32))
+    assert frame.clear_px + frame.cloud_px == 32 * 16
+    assert frame.cloud_px > 0
+    assert (frame.truth[:, :16] == 255).all()
+    assert (frame.reflectance[:, :, :16] == 0).all()

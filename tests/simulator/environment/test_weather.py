@@ -159,6 +159,10 @@ def test_forecasts_and_glances_err_about_a_record() -> None:
         ("target,t_h,cover\na,-inf,0.5\n", "line 2: t_h is '-inf', not a number"),
         ("target,t_h,cover\na,0\n", "line 2: cover is None, not a number"),
         ("target,t_h,cover\n", "there is no record"),
+        (
+            'target,t_h,cover\na,0,0.5\n"b,0,0.5\n' + "c,0,0.5\n" * 20_000,
+            "after line 2 .*quotation",
+        ),
     ],
 )
 def test_a_broken_series_is_refused(tmp_path: Path, text: str, said: str) -> None:
