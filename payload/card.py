@@ -71,6 +71,7 @@ import yaml
 
 from payload.fields import Fields, nearest, read_mapping
 from payload.frame import BANDS, TILE_PX, Provenance
+from payload.whole_file import finished_or_nothing
 
 MODELS_DIR = Path(__file__).parent / "models"
 """Where the committed models and their cards lie."""
@@ -303,9 +304,8 @@ def save_card(card: ModelCard, path: str | Path) -> None:
     if not card.foreign:
         del content["input"], content["output"]
     text = yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True, width=96)
-    unfinished = Path(f"{path}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with finished_or_nothing(Path(path)) as file:
+        file.write(text.encode("utf-8"))
 
 
 def save_unless_same(card: ModelCard) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from payload.frame import BANDS, NO_DATA
 from payload.scenes import CLOUD, MANIFEST, THIN_CLOUD, UNLABELLED, SceneError
+from payload.whole_file import finished_or_nothing
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,12 @@ def write_collection(folder: Path, rows: Sequence[SceneRow]) -> None:
     An interruption leaves the manifest that was there.
     """
     columns = [field.name for field in fields(SceneRow)]
-    unfinished = folder / f"{MANIFEST}.unfinished"
-    with unfinished.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    unfinished.replace(folder / MANIFEST)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    with finished_or_nothing(folder / MANIFEST) as file:
+        file.write(text.getvalue().encode("utf-8"))
 
 
 def _write(

@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
+from payload.whole_file import finished_or_nothing
 from simulator.earlier_runs import earlier_run
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, load_scenario, resolved_yaml
@@ -401,9 +402,8 @@ def write_campaign(campaign: Campaign, out_dir: Path) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    draft = path.with_name(f"{path.name}.tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    with finished_or_nothing(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def read_campaign(folder: Path) -> Campaign:

@@ -24,8 +24,9 @@ from payload.training.datasets import LABEL_KINDS
 from payload.training.distillation import MODERATE, StudentRecipe, train_student
 from payload.training.evaluation import ALL, Evaluation, evaluate, select_scenes
 from payload.training.publication import gather, publish
-from payload.training.soft_labels import TEACHER_LABELS, finished_or_nothing
+from payload.training.soft_labels import TEACHER_LABELS
 from payload.training.teacher import PSEUDO_LABELS, training_folder
+from payload.whole_file import finished_or_nothing
 
 LABELS_ONLY = ("human", "s2cloudless", "scl")
 TAUGHT = (*LABELS_ONLY, "teacher")

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from payload.training.soft_labels import finished_or_nothing
+from payload.whole_file import finished_or_nothing
 
 LOG, CURVE = "loss.csv", "loss.png"
 LOG_COLUMNS: tuple[str, ...] = ("step", "loss", "learning_rate", "training_minutes")

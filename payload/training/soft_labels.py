@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import IO
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
+
+from payload.whole_file import finished_or_nothing
 
 FULL_SCALE = 255
 """Byte that stands for a probability or a confidence of 1."""
@@ -83,20 +83,6 @@ def write_soft_labels(path: Path, labels: Mapping[str, SoftLabel]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with finished_or_nothing(path) as file:
         np.savez_compressed(file, **arrays)
-
-
-@contextmanager
-def finished_or_nothing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name once it is whole, whoever else writes it at the same time.
-
-    It is made in a folder of its own, which goes with it if even closing it fails, as on a full
-    disk; and with the rights of any new file, so that others may read it.
-    """
-    with TemporaryDirectory(dir=path.parent, prefix=".unfinished-") as aside:
-        unfinished = Path(aside) / path.name
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(path)
 
 
 def read_soft_labels(paths: Path | Iterable[Path] = TEACHER_LABELS) -> dict[str, SoftLabel]:

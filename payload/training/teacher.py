@@ -27,7 +27,6 @@ from payload.training.datasets import LABEL_KINDS, TrainingSet, load_training_se
 from payload.training.loss_log import CURVE, LOG, plot_losses
 from payload.training.resnet34 import MULTIPLE_PX, ResNet34UNet
 from payload.training.sampling import Sampler
-from payload.training.soft_labels import finished_or_nothing
 from payload.training.training_loop import (
     CHECKPOINT,
     Trainer,
@@ -39,6 +38,7 @@ from payload.training.training_loop import (
 )
 from payload.training.views import VIEWS, with_views
 from payload.training.weak_labels import LABEL_VERSION, pseudo_labels
+from payload.whole_file import finished_or_nothing
 
 ARCHITECTURES: tuple[str, ...] = ("nnunet", "unet-resnet34")
 MODEL_NAMES: dict[str, str] = {"nnunet": "nnunet-teacher", "unet-resnet34": "unet-resnet34"}

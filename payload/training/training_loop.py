@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from payload.training.augmentation import Batch
 from payload.training.loss_log import LOG, write_log
-from payload.training.soft_labels import finished_or_nothing
+from payload.whole_file import finished_or_nothing
 
 CALIBRATION_SKIPPED, CALIBRATION_STEPS = 2, 8
 """Steps not timed at first (memory is being allocated), and steps timed."""

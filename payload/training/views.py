@@ -34,8 +34,9 @@ from payload.scenes import REFLECTANCE_SCALE
 from payload.training.augmentation import Augmentation, change_radiometry, saturate
 from payload.training.datasets import Sample, TrainingSet
 from payload.training.sampling import cut_patch
-from payload.training.soft_labels import FULL_SCALE, finished_or_nothing, open_arrays, quantise
+from payload.training.soft_labels import FULL_SCALE, open_arrays, quantise
 from payload.training.weak_labels import LABEL_VERSION, UkisDetector, grown
+from payload.whole_file import finished_or_nothing
 
 VIEWS_PER_IMAGE: Mapping[str, int] = {"human": 24, "pseudo": 6}
 """Views of an image, by who labelled it; of other labels none are made."""

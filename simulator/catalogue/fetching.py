@@ -191,6 +191,7 @@ def _told_of(catalogue: str) -> Iterator[None]:
     """Turn what the network and its libraries raise into one sentence."""
     import pystac
     import pystac_client.exceptions
+    import pystac_client.warnings
     import requests
 
     try:
@@ -199,7 +200,7 @@ def _told_of(catalogue: str) -> Iterator[None]:
         pystac_client.exceptions.APIError,
         pystac.STACError,
         requests.RequestException,
-        NotImplementedError,  # a catalogue without search
+        pystac_client.warnings.DoesNotConformTo,  # raised where there is no search
         OSError,
     ) as error:
         raise CatalogueError(

@@ -36,6 +36,7 @@ class Catalogue:
 
     folder: Path
     address: str = ""
+    conformance: tuple[str, ...] = CONFORMANCE
     items: list[dict[str, Any]] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
 
@@ -120,7 +121,7 @@ class Catalogue:
             "id": "test",
             "description": "items on disk",
             "stac_version": "1.0.0",
-            "conformsTo": CONFORMANCE,
+            "conformsTo": self.conformance,
             "links": [
                 {"rel": "self", "href": self.address},
                 {"rel": "root", "href": self.address},

@@ -164,6 +164,9 @@ def test_dates_are_spread_over_the_days_there_are(catalogue: Any, tmp_path: Path
     fetch_scenes([ZAGREB], wanted(catalogue, dates=4), tmp_path / "mine")
     months = [scene.date[5:7] for scene in scenes_of(tmp_path / "mine")]
     assert months == ["01", "04", "07", "10"]
+    fetch_scenes([ZAGREB], wanted(catalogue, dates=24), tmp_path / "all")
+    days = [scene.date for scene in scenes_of(tmp_path / "all")]
+    assert len(days) == len(set(days)) == 12  # tiles of one day show one cloud
 
 
 @pytest.mark.parametrize("fault", [{"shift_m": 1500.0}, {"empty_columns": 180}])
@@ -223,6 +226,12 @@ def test_what_goes_wrong_is_said_with_the_remedy(catalogue: Any, tmp_path: Path)
     nobody = wanted(catalogue, catalogue="http://127.0.0.1:9")
     with pytest.raises(CatalogueError, match=r"127\.0\.0\.1:9: .*see to the address"):
         fetch_scenes([ZAGREB], nobody, tmp_path / "mine")
+
+
+def test_a_catalogue_without_search_is_said(catalogue: Any, tmp_path: Path) -> None:
+    catalogue.conformance = catalogue.conformance[:1]
+    with pytest.raises(CatalogueError, match=r"ITEM_SEARCH.*see to the address"):
+        fetch_scenes([ZAGREB], wanted(catalogue), tmp_path / "mine")
 
 
 @pytest.mark.parametrize(
