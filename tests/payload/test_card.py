@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 import yaml
@@ -20,6 +23,7 @@ from payload.card import (
     save_card,
     save_unless_same,
 )
+from payload.whole_file import finished_or_nothing
 
 HOUSE = ModelCard(
     name="student",
@@ -188,13 +192,16 @@ def test_interrupted_write_leaves_the_card_that_was_there(
 ) -> None:
     path = written(tmp_path, HOUSE)
 
-    def half_written(self: Path, text: str, **_: object) -> None:
-        self.write_bytes(text.encode()[:20])
-        raise KeyboardInterrupt
+    def half_written(path: Path) -> Iterator[IO[bytes]]:
+        with finished_or_nothing(path) as file:
+            yield file
+            file.truncate(20)
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "write_text", half_written)
+    monkeypatch.setattr("payload.card.finished_or_nothing", contextmanager(half_written))
     with pytest.raises(KeyboardInterrupt):
         save_card(replace(HOUSE, notes="newer"), path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     assert load_card(path) == replace(HOUSE, folder=tmp_path)
 
 
