@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from payload.frame import NO_DATA
-from payload.scenes import CLOUD, THIN_CLOUD, Scene, SceneError, collection_rows, scene_of_row
+from payload.scenes import Scene, SceneError, collection_rows, labelled_cloud, scene_of_row
 
 COVER_TOLERANCE = 0.001
 """By how much the manifest's cloud fraction may differ from the mask's (it is rounded)."""
@@ -79,7 +79,7 @@ def _problems_of_truth(
     elif scene.cloud_fraction is None:
         yield f"{where}: cloud_fraction is empty though there is a mask; write it"
     else:
-        cover = float(np.isin(truth[labelled], (CLOUD, THIN_CLOUD)).mean())
+        cover = float(labelled_cloud(truth[labelled]).mean())
         if abs(cover - scene.cloud_fraction) > COVER_TOLERANCE:
             yield (
                 f"{where}: cloud_fraction is {scene.cloud_fraction:.4f}, the mask has "

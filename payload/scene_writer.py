@@ -18,7 +18,7 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
 from payload.frame import BANDS, NO_DATA
-from payload.scenes import CLOUD, MANIFEST, THIN_CLOUD, UNLABELLED, SceneError
+from payload.scenes import MANIFEST, UNLABELLED, SceneError, labelled_cloud
 from payload.whole_file import finished_or_nothing
 
 
@@ -111,8 +111,7 @@ class SceneRow:
 def cloud_fraction(mask: NDArray[np.uint8]) -> float:
     """Thick and thin cloud over valid pixels of a mask; 0 where no pixel is valid."""
     valid = mask != NO_DATA
-    cloud = (mask == CLOUD) | (mask == THIN_CLOUD)
-    return float(cloud[valid].mean()) if valid.any() else 0.0
+    return float(labelled_cloud(mask[valid]).mean()) if valid.any() else 0.0
 
 
 def write_image(path: Path, image: NDArray[np.uint16], position: Position | None = None) -> None:

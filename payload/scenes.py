@@ -47,6 +47,12 @@ MANIFEST = "manifest.csv"
 REQUIRED_COLUMNS: tuple[str, ...] = ("name", "sensor", "level", "gsd_m", "label")
 
 
+def labelled_cloud(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a mask says cloud, thick or thin; of the mask's shape."""
+    cloud: NDArray[np.bool_] = (mask == CLOUD) | (mask == THIN_CLOUD)
+    return cloud
+
+
 @dataclass(frozen=True)
 class Scene:
     """One image with what is known about it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from payload.scenes import read_collection
-from simulator.environment.pixels import SceneLibrary
+from simulator.environment.scene_library import SceneLibrary
 from simulator.inputs import input_hashes
 from simulator.scenario import Scenario, resolved_yaml
 from simulator.telemetry.manifest import new_manifest, run_folder_name

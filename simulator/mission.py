@@ -24,7 +24,7 @@ from simulator.autonomy.onboard import OnboardPlanner, Prospects
 from simulator.autonomy.planners import make_planner
 from simulator.autonomy.policies import POLICIES, Thresholds
 from simulator.autonomy.tasking import Task, TaskKey, chances, tasks_of
-from simulator.environment.pixels import CapturedPixels
+from simulator.environment.frames import CapturedPixels
 from simulator.ground.antennas import antenna_events
 from simulator.ground.coverage import AreaCoverage
 from simulator.ground.handover import soonest

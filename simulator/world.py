@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from payload.scenes import read_collection
-from simulator.environment.pixels import CapturedPixels, SceneLibrary
+from simulator.environment.frames import CapturedPixels
+from simulator.environment.scene_library import SceneLibrary
 from simulator.environment.weather import Weather
 from simulator.ground.antennas import Assignment, assign_antennas
 from simulator.scenario import Scenario

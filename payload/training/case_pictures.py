@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from payload.frame import NO_DATA
-from payload.scenes import CLOUD, SHADOW, THIN_CLOUD
+from payload.scenes import CLOUD, SHADOW, THIN_CLOUD, labelled_cloud
 from payload.training.evaluation import PatchScore
 
 PANEL_PX = 256
@@ -65,7 +65,7 @@ def _row(patch: PatchScore) -> tuple[Picture, Picture, Picture, Picture]:
     truth = patch.scene.truth()
     if truth is None:
         truth = np.full(patch.mask.shape, NO_DATA, np.uint8)
-    cloud = (truth == CLOUD) | (truth == THIN_CLOUD)
+    cloud = labelled_cloud(truth)
     judged = (truth != NO_DATA) & (patch.mask != NO_DATA)
     error = np.zeros((*truth.shape, 3), np.uint8)
     error[cloud] = 90

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from payload.frame import NO_DATA
-from payload.scenes import CLOUD, REFLECTANCE_SCALE, THIN_CLOUD, Scene, read_scenes
+from payload.scenes import REFLECTANCE_SCALE, Scene, labelled_cloud, read_scenes
 from payload.surfaces import UNKNOWN_SURFACE, spectral_surface
 from payload.training.soft_labels import FULL_SCALE, SoftLabel
 
@@ -289,7 +289,7 @@ def label_of_mask(mask: NDArray[np.uint8], made_by: str) -> SoftLabel:
     made_by : str
         One of `TRUE_LABELS`, or a detector; one not in `MASK_CONFIDENCE` is trusted like ``scl``.
     """
-    cloud = (mask == CLOUD) | (mask == THIN_CLOUD)
+    cloud = labelled_cloud(mask)
     trusted = mask != NO_DATA
     if made_by not in TRUE_LABELS:
         trusted &= ~_edge(cloud)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from payload.card import JaccardRecord
 from payload.frame import NO_DATA
 from payload.model import CloudModel
-from payload.scenes import CLOUD, THIN_CLOUD, UNLABELLED, Scene
+from payload.scenes import UNLABELLED, Scene, labelled_cloud
 from payload.surfaces import UNKNOWN_SURFACE, spectral_surface
 
 FEW_PATCHES = 10
@@ -221,7 +221,7 @@ def score_patch(
 ) -> PatchScore:
     """Compare a cloud probability (H, W) with a mask (H, W) as in `payload.scenes`."""
     labelled = truth != NO_DATA
-    cloud = ((truth == CLOUD) | (truth == THIN_CLOUD))[labelled]
+    cloud = labelled_cloud(truth[labelled])
     predicted = probability[labelled].astype(np.float64)
     called = predicted >= 0.5
     counts = [(called & cloud), (called & ~cloud), (~called & cloud), (~called & ~cloud)]

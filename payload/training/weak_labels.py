@@ -31,7 +31,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 
 from payload.frame import NO_DATA
 from payload.scene_images import SceneError, read_image
-from payload.scenes import CLOUD, REFLECTANCE_SCALE, THIN_CLOUD
+from payload.scenes import REFLECTANCE_SCALE, labelled_cloud
 from payload.training.datasets import TrainingImage, is_true, training_images
 from payload.training.soft_labels import (
     SoftLabel,
@@ -242,7 +242,7 @@ def _product_opinion(image: TrainingImage, shape: tuple[int, int]) -> Opinion | 
     mask = image.scene.truth() if image.scene.label == "scl" else None
     if mask is None:
         return None
-    cloud = ((mask == CLOUD) | (mask == THIN_CLOUD)).astype(np.float32)
+    cloud = labelled_cloud(mask).astype(np.float32)
     # No data in the class map is no opinion on cloud: half way says so.
     return Opinion("scl", np.where(mask == NO_DATA, 0.5, gaussian_filter(cloud, 1.0)))
 

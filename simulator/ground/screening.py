@@ -16,7 +16,7 @@ from payload.frame import NO_DATA, block_cover, content_sha256, frame_cover, val
 from payload.model import CloudModel
 from payload.runtime import OPERATING_POINT, cut_tiles
 from simulator.autonomy.policies import Detection
-from simulator.environment.pixels import CapturedPixels
+from simulator.environment.frames import CapturedPixels
 
 PERFECT = "perfect"
 """`ground.screening` of a ground that sees the truth."""

@@ -22,7 +22,7 @@ from payload.card import ModelCard, ModelError, load_card
 from payload.device import DeviceError, DeviceProfile, load_device
 from payload.model import CloudModel
 from payload.scenes import SceneCollection, SceneError, read_collection
-from simulator.environment.pixels import SceneLibrary
+from simulator.environment.scene_library import SceneLibrary
 from simulator.environment.weather import WeatherError, read_series
 from simulator.geometry import Orbit, OrbitError
 from simulator.geometry.ellipsoid import EQUATORIAL_RADIUS_KM

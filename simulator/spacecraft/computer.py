@@ -17,7 +17,7 @@ from typing import Any
 import simpy
 
 from payload.frame import Frame, FrameResult, PayloadLink
-from simulator.environment.pixels import CapturedPixels
+from simulator.environment.frames import CapturedPixels
 from simulator.pace import RealtimeEnvironment
 from simulator.spacecraft.power import PowerSubsystem
 from simulator.telemetry.events import Event, Fault

@@ -27,7 +27,7 @@ from simulator.autonomy.policies import (
     total,
     truth_detection,
 )
-from simulator.environment.pixels import CapturedPixels
+from simulator.environment.frames import CapturedPixels
 from simulator.ground.screening import Screened
 from simulator.scenario import Imager
 from simulator.scenario.targets import Target

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from payload.frame import BLOCK_PX, frame_cover
 from simulator.autonomy.policies import cloud_mask
-from simulator.environment.pixels import CapturedPixels
+from simulator.environment.frames import CapturedPixels
 from simulator.scenario import DataHandling, Imager, StorageQuota
 from simulator.spacecraft.compression import (
     BlockSizes,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.autonomy.policies import Detection, PixelCount, PolicyTraits, Thresholds, total
-from simulator.environment.pixels import CapturedPixels
+from simulator.environment.frames import CapturedPixels
 from simulator.ground.screening import Screened
 from simulator.scenario.targets import Target
 

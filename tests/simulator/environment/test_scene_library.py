@@ -1,4 +1,4 @@
-"""Frames of captures: the right scene, native pixels, few distinct tiles, the same every time."""
+"""Scenes of captures: the right one, few distinct tiles, the same every time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from payload.frame import TILE_PX, content_sha256
 from payload.scenes import MANIFEST, SceneCollection, SceneError, read_collection
-from simulator.environment import pixels as pixels_module
-from simulator.environment.pixels import CapturedPixels, SceneLibrary, fill_frame
+from simulator.environment.frames import CapturedPixels
+from simulator.environment.scene_library import SceneLibrary
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -135,20 +133,6 @@ def test_a_target_keeps_its_surface(samples: SceneCollection) -> None:
     found = library(samples)
     surfaces = {found.pixels("X", None, 0.0, t * 9e4, t / 10).surface for t in range(10)}
     assert len(surfaces) == 1
-
-
-def test_a_cache_that_holds_one_frame_gives_the_same(
-    samples: SceneCollection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    roomy = library(samples)
-    monkeypatch.setattr(pixels_module, "CACHE_BYTES", 1)
-    tight = library(samples)
-    for _ in range(2):
-        for cover in (0.0, 0.6):
-            wide = roomy.pixels("X", "forest", 0.0, 0.0, cover)
-            narrow = tight.pixels("X", "forest", 0.0, 0.0, cover)
-            assert wide.frame_sha256 == narrow.frame_sha256
-            assert content_sha256(narrow.reflectance) == narrow.frame_sha256
 
 
 def test_cover_outweighs_surface_only_when_far_off(tmp_path: Path) -> None:
@@ -312,39 +296,3 @@ def test_with_stac_a_target_shows_its_own_ground_and_no_other(tmp_path: Path) ->
 
 def test_other_strategies_ask_for_no_scene_of_a_target(samples: SceneCollection) -> None:
     library(samples).check_targets(["nowhere"])
-
-
-@given(
-    height=st.integers(1, 40), width=st.integers(1, 40), rows=st.integers(1, 90),
-    columns=st.integers(1, 90),
-)  # fmt: skip
-@settings(max_examples=40, deadline=None)
-def test_a_frame_is_made_of_native_pixels_that_turn_at_edges(
-    height: int, width: int, rows: int, columns: int
-) -> None:
-    image = np.arange(height * width, dtype=np.int64).reshape(1, height, width)
-    frame = fill_frame(image, (rows, columns))
-    assert frame.shape == (1, rows, columns)
-    assert set(np.unique(frame)) <= set(range(height * width))
-    top, left = max((height - rows) // 2, 0), max((width - columns) // 2, 0)
-    part = frame[0, : min(rows, height), : min(columns, width)]
-    np.testing.assert_array_equal(
-        part, image[0, top : top + part.shape[0], left : left + part.shape[1]]
-    )
-    if rows > height:
-        np.testing.assert_array_equal(frame[0, height], frame[0, height - 1])
-
-
-def test_ground_of_which_nothing_is_known_stays_unknown_under_clouds(tmp_path: Path) -> None:
-    """A swath that ends within the scene: its left half has no data."""
-    own_collection(tmp_path / "own", [row("edge", "0.0")])
-    with rasterio.open(tmp_path / "own" / "edge.tif", "r+") as image:
-        image.write(image.read() * (np.arange(32) >= 16).astype(np.uint16))
-    with rasterio.open(tmp_path / "own" / "edge.mask.tif", "r+") as mask:
-        mask.write(np.where(np.arange(32) >= 16, mask.read(), 255).astype(np.uint8))
-    found = library(read_collection(tmp_path / "own"), strategy="composite")
-    frame = found.pixels("X", "forest", 50.0, 0.0, 0.5, frame_px=(32, 32))
-    assert frame.clear_px + frame.cloud_px == 32 * 16
-    assert frame.cloud_px > 0
-    assert (frame.truth[:, :16] == 255).all()
-    assert (frame.reflectance[:, :, :16] == 0).all()

@@ -1,37 +1,24 @@
-"""The pixels of a capture: which real scene a camera over a target would see.
+"""Which real scene a camera over a target would see.
 
-Weather says how much cloud there is; this module finds pixels that show it. ``library`` takes the
+Weather says how much cloud there is; this module finds a scene that shows it. ``library`` takes the
 labelled scene whose cover and surface match best; ``composite`` lays clouds of the asked cover
 over a real clear background, so that the truth is exact; ``sequence`` follows a real time series
 by date, and the cover of its scenes is then the weather; ``stac`` does so with scenes of each
-target's own ground (`simulator.catalogue`). A frame is filled with native pixels:
-where a scene is smaller it is mosaicked by mirroring at its edges, where it is larger its middle
-is taken. The same choice gives the same frame to the bit, and a frame's identity is its content
-hash.
+target's own ground (`simulator.catalogue`). What becomes of a scene in a frame is in
+`simulator.environment.frames`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from payload.frame import NO_DATA, content_sha256
-from payload.scenes import CLOUD, THIN_CLOUD, Scene, SceneCollection, SceneError
+from payload.scenes import Scene, SceneCollection, SceneError
 from payload.surfaces import UNKNOWN_SURFACE, spectral_surface
-from simulator.environment.clouds import draw_clouds, lay_over
-
-Pixel = TypeVar("Pixel", bound=np.generic)
-
-_FrameKey = tuple[Path, float | None, tuple[int, int]]
-"""Image of the scene (its name may be another's too), cover laid over it, rows and columns."""
+from simulator.environment.frames import CapturedPixels, Frames, cover_of
 
 COVER_MATCH: Final = 0.025
 """Scenes whose cover is this near to the best match are as good; one is drawn by key."""
@@ -46,9 +33,6 @@ SNOW_LATITUDE_DEG: Final = 50.0
 COMPOSITE_STEP: Final = 0.1
 """Composites are made at multiples of this cover, so that distinct frames stay few."""
 
-CACHE_BYTES: Final = 320 * 2**20
-"""Memory that finished frames may take: some eighteen of 1024 x 1024."""
-
 STRATEGIES: Final = ("library", "composite", "sequence", "stac")
 
 MISSING_NAMED: Final = 5
@@ -56,44 +40,6 @@ MISSING_NAMED: Final = 5
 
 _LEAP_YEAR: Final = 2024
 _SEASON_DAYS: Final = 366
-
-
-@dataclass(frozen=True, eq=False)
-class CapturedPixels:
-    """One frame with its truth.
-
-    Attributes
-    ----------
-    reflectance : ndarray of float32, shape (4, H, W)
-        Blue, green, red, near infrared.
-    truth : ndarray of uint8, shape (H, W)
-        0 clear, 1 cloud, 2 thin cloud, 3 shadow, 255 no data.
-    scene, scene_sha256 : str
-        ``collection/name`` and hash of the image file the pixels come from.
-    scene_kind : str
-        ``real`` or ``composite``.
-    scene_gsd_m : float
-        The scene's own cell size; the frame uses its cells as they are.
-    surface : str
-    cover : float
-        Cloud (thick or thin) over labelled pixels.
-    clear_px, cloud_px : int
-    frame_sha256, truth_sha256 : str
-        Content hashes.
-    """
-
-    reflectance: NDArray[np.float32]
-    truth: NDArray[np.uint8]
-    scene: str
-    scene_sha256: str
-    scene_kind: str
-    scene_gsd_m: float
-    surface: str
-    cover: float
-    clear_px: int
-    cloud_px: int
-    frame_sha256: str
-    truth_sha256: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +54,7 @@ class _Asked:
 
 
 class SceneLibrary:
-    """Finds and builds frames.
+    """Finds the scene of a capture and gives its frame.
 
     Parameters
     ----------
@@ -134,8 +80,7 @@ class SceneLibrary:
     ) -> None:
         self._seed, self._epoch = seed, epoch
         self._collections = tuple(collections)
-        self._frames: OrderedDict[_FrameKey, CapturedPixels] = OrderedDict()
-        self._hashes: dict[_FrameKey, tuple[str, str]] = {}
+        self._frames = Frames()
         self._dates: dict[tuple[str, str], list[Scene]] = {}
         names = ", ".join(c.name for c in collections)
         self._build = self._builder(strategy)
@@ -252,17 +197,17 @@ class SceneLibrary:
         nearest = min(misses) + COVER_MATCH
         near = [s for s, miss in zip(self._scenes, misses, strict=True) if miss <= nearest]
         scene = near[self._draw(f"scene|{asked.target}|{int(asked.t_s)}", len(near))]
-        return self._frame(scene, asked.frame_px)
+        return self._frames.as_it_is(scene, asked.frame_px)
 
     def _from_composite(self, asked: _Asked) -> CapturedPixels:
         scenes = [scene for scene in self._scenes if scene.surface == asked.ground]
         scene = scenes[self._draw(f"background|{asked.target}", len(scenes))]
         level = round(round(asked.cover / COMPOSITE_STEP) * COMPOSITE_STEP, 2)
-        return self._composite(scene, level, asked.frame_px)
+        return self._frames.under_clouds(scene, level, asked.frame_px)
 
     def _from_sequence(self, asked: _Asked) -> CapturedPixels:
         scene = self._scene_of_date(asked.target, asked.ground, asked.t_s)
-        return self._frame(scene, asked.frame_px)
+        return self._frames.as_it_is(scene, asked.frame_px)
 
     def _scene_of_date(self, target: str, ground: str, t_s: float) -> Scene:
         """The labelled scene of the target's place that is nearest in the year.
@@ -298,73 +243,6 @@ class SceneLibrary:
     def _draw(self, purpose: str, choices: int) -> int:
         digest = hashlib.sha256(f"{self._seed}|{purpose}".encode()).digest()
         return int.from_bytes(digest[:8], "little") % choices
-
-    def _cached(self, key: _FrameKey, make: Callable[[], CapturedPixels]) -> CapturedPixels:
-        """The frame of a key, made again when it has left the cache."""
-        if key in self._frames:
-            self._frames.move_to_end(key)
-            return self._frames[key]
-        frame = self._frames[key] = make()
-        while len(self._frames) > max(1, CACHE_BYTES // _frame_bytes(frame)):
-            self._frames.popitem(last=False)
-        return frame
-
-    def _frame(self, scene: Scene, frame_px: tuple[int, int]) -> CapturedPixels:
-        """The frame of a scene as it is."""
-        key = (scene.path, None, frame_px)
-        return self._cached(key, lambda: self._as_it_is(scene, key))
-
-    def _as_it_is(self, scene: Scene, key: _FrameKey) -> CapturedPixels:
-        return self._described(
-            scene, key, kind=scene.kind, reflectance=scene.reflectance(), truth=_truth_of(scene)
-        )
-
-    def _composite(self, scene: Scene, cover: float, frame_px: tuple[int, int]) -> CapturedPixels:
-        """The frame of a clear scene under clouds of a cover."""
-        key = (scene.path, cover, frame_px)
-        return self._cached(key, lambda: self._clouded(scene, cover, key))
-
-    def _clouded(self, scene: Scene, cover: float, key: _FrameKey) -> CapturedPixels:
-        frame_px, sky = key[-1], f"{scene.full_name}|{cover}"
-        ground = fill_frame(scene.reflectance(), frame_px)
-        clouds = draw_clouds(frame_px, cover, sky, gsd_m=scene.gsd_m)
-        reflectance, truth = lay_over(ground, clouds)
-        # Nothing is known of the ground there, so nothing is of what lies over it.
-        unknown = fill_frame(_truth_of(scene)[None], frame_px)[0] == NO_DATA
-        truth[unknown] = NO_DATA
-        reflectance[:, unknown] = ground[:, unknown]
-        return self._described(scene, key, kind="composite", reflectance=reflectance, truth=truth)
-
-    def _described(
-        self,
-        scene: Scene,
-        key: _FrameKey,
-        *,
-        kind: str,
-        reflectance: NDArray[np.float32],
-        truth: NDArray[np.uint8],
-    ) -> CapturedPixels:
-        frame_px = key[-1]
-        reflectance = fill_frame(reflectance, frame_px)
-        truth = fill_frame(truth[None], frame_px)[0]
-        reflectance.setflags(write=False)  # what is seen again need not be looked at again
-        if key not in self._hashes:  # remembered for good: a frame of a key is always the same
-            self._hashes[key] = (content_sha256(reflectance), content_sha256(truth))
-        cloud_px, labelled_px = _cloud_and_labelled_px(truth)
-        return CapturedPixels(
-            reflectance=reflectance,
-            truth=truth,
-            scene=scene.full_name,
-            scene_sha256=scene.sha256,
-            scene_kind=kind,
-            scene_gsd_m=scene.gsd_m,
-            surface=scene.surface,
-            cover=_cover(cloud_px, labelled_px),
-            clear_px=labelled_px - cloud_px,
-            cloud_px=cloud_px,
-            frame_sha256=self._hashes[key][0],
-            truth_sha256=self._hashes[key][1],
-        )
 
 
 _NEEDS: Final = {
@@ -414,25 +292,7 @@ def _with_cover(scene: Scene) -> Scene:
     truth = scene.truth() if scene.cloud_fraction is None else None
     if truth is None:
         return scene
-    return replace(scene, cloud_fraction=_cover(*_cloud_and_labelled_px(truth)))
-
-
-def _truth_of(scene: Scene) -> NDArray[np.uint8]:
-    truth = scene.truth()
-    if truth is None:
-        raise SceneError(f"{scene.full_name}: has no mask; only labelled scenes are imaged")
-    return truth
-
-
-def _cloud_and_labelled_px(truth: NDArray[np.uint8]) -> tuple[int, int]:
-    """Pixels of thick or thin cloud, and pixels with a label."""
-    cloud_px = int(((truth == CLOUD) | (truth == THIN_CLOUD)).sum())
-    return cloud_px, int((truth != NO_DATA).sum())
-
-
-def _cover(cloud_px: int, labelled_px: int) -> float:
-    """Cloud fraction; 1 where nothing is labelled."""
-    return cloud_px / labelled_px if labelled_px else 1.0
+    return replace(scene, cloud_fraction=cover_of(truth))
 
 
 def _is_date(text: str) -> bool:
@@ -446,28 +306,3 @@ def _is_date(text: str) -> bool:
 def _day_of_season(moment: date) -> int:
     """Day of a leap year, so that a date has the same one in every year."""
     return moment.replace(year=_LEAP_YEAR).timetuple().tm_yday
-
-
-def fill_frame(image: NDArray[Pixel], frame_px: tuple[int, int]) -> NDArray[Pixel]:
-    """Native pixels in a frame: the middle of a larger image, mirror images of a smaller one.
-
-    Parameters
-    ----------
-    image : ndarray, shape (bands, h, w)
-    frame_px : (int, int)
-        Rows and columns.
-
-    Returns
-    -------
-    ndarray, shape (bands, rows, columns), contiguous
-    """
-    _, height, width = image.shape
-    rows, columns = frame_px
-    top, left = max((height - rows) // 2, 0), max((width - columns) // 2, 0)
-    middle = image[:, top : top + rows, left : left + columns]
-    missing = ((0, 0), (0, max(rows - height, 0)), (0, max(columns - width, 0)))
-    return np.ascontiguousarray(np.pad(middle, missing, mode="symmetric"))
-
-
-def _frame_bytes(frame: CapturedPixels) -> int:
-    return frame.reflectance.nbytes + frame.truth.nbytes
