@@ -24,18 +24,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from payload.frame import BANDS
 from payload.training.augmentation import Augmentation, Batch
 from payload.training.calibration import Calibration, calibrate
 from payload.training.datasets import LABEL_KINDS, Sample, TrainingSet
+from payload.training.losses import cross_entropy, soft_loss, squared_dice_loss
 from payload.training.muon import Float32Muon
 from payload.training.sampling import Sampler
 from payload.training.students import Student, StudentError, student_shape
-
-TEACHER_CERTAINTY = 0.98
-"""The teacher's probability is taken as within 1 - this and this: its bytes cannot say more."""
 
 WARM_UP_SHARE = 0.08
 """Share of the steps in which the learning rate rises to its peak."""
@@ -279,45 +276,13 @@ def student_loss(
     reflectance = torch.from_numpy(batch.reflectance).contiguous(memory_format=torch.channels_last)
     target, weight = torch.from_numpy(batch.target), torch.from_numpy(batch.weight)
     logit = student.logit(reflectance)
-    label_loss = cross_entropy(logit, target, weight) + dice_loss(logit, target, weight)
+    label_loss = cross_entropy(logit, target, weight) + squared_dice_loss(logit, target, weight)
     if teacher_share == 0:
         return label_loss
     seen = (reflectance != 0).any(dim=1, keepdim=True).float()
     teacher, taught = torch.from_numpy(batch.teacher), torch.from_numpy(batch.taught)
     soft = soft_loss(logit, teacher, seen * taught, temperature)
     return (1 - teacher_share) * label_loss + teacher_share * soft
-
-
-def cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean binary cross-entropy over pixels weighted by trust; all (n, 1, h, w)."""
-    per_px = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
-    return (weight * per_px).sum() / weight.sum().clamp_min(1.0)
-
-
-def dice_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """1 - Dice over all pixels of the batch together, as the pooled Jaccard counts them.
-
-    Milletari, Navab, Ahmadi 2016, with squares in the denominator. Pooling over the batch keeps
-    patches without any cloud, where Dice says nothing, from dominating.
-    """
-    probability = torch.sigmoid(logit)
-    overlap = (weight * probability * target).sum()
-    total = (weight * (probability.square() + target.square())).sum()
-    return 1 - (2 * overlap + 1) / (total + 1)
-
-
-def soft_loss(logit: Tensor, teacher: Tensor, weight: Tensor, temperature: float) -> Tensor:
-    """Divergence of the student from the teacher, both softened; all (n, 1, h, w).
-
-    Multiplied by the temperature squared, so that its gradient keeps its size; the teacher's own
-    entropy is subtracted, so that a perfect student has loss 0.
-    """
-    certain = teacher.clamp(1 - TEACHER_CERTAINTY, TEACHER_CERTAINTY)
-    softened = torch.sigmoid(torch.logit(certain) / temperature)
-    excess = cross_entropy(logit / temperature, softened, weight) - cross_entropy(
-        torch.logit(softened), softened, weight
-    )
-    return temperature**2 * excess
 
 
 def _calibration_samplers(sampler: Sampler) -> tuple[Sampler, Sampler]:

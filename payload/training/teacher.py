@@ -25,17 +25,16 @@ from torch import Tensor, nn
 from payload.training import nnunet_plan
 from payload.training.datasets import LABEL_KINDS, TrainingSet, load_training_set
 from payload.training.loss_log import CURVE, LOG, plot_losses
+from payload.training.losses import cloud_logit
 from payload.training.resnet34 import MULTIPLE_PX, ResNet34UNet
 from payload.training.sampling import Sampler
 from payload.training.training_loop import (
     CHECKPOINT,
     Trainer,
-    TrainingError,
-    TrainingPlan,
     TrainingRecord,
-    cloud_logit,
     flushed_denormals,
 )
+from payload.training.training_plan import TrainingError, TrainingPlan
 from payload.training.views import VIEWS, with_views
 from payload.training.weak_labels import LABEL_VERSION, pseudo_labels
 from payload.whole_file import finished_or_nothing

@@ -6,9 +6,9 @@ for its neighbours. The first steps are timed, the number of steps that fit is f
 from then on everything (batch, learning rate, weights) depends on the step alone. A training
 that is killed and resumed from its last checkpoint therefore repeats the curve it would have had.
 
-Recipe: AdamW, linear warm-up, then polynomial decay to zero (the decay nnU-Net uses), soft
-cross-entropy plus batch Dice, deep supervision where the network offers it, and an exponential
-moving average of the weights, which is what is evaluated and exported.
+Recipe: AdamW on a schedule (`training_plan`), soft cross-entropy plus batch Dice, deep supervision
+where the network offers it (`losses`), and an exponential moving average of the weights, which is
+what is evaluated and exported.
 """
 
 from __future__ import annotations
@@ -18,38 +18,29 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from payload.training.augmentation import Batch
 from payload.training.loss_log import LOG, write_log
+from payload.training.losses import segmentation_loss
+from payload.training.training_plan import (
+    TrainingError,
+    TrainingPlan,
+    learning_rate,
+    steps_of_budget,
+)
 from payload.whole_file import finished_or_nothing
 
 CALIBRATION_SKIPPED, CALIBRATION_STEPS = 2, 8
 """Steps not timed at first (memory is being allocated), and steps timed."""
 
-DECAY_POWER = 0.9
-"""Exponent of nnU-Net's polynomial learning rate schedule."""
-
-DEEP_SUPERVISION_LEVELS = 4
-"""Coarser outputs beyond this many say little about outlines and are left out."""
-
-LEAST_TRUST = 0.5
-DICE_SMOOTHING = 0.01
-"""As shares of a batch's pixels."""
-
 CHECKPOINT = "checkpoint.pt"
-PRECISIONS: tuple[str, ...] = ("auto", "bf16", "fp32")
-
-
-class TrainingError(ValueError):
-    """A training cannot start or resume; the message says why and what to do."""
 
 
 class BatchSource(Protocol):
@@ -60,66 +51,6 @@ class BatchSource(Protocol):
 
 
 Loss = Callable[[Sequence[Tensor], Batch], Tensor]
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How long and how fast.
-
-    Attributes
-    ----------
-    budget_minutes : float
-        Training minutes (see the module's opening).
-    total_steps : int or None
-        None: as many as fit the budget, found by timing.
-    peak_learning_rate, weight_decay : float
-    warmup_steps : int
-    ema_decay : float
-        Of the moving average of the weights; reached gradually.
-    gradient_clip : float
-        Largest norm of the gradient.
-    freeze_statistics_share : float
-        Share of the steps after which batch normalisation keeps the averaged statistics it has by
-        then. Four patches are a poor sample: normalised by themselves, four of snow look like
-        four of cloud.
-    checkpoint_steps : int
-        Steps between checkpoints.
-    threads : int
-    precision : {"auto", "bf16", "fp32"}
-        Of the convolutions. bf16 with channels last is three times faster than fp32 on a processor
-        with AMX tiles and many times slower on one without, hence ``auto``.
-    """
-
-    budget_minutes: float
-    total_steps: int | None = None
-    peak_learning_rate: float = 3e-4
-    weight_decay: float = 1e-2
-    warmup_steps: int = 40
-    ema_decay: float = 0.995
-    gradient_clip: float = 1.0
-    freeze_statistics_share: float = 0.6
-    checkpoint_steps: int = 50
-    threads: int = 2
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.budget_minutes < math.inf:
-            raise TrainingError(
-                f"budget_minutes is {self.budget_minutes}, but a training needs time and an end; "
-                "give a finite number above 0"
-            )
-        if self.precision not in PRECISIONS:
-            raise TrainingError(
-                f"precision is {self.precision!r}, which is not known; use "
-                f"{' or '.join(PRECISIONS)}"
-            )
-
-    @property
-    def computes_bf16(self) -> bool:
-        """Whether convolutions are computed in bf16 on this machine."""
-        if self.precision == "auto":
-            return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-        return self.precision == "bf16"
 
 
 @dataclass(frozen=True)
@@ -139,62 +70,6 @@ class TrainingRecord:
     training_minutes: float
     wall_minutes: float
     final_loss: float
-
-
-def learning_rate(step: int, total_steps: int | None, plan: TrainingPlan) -> float:
-    """Learning rate of a step: linear warm-up, then ``(1 - step/total) ** 0.9``."""
-    if step < plan.warmup_steps:
-        return plan.peak_learning_rate * (step + 1) / plan.warmup_steps
-    remaining = 1.0 if total_steps is None else max(0.0, 1 - step / total_steps)
-    return plan.peak_learning_rate * remaining**DECAY_POWER
-
-
-def cloud_logit(output: Tensor) -> Tensor:
-    """Log-odds of cloud, shape (N, 1, H, W), from one channel or from two classes."""
-    return output if output.shape[1] == 1 else output[:, 1:2] - output[:, 0:1]
-
-
-def segmentation_loss(outputs: Sequence[Tensor], batch: Batch) -> Tensor:
-    """Weighted soft cross-entropy plus Dice, summed over scales with weights 1, 1/2, 1/4...
-
-    Parameters
-    ----------
-    outputs : sequence of Tensor
-        Finest first; each (N, 1 or 2, h, w).
-    batch : Batch
-        Targets are averaged down to each output's scale.
-    """
-    target, weight = torch.from_numpy(batch.target), torch.from_numpy(batch.weight)
-    total, share = torch.zeros(()), 1.0
-    for output in outputs[:DEEP_SUPERVISION_LEVELS]:
-        logit = cloud_logit(output)
-        factor = target.shape[-1] // logit.shape[-1]
-        y = functional.avg_pool2d(target, factor) if factor > 1 else target
-        w = functional.avg_pool2d(weight, factor) if factor > 1 else weight
-        total = total + share * (soft_cross_entropy(logit, y, w) + dice_loss(logit, y, w))
-        share /= 2
-    return total
-
-
-def soft_cross_entropy(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy with soft targets, averaged over trust.
-
-    A batch trusted less than `LEAST_TRUST` on average is not blown up to count like others.
-    """
-    loss = functional.binary_cross_entropy_with_logits(logit, target, weight, reduction="sum")
-    return loss / weight.sum().clamp_min(LEAST_TRUST * weight.numel())
-
-
-def dice_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """One minus the Dice coefficient pooled over the batch (nnU-Net's ``batch_dice``).
-
-    `DICE_SMOOTHING` keeps a batch without cloud from losing everything over a few pixels.
-    """
-    probability = torch.sigmoid(logit)
-    overlap = (weight * probability * target).sum()
-    size = (weight * (probability + target)).sum()
-    smoothing = DICE_SMOOTHING * weight.numel()
-    return 1 - (2 * overlap + smoothing) / (size + smoothing)
 
 
 @contextmanager
@@ -436,7 +311,9 @@ class Trainer:
         self.rows = [tuple(row) for row in state["rows"]]
         self._spent_s, self._wall_s = state["spent_s"], state["wall_s"]
         self._start = (time.process_time(), time.perf_counter())
-        self.total_steps = _total_steps_of(state, self.plan)
+        self.total_steps = steps_of_budget(
+            self.plan, state["plan"], int(state["step"]), int(state["total_steps"])
+        )
         # A longer schedule thaws them; a shorter one may be past the step without having frozen.
         frozen = state.get("statistics_frozen", self.step > self._freeze_at)
         self._statistics_frozen = bool(frozen) and self.step >= self._freeze_at
@@ -450,11 +327,3 @@ def _save_state(state: Mapping[str, Any], file: IO[bytes]) -> None:
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
-
-
-def _total_steps_of(state: Mapping[str, Any], plan: TrainingPlan) -> int:
-    if plan.total_steps is not None:
-        return plan.total_steps
-    before = replace(TrainingPlan(1.0), **state["plan"])
-    ratio = plan.budget_minutes / before.budget_minutes
-    return max(int(state["step"]), round(int(state["total_steps"]) * ratio))

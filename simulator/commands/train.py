@@ -63,7 +63,7 @@ def teacher(
         from payload.training.datasets import LABEL_KINDS
         from payload.training.teacher import TeacherOptions, train_teacher, training_folder
         from payload.training.teacher_outputs import PACKAGE, write_outputs
-        from payload.training.training_loop import TrainingPlan
+        from payload.training.training_plan import TrainingPlan
 
         options = TeacherOptions(
             scenes_root=_scenes_root(scenes),

@@ -26,7 +26,7 @@ from payload import training
 from payload.training.loss_log import LOG
 from payload.training.sampling import Sampler
 from payload.training.teacher import ARCHITECTURES, PLAN, TeacherOptions, train_teacher
-from payload.training.training_loop import TrainingPlan
+from payload.training.training_plan import TrainingPlan
 
 COMMITTED_PLAN = Path(training.__file__).parent / "records" / "nnunet-teacher-plan.json"
 

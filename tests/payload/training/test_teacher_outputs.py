@@ -31,7 +31,7 @@ from payload.training.teacher import (
     train_teacher,
 )
 from payload.training.teacher_outputs import export_onnx, macs_per_px, write_outputs
-from payload.training.training_loop import TrainingError, TrainingPlan
+from payload.training.training_plan import TrainingError, TrainingPlan
 from simulator.commands.train import app
 
 MakeCollection = Callable[..., Path]

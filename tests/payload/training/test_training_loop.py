@@ -18,17 +18,8 @@ from torch import nn
 
 from payload.training.augmentation import Batch
 from payload.training.loss_log import CURVE, LOG, LOG_COLUMNS, plot_losses
-from payload.training.training_loop import (
-    CHECKPOINT,
-    Trainer,
-    TrainingError,
-    TrainingPlan,
-    dice_loss,
-    flushed_denormals,
-    learning_rate,
-    segmentation_loss,
-    soft_cross_entropy,
-)
+from payload.training.training_loop import CHECKPOINT, Trainer, flushed_denormals
+from payload.training.training_plan import TrainingError, TrainingPlan
 
 FullDisk = Callable[[int], AbstractContextManager[None]]
 EDGE_PX = 16
@@ -208,15 +199,7 @@ def test_resume_needs_a_checkpoint_of_the_same_network(tmp_path: Path) -> None:
         other.resume()
 
 
-@pytest.mark.parametrize("budget_minutes", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_budget_must_be_positive_and_finite(budget_minutes: float) -> None:
-    with pytest.raises(TrainingError, match=f"budget_minutes is {budget_minutes}"):
-        TrainingPlan(budget_minutes=budget_minutes)
-
-
-def test_an_unknown_precision_is_refused_and_both_known_ones_learn(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="use auto or bf16 or fp32"):
-        replace(PLAN, precision="fp8")
+def test_both_precisions_learn(tmp_path: Path) -> None:
     losses = {}
     for precision in ("bf16", "fp32"):
         plan = replace(PLAN, precision=precision, total_steps=30, peak_learning_rate=0.02)
@@ -232,36 +215,6 @@ def test_denormals_are_flushed_only_within_the_block() -> None:
         raise KilledError
     assert float(tiny * 1.0) > 0.0
     assert 5e-324 > 0.0
-
-
-def test_the_learning_rate_rises_then_falls_to_zero() -> None:
-    plan = TrainingPlan(1.0, warmup_steps=10)
-    rates = [learning_rate(step, 100, plan) for step in range(101)]
-    peak = int(np.argmax(rates))
-    assert peak == 9
-    assert np.all(np.diff(rates[peak:]) < 0)
-    assert rates[-1] == 0
-
-
-def test_an_untrusted_pixel_teaches_nothing() -> None:
-    logit = torch.zeros(1, 1, 4, 4, requires_grad=True)
-    weight = torch.ones(1, 1, 4, 4)
-    weight[0, 0, 0, 0] = 0
-    target = torch.ones(1, 1, 4, 4)
-    (soft_cross_entropy(logit, target, weight) + dice_loss(logit, target, weight)).backward()
-    assert logit.grad is not None
-    assert logit.grad[0, 0, 0, 0] == 0
-    assert torch.all(logit.grad[0, 0, 1:] < 0)
-
-
-def test_a_right_answer_loses_next_to_nothing_and_a_wrong_one_much() -> None:
-    batch = BrightSquares().draw(0)
-    right = torch.from_numpy(batch.target) * 40 - 20
-    assert float(segmentation_loss([right], batch)) < 0.01
-    assert float(segmentation_loss([-right], batch)) > 10
-    coarse = torch.logit(nn.functional.avg_pool2d(torch.from_numpy(batch.target), 2), eps=1e-4)
-    fine_only, both = (float(segmentation_loss(o, batch)) for o in ([right], [right, coarse]))
-    assert fine_only < both < 1.0, "averaged targets are uncertain, but this is the best answer"
 
 
 def test_the_curve_is_drawn(tmp_path: Path) -> None:
