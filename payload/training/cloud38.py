@@ -10,6 +10,9 @@ band, and for the 20 test scenes the truth of the whole scene::
 Values are taken to be Landsat-8 digital numbers: reflectance = 2e-5 * value - 0.1 (rescaling of the
 USGS Landsat 8 Data Users Handbook), without the sun's elevation, which the patches do not carry.
 
+`import_patches` turns the training part into a scene collection, the one format that training,
+evaluation and simulation read; all patches of a Landsat scene share a split.
+
 The protocol differs from pooling over patches: the masks of a scene's patches are put back in
 their places, the scene's zero padding is cut off, Jaccard, precision, recall, specificity and
 accuracy are taken per scene, and averaged over the 20 scenes.
@@ -26,7 +29,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from payload.training.band_files import read_band
+from payload.scene_writer import SceneRow, write_collection, write_image, write_mask
+from payload.scenes import REFLECTANCE_SCALE
+from payload.training.published_data import read_band, split_of, truth_where_seen
 
 PATCH_PX = 384
 BANDS: tuple[str, ...] = ("blue", "green", "red", "nir")
@@ -36,6 +41,8 @@ TRUTH_PREFIX = "edited_corrected_gts_"
 
 REFLECTANCE_GAIN, REFLECTANCE_OFFSET = 2.0e-5, -0.1
 """Landsat-8 rescaling of digital numbers to reflectance (REFLECTANCE_MULT/ADD_BAND)."""
+
+GSD_M = 30.0
 
 _PATCH_NAME = re.compile(
     r"^[a-z]+_patch_(?P<index>\d+)_(?P<row>\d+)_by_(?P<column>\d+)_(?P<scene>.+)$"
@@ -151,6 +158,61 @@ def _patch_of(blue_file: Path, folder: Path, prefix: str) -> Patch:
         column=int(match["column"]),
         band_paths=paths,
         truth_path=truth if truth.is_file() else None,
+    )
+
+
+def import_patches(root: Path | str, target: Path) -> int:
+    """Write the training patches as a scene collection, without those that lie outside a scene.
+
+    Parameters
+    ----------
+    root : path
+        Holds ``38-Cloud_training``.
+    target : Path
+        Folder of the new collection.
+
+    Returns
+    -------
+    int
+        Number of scenes written.
+
+    Raises
+    ------
+    Cloud38Error
+        As `read_patches` and `Patch.reflectance`; or a patch has no mask.
+    """
+    rows = []
+    for patch in read_patches(root):
+        reflectance = patch.reflectance()
+        if not reflectance.any():
+            continue
+        image = np.rint(reflectance * REFLECTANCE_SCALE).astype(np.uint16)
+        truth = patch.truth()
+        if truth is None:
+            raise Cloud38Error(
+                f"{root}: {patch.name} has no mask in {TRAINING}/train_gt; unpack it again"
+            )
+        mask = truth_where_seen(truth, image)
+        write_image(target / f"{patch.name}.tif", image)
+        write_mask(target / f"{patch.name}.mask.tif", mask)
+        rows.append(_row(patch, image, mask))
+    write_collection(target, rows)
+    return len(rows)
+
+
+def _row(patch: Patch, image: NDArray[np.uint16], mask: NDArray[np.uint8]) -> SceneRow:
+    return SceneRow.of(
+        name=patch.name,
+        sensor="Landsat-8 OLI",
+        level="L1TP TOA",
+        gsd_m=GSD_M,
+        image=image,
+        mask=mask,
+        label="human",
+        split=split_of(patch.scene),
+        place=patch.scene,
+        source="38-Cloud (Mohajerani et al.), not corrected for the sun's elevation",
+        licence="Landsat: public domain; masks: as their authors publish them",
     )
 
 

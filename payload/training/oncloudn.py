@@ -14,7 +14,6 @@ split by place: neighbours must not sit on both sides, be they labelled or not.
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +23,13 @@ from numpy.typing import NDArray
 
 from payload.scene_writer import SceneRow, write_collection, write_image, write_mask
 from payload.scenes import NO_DATA
-from payload.training.band_files import read_band
+from payload.training.published_data import read_band, split_of, truth_where_seen
 
 BAND_FILES: tuple[str, ...] = ("B02.tif", "B03.tif", "B04.tif", "B08.tif")
 """Files of blue, green, red and near infrared."""
 
 FEATURES, LABELS, METADATA = "train_features", "train_labels", "train_metadata.csv"
 GSD_M = 10.0
-VALIDATION_SHARE = 0.1
 
 
 class OnCloudNError(ValueError):
@@ -157,7 +155,8 @@ def import_chips(root: Path | str, target: Path) -> int:
     rows = []
     for chip in chips:
         image = chip.digital_number()
-        mask = _without_data_left_out(chip.mask(), image)
+        label = chip.mask()
+        mask = None if label is None else truth_where_seen(label, image)
         write_image(target / f"{chip.chip_id}.tif", image)
         if mask is not None:
             write_mask(target / f"{chip.chip_id}.mask.tif", mask)
@@ -188,19 +187,6 @@ def _check_place(chip: Chip, root: Path | str) -> None:
             f"kept from being validated on beside its neighbours; take the {METADATA} that the "
             "data came with"
         )
-
-
-def _without_data_left_out(
-    mask: NDArray[np.uint8] | None, image: NDArray[np.uint16]
-) -> NDArray[np.uint8] | None:
-    """The mask with no data where all bands are 0, as scene collections have it."""
-    return None if mask is None else np.where(image.any(axis=0), mask, np.uint8(NO_DATA))
-
-
-def split_of(place: str, validation_share: float = VALIDATION_SHARE) -> str:
-    """``train`` or ``val`` for a place, by its hash: all chips of a place share a split."""
-    digest = hashlib.sha256(place.encode("utf-8")).digest()
-    return "val" if int.from_bytes(digest[:8], "big") / 2**64 < validation_share else "train"
 
 
 def _split(chip: Chip) -> str:

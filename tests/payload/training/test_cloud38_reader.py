@@ -10,6 +10,8 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
+from payload.scene_check import scene_problems
+from payload.scenes import read_collection
 from payload.training import cloud38
 from payload.training.cloud38 import (
     PATCH_PX,
@@ -19,9 +21,11 @@ from payload.training.cloud38 import (
     assemble,
     average,
     evaluate_whole_scenes,
+    import_patches,
     read_patches,
     score,
 )
+from payload.training.published_data import split_of
 
 SCENE = "LC08_L1TP_002053_20160520_20170324_01_T1"
 OTHER = "LC08_L1TP_032030_20160420_20170223_01_T1"
@@ -76,15 +80,20 @@ def truth() -> np.ndarray:
     return mask
 
 
-def test_training_patches_have_bands_in_order_and_truth(tmp_path: Path) -> None:
-    folder = tmp_path / TRAINING
+def write_training_patch(root: Path, place: str, *, seen: bool = True) -> None:
+    """Bands of 0.1 to 0.4 reflectance but for one corner, ten rows of cloud."""
+    folder = root / TRAINING
     for level, band in enumerate(("blue", "green", "red", "nir"), 1):
-        values = np.full((PATCH_PX, PATCH_PX), 5000 + 5000 * level, dtype=np.uint16)
+        values = np.full((PATCH_PX, PATCH_PX), (5000 + 5000 * level) * seen, dtype=np.uint16)
         values[0, 0] = 0
-        write_band(folder / f"train_{band}" / f"{band}_patch_192_10_by_12_{SCENE}.TIF", values)
+        write_band(folder / f"train_{band}" / f"{band}_patch_{place}.TIF", values)
     gt = np.zeros((PATCH_PX, PATCH_PX), dtype=np.uint8)
-    gt[:10] = 255
-    write_band(folder / "train_gt" / f"gt_patch_192_10_by_12_{SCENE}.TIF", gt)
+    gt[:10] = 255 * seen
+    write_band(folder / "train_gt" / f"gt_patch_{place}.TIF", gt)
+
+
+def test_training_patches_have_bands_in_order_and_truth(tmp_path: Path) -> None:
+    write_training_patch(tmp_path, f"192_10_by_12_{SCENE}")
     (patch,) = read_patches(tmp_path)
     assert (patch.scene, patch.row, patch.column) == (SCENE, 10, 12)
     np.testing.assert_allclose(patch.reflectance()[:, 5, 5], [0.1, 0.2, 0.3, 0.4], atol=1e-6)
@@ -92,6 +101,30 @@ def test_training_patches_have_bands_in_order_and_truth(tmp_path: Path) -> None:
     found = patch.truth()
     assert found is not None
     assert found.mean() == pytest.approx(10 / PATCH_PX)
+
+
+def test_training_patches_become_a_collection(tmp_path: Path) -> None:
+    for place in (f"1_1_by_1_{SCENE}", f"2_1_by_2_{SCENE}", f"1_1_by_1_{OTHER}"):
+        write_training_patch(tmp_path, place)
+    write_training_patch(tmp_path, f"3_1_by_3_{SCENE}", seen=False)
+    assert import_patches(tmp_path, tmp_path / "38cloud") == 3, "one lies outside its scene"
+    scenes = read_collection(tmp_path / "38cloud").scenes
+    assert [*scene_problems(tmp_path / "38cloud")] == []
+    for scene in scenes:
+        assert scene.split == split_of(scene.place)
+        assert scene.place in (SCENE, OTHER)
+        assert scene.cloud_fraction == pytest.approx(10 / PATCH_PX, abs=1e-4)
+        np.testing.assert_allclose(scene.reflectance()[:, 5, 5], [0.1, 0.2, 0.3, 0.4], atol=1e-6)
+        truth = scene.truth()
+        assert truth is not None
+        assert (truth[0, 0], truth[0, 1], truth[20, 0]) == (255, 1, 0)
+
+
+def test_a_training_patch_without_a_mask_is_named(tmp_path: Path) -> None:
+    write_training_patch(tmp_path, f"1_1_by_1_{SCENE}")
+    (tmp_path / TRAINING / "train_gt" / f"gt_patch_1_1_by_1_{SCENE}.TIF").unlink()
+    with pytest.raises(Cloud38Error, match=r"patch_1_1_by_1.*has no mask in .*train_gt"):
+        import_patches(tmp_path, tmp_path / "38cloud")
 
 
 def test_a_right_detector_scores_one_on_every_scene(tmp_path: Path, truth: np.ndarray) -> None:

@@ -17,8 +17,8 @@ from payload.training.oncloudn import (
     OnCloudNError,
     import_chips,
     read_chips,
-    split_of,
 )
+from payload.training.published_data import split_of
 
 EDGE_PX = 8
 
@@ -85,13 +85,6 @@ def test_an_imported_collection_can_be_read_and_trained_on(published: Path, tmp_
     )
     trained_on = {sample.name for sample in load_training_set(tmp_path / "oncloudn").samples}
     assert trained_on == {n for n in ("adwp", "akny") if scenes[n].split == "train"}
-
-
-def test_a_place_keeps_its_split_and_about_a_tenth_is_held_out() -> None:
-    places = [f"place {i}" for i in range(2000)]
-    held_out = [split_of(place) == "val" for place in places]
-    assert held_out == [split_of(place) == "val" for place in places]
-    assert 0.07 < np.mean(held_out) < 0.13
 
 
 def test_missing_parts_are_named(published: Path, tmp_path: Path) -> None:
