@@ -84,3 +84,30 @@ MOST_WAITING = """
 A frame counts in every bin that it waits through, not only where it comes and goes.
 Parameters of the query: satellite, from_s, to_s, bin_s.
 """
+
+STORED_MIB = """
+    WITH change AS (
+        SELECT s.t_s, s.event_row AS row, coalesce(t.priority, 0) AS priority,
+               CASE WHEN s.change IN ('captured', 'derived') THEN 1 ELSE -1 END
+                   * s.delta_bytes / 1048576 AS mib
+        FROM storage s LEFT JOIN capture c USING (capture) LEFT JOIN target t ON t.name = c.target
+        WHERE s.satellite = $satellite AND s.t_s <= $to_s),
+    total AS (
+        SELECT t_s, row, priority,
+               sum(mib) OVER (PARTITION BY priority ORDER BY t_s, row ROWS UNBOUNDED PRECEDING)
+                   AS mib FROM change),
+    last AS (
+        SELECT greatest(floor(t_s / $bin_s), floor($from_s / $bin_s)) AS bin, priority,
+               arg_max(mib, row) AS mib
+        FROM total GROUP BY 1, 2),
+    grid AS (SELECT bin, priority
+             FROM (SELECT bin FROM last UNION SELECT floor($to_s / $bin_s)),
+                  (SELECT DISTINCT priority FROM last))
+    SELECT g.bin * $bin_s / 3600 AS time_h, g.priority,
+           greatest(0, coalesce(last_value(l.mib IGNORE NULLS) OVER (
+               PARTITION BY g.priority ORDER BY g.bin ROWS UNBOUNDED PRECEDING), 0)) AS mib
+    FROM grid g LEFT JOIN last l ON l.bin = g.bin AND l.priority = g.priority ORDER BY 1, 2"""
+"""MiB on board by the priority of their targets, at the end of each bin and of the time drawn.
+
+Parameters of the query: satellite, from_s, to_s, bin_s.
+"""

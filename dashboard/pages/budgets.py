@@ -9,7 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts import budgets
-from dashboard.downsampling import BINS, MOST_WAITING, extremes, orbit_means, step_means
+from dashboard.downsampling import (
+    BINS,
+    MOST_WAITING,
+    STORED_MIB,
+    extremes,
+    orbit_means,
+    step_means,
+)
 from dashboard.navigation import draw
 from dashboard.orbits import DEPTH, MOST_ENERGY, UMBRAS, orbit_s
 from dashboard.runs_folder import FoundRun, scenario_of
@@ -26,28 +33,6 @@ CONSUMERS = tuple(
 
 # Over a long time, sunlight and shadow would be a solid block; means over an orbit are not.
 LONG_S = 36 * 3600.0
-
-STORAGE = """
-    WITH change AS (
-        SELECT s.t_s, s.event_row AS row, coalesce(t.priority, 0) AS priority,
-               CASE WHEN s.change IN ('captured', 'derived') THEN 1 ELSE -1 END
-                   * s.delta_bytes / 1048576 AS mib
-        FROM storage s LEFT JOIN capture c USING (capture) LEFT JOIN target t ON t.name = c.target
-        WHERE s.satellite = $satellite AND s.t_s <= $to_s),
-    total AS (
-        SELECT t_s, row, priority,
-               sum(mib) OVER (PARTITION BY priority ORDER BY t_s, row ROWS UNBOUNDED PRECEDING)
-                   AS mib FROM change),
-    last AS (
-        SELECT greatest(floor(t_s / $bin_s), floor($from_s / $bin_s)) AS bin, priority,
-               arg_max(mib, row) AS mib
-        FROM total GROUP BY 1, 2),
-    grid AS (SELECT bin, priority FROM (SELECT DISTINCT bin FROM last),
-             (SELECT DISTINCT priority FROM last))
-    SELECT g.bin * $bin_s / 3600 AS time_h, g.priority,
-           greatest(0, coalesce(last_value(l.mib IGNORE NULLS) OVER (
-               PARTITION BY g.priority ORDER BY g.bin ROWS UNBOUNDED PRECEDING), 0)) AS mib
-    FROM grid g LEFT JOIN last l ON l.bin = g.bin AND l.priority = g.priority ORDER BY 1, 2"""
 
 LATENCY = """
     WITH each AS (
@@ -165,7 +150,7 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
 
 def _storage(run: FoundRun, window: dict[str, Any], capacity_mib: float) -> None:
     st.subheader("Storage", anchor=False)
-    table = _query(run, STORAGE, window)
+    table = _query(run, STORED_MIB, window)
     figure(
         "storage",
         budgets.storage(table, capacity_mib),

@@ -105,7 +105,13 @@ def _controls(run: FoundRun, end_h: float) -> tuple[float, float, str]:
         st.session_state["t_h"] = end_h
     slider, window, craft = st.columns([6, 2, 2], vertical_alignment="bottom")
     t_h = slider.slider(
-        "Mission time, h", 0.0, end_h, _busy_moment_h(run), 0.01, key="t_h", bind="query-params"
+        "Mission time, h",
+        0.0,
+        end_h,
+        min(_busy_moment_h(run), end_h),  # rounded, it may lie behind the end
+        0.01,
+        key="t_h",
+        bind="query-params",
     )
     span = window.selectbox("Timeline", list(WINDOWS_H), index=2, key="window", bind="query-params")
     names = satellites(run)

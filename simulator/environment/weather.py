@@ -241,7 +241,7 @@ def read_series(path: Path) -> dict[str, tuple[Floats, Floats]]:
     WeatherError
         With file and line of what is wrong.
     """
-    rows: dict[str, list[tuple[float, float]]] = {}
+    rows: dict[str, dict[float, float]] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -258,7 +258,14 @@ def read_series(path: Path) -> dict[str, tuple[Floats, Floats]]:
                     raise WeatherError(
                         f"{where}: cover is {cover}, expected 0 to 1; correct the row"
                     )
-                rows.setdefault((row["target"] or "").strip(), []).append((t_h * 3600.0, cover))
+                target = (row["target"] or "").strip()
+                records = rows.setdefault(target, {})
+                if t_h in records:
+                    raise WeatherError(
+                        f"{where}: t_h is {t_h:g} for a second time for target {target!r}; leave "
+                        "one of the rows"
+                    )
+                records[t_h] = cover
     except OSError as error:
         raise WeatherError(
             f"weather.series: {path} cannot be read ({error.strerror}); correct the path"
@@ -276,8 +283,8 @@ def read_series(path: Path) -> dict[str, tuple[Floats, Floats]]:
         raise WeatherError(f"{path}: there is no record; add rows, or use the stochastic model")
     series = {}
     for target, records in rows.items():
-        table = np.array(sorted(records))
-        series[target] = (table[:, 0], table[:, 1])
+        table = np.array(sorted(records.items()))
+        series[target] = (table[:, 0] * 3600.0, table[:, 1])
     return series
 
 

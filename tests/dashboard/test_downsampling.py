@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dashboard.downsampling import MOST_WAITING, extremes, orbit_means, step_means
+from dashboard.downsampling import MOST_WAITING, STORED_MIB, extremes, orbit_means, step_means
 from dashboard.event_store import EventStore
 
 WINDOW = {"satellite": "neph-1", "from_s": 0.0, "to_s": 1e9}
@@ -62,3 +62,26 @@ def test_frames_wait_from_step_to_step() -> None:
     assert list(at_s) == [45.0 + 10 * step for step in range(9)]
     assert list(found["frames"][at_s < 105]) == [2] * 6
     assert list(found["frames"][at_s > 105]) == [1] * 2
+
+
+def test_bytes_on_board_stay_until_the_end_of_the_time_drawn() -> None:
+    """Two captures of 1 MiB, one of them sent; then nothing changes for an hour and a half."""
+    with duckdb.connect() as log:
+        log.execute(
+            "CREATE TABLE storage AS SELECT 'neph-1' AS satellite, row_number() OVER () AS "
+            "event_row, 1048576 AS delta_bytes, * FROM (VALUES (100.0, 'captured', 'a'), "
+            "(200.0, 'captured', 'b'), (1800.0, 'sent', 'a')) AS change(t_s, change, capture)"
+        )
+        log.execute(
+            "CREATE TABLE capture AS SELECT * FROM (VALUES ('a', 'north'), ('b', 'south')) "
+            "AS c(capture, target)"
+        )
+        log.execute(
+            "CREATE TABLE target AS SELECT * FROM (VALUES ('north', 5.0), ('south', 1.0)) "
+            "AS t(name, priority)"
+        )
+        window = {"satellite": "neph-1", "from_s": 0.0, "to_s": 7200.0, "bin_s": 18.0}
+        found = log.execute(STORED_MIB, window).df()
+    last = found[found["time_h"] == 2.0]
+    assert dict(zip(last["priority"], last["mib"], strict=True)) == {1.0: 1.0, 5.0: 0.0}
+    assert found["mib"].max() == 1.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -89,6 +89,7 @@ def test_the_later_file_wins(tmp_path: Path) -> None:
     assert read_soft_labels([tmp_path / "b.npz", tmp_path / "a.npz"])["x"].probability[0, 0] == 1
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, (4, 4), elements=st.floats(0, 1, width=32)))
 def test_quantising_rounds_to_the_nearest_step(values: np.ndarray) -> None:
     np.testing.assert_allclose(quantise(values) / FULL_SCALE, values, atol=ROUNDING + 1e-6)

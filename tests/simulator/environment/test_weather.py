@@ -158,6 +158,10 @@ def test_forecasts_and_glances_err_about_a_record() -> None:
         ("target,t_h,cover\na,0,0.5\na,nan,0.5\n", "line 3: t_h is 'nan', not a number"),
         ("target,t_h,cover\na,-inf,0.5\n", "line 2: t_h is '-inf', not a number"),
         ("target,t_h,cover\na,0\n", "line 2: cover is None, not a number"),
+        (
+            "target,t_h,cover\na,6,0.5\nb,6,0.5\na, 6.0,0.7\n",
+            "line 4: t_h is 6 for a second time for target 'a'",
+        ),
         ("target,t_h,cover\n", "there is no record"),
         (
             'target,t_h,cover\na,0,0.5\n"b,0,0.5\n' + "c,0,0.5\n" * 20_000,
