@@ -32,6 +32,22 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"{hint}Valid: {', '.join(names) or 'none'}"
 
 
+class _EachFieldOnce(yaml.SafeLoader):
+    """Refuses a field that is given twice, of which PyYAML would quietly take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the field {name!r} is given twice; remove one",
+                    problem_mark=key.start_mark,
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def read_mapping(path: Path, error: type[ValueError]) -> dict[str, Any]:
     """The mapping a YAML file holds.
 
@@ -41,13 +57,17 @@ def read_mapping(path: Path, error: type[ValueError]) -> dict[str, Any]:
         The file cannot be read, is not YAML, or holds something else than a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _EachFieldOnce)
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror})") from problem
     except UnicodeDecodeError as problem:
         raise error(f"{path}: is not text in UTF-8, so it cannot be a YAML file") from problem
     except yaml.YAMLError as problem:
         raise error(f"{path}: is not valid YAML: {problem}") from problem
+    except ValueError as problem:  # PyYAML lets through what it cannot build, such as 2024-13-45
+        raise error(
+            f"{path}: a value cannot be read ({problem}); correct it, or put a text in quotes"
+        ) from problem
     if not isinstance(content, dict):
         raise error(f"{path}: holds a {type(content).__name__}, expected a mapping of fields")
     return content
@@ -172,7 +192,11 @@ class Fields:
 def _number(value: object, above: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and value > above else None
+    try:
+        number = float(value)
+    except OverflowError:  # of a whole number larger than any float
+        return None
+    return number if math.isfinite(number) and number > above else None
 
 
 def _numbers(value: object) -> tuple[float, ...] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -116,12 +116,13 @@ def test_path_without_a_card_is_answered_with_the_path() -> None:
         load_card("nowhere/a.onnx")
 
 
-MISTAKES = [
+MISTAKES: list[Any] = [
     ("licence", None, "the field 'licence' is missing"),
     ("bytes", "many", "bytes is 'many', expected a whole number >= 0"),
     ("bytes", True, "bytes is True, expected a whole number"),
     ("macs_per_px", -1, "macs_per_px is -1, expected a number >= 0"),
     ("macs_per_px", float("inf"), "macs_per_px is inf, expected a number"),
+    pytest.param("macs_per_px", 10**400, "expected a number >= 0", id="beyond any float"),
     ("precision", "int9", "precision is 'int9'; did you mean 'int8'?"),
     ("peak_memory_mib", 0, "peak_memory_mib is 0, expected a number above 0"),
     ("name", "other", "name is 'other', expected the file's stem 'student'"),
@@ -165,6 +166,10 @@ def test_mistake_is_answered_with_file_field_and_reason(
         ("a: [", "is not valid YAML"),
         ("- a", "holds a list, expected a mapping"),
         ("", "holds a NoneType, expected a mapping"),
+        ("provenance: 2024-13-45", r"a value cannot be read \(month must be in 1..12"),
+        pytest.param("bytes: 1" + "0" * 5000, "a value cannot be read", id="5001 digits"),
+        ("bytes: 1\nname: a\nbytes: 2", "the field 'bytes' is given twice; remove one"),
+        ("input: {name: a, name: b}", "the field 'name' is given twice; remove one"),
     ],
 )
 def test_file_that_is_no_card_is_refused(tmp_path: Path, text: str, message: str) -> None:
