@@ -252,7 +252,7 @@ def read_card(path: Path) -> ModelCard:
         name=fields.text("name"),
         description=fields.text("description"),
         onnx=fields.text("onnx"),
-        sha256=fields.text("sha256"),
+        sha256=fields.sha256("sha256"),
         bytes=fields.count("bytes"),
         parameters=fields.count("parameters"),
         macs_per_px=fields.at_least("macs_per_px", 0),

@@ -265,7 +265,7 @@ def _read_source(fields: Fields) -> Source:
 def _read_tile_latency(fields: Fields) -> TileLatency:
     row = TileLatency(
         model=fields.text("model"),
-        sha256=fields.text("sha256"),
+        sha256=fields.sha256("sha256"),
         tile_px=fields.count("tile_px", minimum=1),
         seconds=fields.number("seconds", above=0),
         host=fields.text("host", ""),

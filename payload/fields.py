@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,6 +98,11 @@ class Fields:
     def text(self, name: str, default: str | None = None) -> str:
         """A text; required without `default`."""
         return self._take(name, default, "a text", lambda v: v if isinstance(v, str) else None)
+
+    def sha256(self, name: str) -> str:
+        """A SHA-256 in hexadecimal, given in small letters whatever the file has; required."""
+        what = "a SHA-256: 64 hexadecimal digits, as `sha256sum FILE` prints them"
+        return self._take(name, None, what, _sha256)
 
     def choice(self, name: str, valid: tuple[str, ...], default: str | None = None) -> str:
         """One of some words."""
@@ -187,6 +193,12 @@ class Fields:
         if value is None:
             raise self.error(f"{self.where}: {name} is {raw!r}, expected {what}")
         return value
+
+
+def _sha256(value: object) -> str | None:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
+        return None
+    return value.lower()
 
 
 def _number(value: object, above: float) -> float | None:

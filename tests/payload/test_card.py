@@ -94,6 +94,11 @@ def test_onnx_file_stands_for_the_card_beside_it(tmp_path: Path) -> None:
     assert load_card(path.with_suffix(".onnx")).name == "student"
 
 
+def test_hash_in_capital_letters_is_the_same_hash(tmp_path: Path) -> None:
+    path = written(tmp_path, replace(HOUSE, sha256="AB" * 32))
+    assert load_card(path).sha256 == "ab" * 32
+
+
 def test_user_models_are_found_by_name_and_committed_ones_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +132,9 @@ MISTAKES: list[Any] = [
     ("peak_memory_mib", 0, "peak_memory_mib is 0, expected a number above 0"),
     ("name", "other", "name is 'other', expected the file's stem 'student'"),
     ("tile_px", 100, "tile_px is 100, expected a multiple of input.multiple_px (32)"),
+    ("sha256", "", "sha256 is '', expected a SHA-256: 64 hexadecimal digits"),
+    ("sha256", "todo", "sha256 is 'todo', expected a SHA-256: 64 hexadecimal digits"),
+    ("sha256", "0" * 63, "expected a SHA-256: 64 hexadecimal digits"),
     ("sha265", "x", "unknown field 'sha265'; did you mean 'sha256'?"),
     ("jaccard", {"value": 1}, "jaccard is {'value': 1}, expected a list"),
     ("jaccard", [{"value": 1}], "jaccard[0]: the field 'data_set' is missing"),

@@ -143,6 +143,7 @@ def test_path_without_a_profile_is_answered_with_the_path(tmp_path: Path) -> Non
         ("name", "other", "expected the file's stem 'myriad2'"),
         ("power_w", 3, "unknown field 'power_w'"),
         ("tile_latency_s", [{"model": "m"}], "tile_latency_s[0]: the field 'sha256' is missing"),
+        ("tile_latency_s", [{"model": "m", "sha256": "0f3a"}], "sha256 is '0f3a', expected a SHA"),
     ],
 )
 def test_mistake_in_a_profile_is_answered_with_file_field_and_reason(
