@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil
 
-from payload.card import load_card
+from payload.card import ModelError, load_card
 from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health
 from payload.link.settings import PayloadSettings
@@ -32,6 +32,7 @@ class InProcessLink:
         card = load_card(settings.model)
         device = load_device(settings.device)
         host = load_device("host")
+        self._settings, self._card, self._device = settings, card, device
         self._payload = Payload(
             card,
             device,
@@ -48,8 +49,22 @@ class InProcessLink:
         return self._payload.capabilities("inprocess")
 
     def process(self, frame: Frame) -> FrameResult:
-        """Detect cloud in `frame`."""
-        return self._payload.process(frame)
+        """Detect cloud in `frame`; where a payload in a box would die of its model, say so."""
+        try:
+            return self._payload.process(frame)
+        except ModelError as error:
+            limit_w = self._settings.power_limit_w
+            latency_s = self._device.lost_frame_s(self._card, limit_w)
+            return FrameResult.without_mask(
+                frame.frame_id,
+                "crashed",
+                f"the payload crashed and was restarted: {error}",
+                model=self._card.name,
+                model_sha256=self._card.sha256,
+                device=self._device.name,
+                latency_s=latency_s,
+                energy_wh=self._device.energy_wh(latency_s, limit_w),
+            )
 
     def health(self) -> Health:
         """Resident memory of the process this payload shares, and counts."""

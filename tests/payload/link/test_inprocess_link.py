@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from payload.card import ModelError
+from payload.card import ModelCard, ModelError
 from payload.device import DeviceError, load_device
 from payload.frame import Frame, PayloadLink
 from payload.link import LINK_FORMS, LinkError, open_link
@@ -47,6 +48,25 @@ def test_reset_forgets_tiles_and_counts(link: PayloadLink) -> None:
     assert calls == [1, 0, 1]
     assert (health.alive, health.restarts, health.frames_processed) == (True, 1, 3)
     assert health.rss_mib > 1
+
+
+def test_a_model_that_answers_no_number_is_a_crash_as_in_a_box(
+    write_model: Callable[..., ModelCard],
+    pixel_graph: Callable[..., onnx.ModelProto],
+) -> None:
+    broken = pixel_graph(np.full((1, 4), np.nan, np.float32), np.zeros(1, np.float32))
+    model = str(write_model(broken).path)
+    at_hand, boxed = (
+        open_link(kind, model=model, device="myriad2") for kind in ("inprocess", "subprocess")
+    )
+    try:
+        here, there = at_hand.process(FRAME), boxed.process(FRAME)
+    finally:
+        boxed.close()
+    assert (here.status, there.status) == ("crashed", "crashed")
+    assert (here.latency_s, here.energy_wh) == (there.latency_s, there.energy_wh)
+    assert "is not a number for" in here.detail
+    assert here.mask is None
 
 
 def test_measured_time_is_scaled_to_the_device() -> None:
