@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import yaml
 
-from payload.card import ModelCard, ModelError
-from payload.device import DeviceError, load_device
+from payload.card import ModelCard, ModelError, load_card
+from payload.device import DEVICES_DIR, DeviceError, load_device
 from payload.frame import Frame, PayloadLink
 from payload.link import LINK_FORMS, LinkError, open_link
 
@@ -75,6 +76,19 @@ def test_measured_time_is_scaled_to_the_device() -> None:
     ratio = load_device("host").gmac_s["fp32"] / load_device("myriad2").gmac_s["fp32"]
     assert result.latency_s == pytest.approx(ratio * result.host_latency_s, rel=1e-12)
     assert result.provenance == "modelled"
+
+
+def test_a_timed_model_needs_no_speed_of_the_device(tmp_path: Path) -> None:
+    card = load_card("unet-distilled-8k-int8")
+    row = {"model": card.name, "sha256": card.sha256, "tile_px": 512, "seconds": 0.25}
+    profile = yaml.safe_load((DEVICES_DIR / "myriad2.yaml").read_text())
+    profile |= {"gmac_s": {"fp32": 11.5}, "tile_latency_s": [row]}
+    path = tmp_path / "myriad2.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    link = open_link("inprocess", model=card.name, device=str(path))
+    assert link.process(FRAME).latency_s == profile["overhead_s_per_frame"] + 0.25
+    with pytest.raises(DeviceError, match="gmac_s has no speed for int8"):
+        open_link("inprocess", model=card.name, device=str(path), timing="measured")
 
 
 def test_time_of_the_host_itself_is_measured() -> None:
