@@ -415,6 +415,11 @@ def _read_output(fields: Fields | None) -> OutputSpec:
             f"{fields.where}: cloud_channels is {list(spec.cloud_channels)}, expected at least "
             f"one channel between 0 and {spec.channels - 1}"
         )
+    if len(set(spec.cloud_channels)) < len(spec.cloud_channels):
+        raise ModelError(
+            f"{fields.where}: cloud_channels is {list(spec.cloud_channels)}, expected each channel "
+            f"once: their probabilities are summed"
+        )
     if spec.activation == "argmax" and len(set(spec.cloud_channels)) >= spec.channels:
         raise ModelError(
             f"{fields.where}: activation is 'argmax' but all {spec.channels} channels mean cloud, "

@@ -147,6 +147,7 @@ MISTAKES: list[Any] = [
     ("input", 4, "input: is 4, expected a mapping"),
     ("output", {"cloud_channels": [1]}, "cloud_channels is [1], expected at least one channel"),
     ("output", {"cloud_channels": []}, "cloud_channels is [], expected at least one channel"),
+    ("output", {"channels": 2, "cloud_channels": [1, 1]}, "expected each channel once"),
     ("output", {"threshold": 1.0}, "threshold is 1, expected a probability between 0 and 1"),
     ("output", {"activation": "argmax"}, "all 1 channels mean cloud"),
 ]
