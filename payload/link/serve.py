@@ -26,6 +26,10 @@ from payload.link.tcp import TCP_PART_BYTES, key_for, listen_tcp, split_tcp, tcp
 EXIT_USER_ERROR = 2
 
 
+class ServingError(RuntimeError):
+    """A payload that had started failed at its work: no mistake of a user's, and it dies of it."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point. Returns the exit code: 0, 1 for a failed self-test, 2 for a user error."""
     options = _parser().parse_args(arguments)
@@ -92,7 +96,12 @@ def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if options.descriptor is not None:
         channel = SocketChannel(socket.socket(fileno=options.descriptor))
-        serve_channel(channel, _board(options, settings, TCP_PART_BYTES), None)
+        board = _board(options, settings, TCP_PART_BYTES)
+        try:
+            serve_channel(channel, board, None)
+        except (ValueError, OSError) as error:
+            # The exit code of a user error would tell the watchdog that no restart can help.
+            raise ServingError(f"the payload failed at its work: {error}") from error
         return 0
     if not options.listen.startswith(("tcp://", "serial:")):
         raise LinkError(

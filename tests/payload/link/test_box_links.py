@@ -12,12 +12,14 @@ import subprocess
 import sys
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
+from payload.card import ModelCard
 from payload.frame import Frame, FrameResult, content_sha256
 from payload.limits import CageError, CageLimits
 from payload.link import open_link
@@ -282,6 +284,28 @@ def test_a_cage_that_is_not_understood_is_refused(text: str, reason: str) -> Non
 def test_a_child_that_cannot_start_says_why() -> None:
     with pytest.raises(LinkError, match="threads is 0"):
         SubprocessLink(dataclasses.replace(SETTINGS, threads=0))
+
+
+def test_a_child_that_fails_at_its_work_is_a_crash_and_not_the_end_of_the_mission(
+    write_model: Callable[..., ModelCard],
+) -> None:
+    """A graph of one operator has no weights in which bits could be flipped, and says so."""
+    image, cloud = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", bands, "h", "w"])
+        for name, bands in (("reflectance", 4), ("cloud_probability", 1))
+    )
+    mean = helper.make_node("ReduceMean", [image.name], [cloud.name], axes=[1], keepdims=1)
+    graph = helper.make_graph([mean], "mean", [image], [cloud])
+    opset = [helper.make_opsetid("", 17)]
+    card = write_model(helper.make_model(graph, opset_imports=opset, ir_version=8))
+    link = SubprocessLink(dataclasses.replace(SETTINGS, model=str(card.path)))
+    try:
+        link.inject(BoxFault.FLIP_WEIGHTS, 1.0, 0)
+        assert link.process(known_tile()).status == "crashed"
+        assert "no weights to flip bits in" in link.health().detail
+        assert link.process(known_tile()).status == "ok"
+    finally:
+        link.close()
 
 
 def test_the_program_answers_user_errors_without_traceback(
