@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -360,6 +361,19 @@ def test_a_server_with_a_key_file_answers_only_who_has_it(
 def test_the_selftest_passes_a_sound_board(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["selftest", "--model=threshold", "--json"]) == 0
     assert '"passed": true' in capsys.readouterr().out
+
+
+def test_the_selftest_of_a_model_that_answers_no_number_says_so(
+    write_model: Callable[..., ModelCard],
+    pixel_graph: Callable[..., onnx.ModelProto],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = pixel_graph(np.full((1, 4), np.nan, np.float32), np.zeros(1, np.float32))
+    assert main(["selftest", f"--model={write_model(broken).path}"]) == 2
+    said = capsys.readouterr()
+    assert "the known tile was not processed: " in said.err
+    assert "is not a number" in said.err
+    assert not said.out
 
 
 def test_names_follow_what_arrays_hold_and_are_forgotten_with_them() -> None:
