@@ -182,6 +182,16 @@ class ModelCard:
         """Whether the graph departs from the house contract."""
         return self.input != InputSpec() or self.output != OutputSpec()
 
+    def computed_px(self, edge_px: int) -> int:
+        """Pixels that go through the graph for a square of that edge.
+
+        More than the square has where it is cut into windows that need padding: a graph of fixed
+        384 px sees a tile of 512 px as four windows.
+        """
+        whole, rest = divmod(edge_px, self.tile_px)
+        padded_px = whole * self.tile_px + rest + -rest % self.input.multiple_px
+        return padded_px**2
+
 
 def cache_dir() -> Path:
     """Where a user's own models are looked for: `$XDG_CACHE_HOME/nephoscope/models`."""
