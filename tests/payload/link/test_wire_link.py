@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import payload.link.client as client
+from payload.frame import Frame, FrameResult
 from payload.link.bench import BENCH_MODEL_SHA256, BenchPayload, bench_frame, identical
 from payload.link.board import Board, Limits
 from payload.link.channel import Channel, LinkDownError, SocketChannel
@@ -70,6 +72,36 @@ def test_a_noisy_line_loses_nothing(open_bench: OpenBench) -> None:
         assert identical(result, expected)
     assert payload.frames == 5
     assert link.parts_repeated > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"frame_id": "other"}, "refused"),
+        ({"mask": np.zeros((3, 3), np.uint8)}, "refused"),
+        ({"mask": np.full((300, 200), 7, np.uint8)}, "refused"),
+        ({"block_cover": None}, "refused"),
+        ({"block_cover": np.full((2, 1), np.nan)}, "refused"),
+        ({"energy_wh": float("nan")}, "link_lost"),
+        ({"energy_wh": -1.0}, "link_lost"),
+        ({"latency_s": float("inf")}, "link_lost"),
+        ({"latency_s": 10**400}, "link_lost"),
+        ({"cover": 7.0}, "link_lost"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else value,
+)
+def test_a_result_that_cannot_be_of_the_frame_is_not_taken_for_one(
+    changes: dict[str, object], status: str
+) -> None:
+    class Garbling(BenchPayload):
+        def process(self, frame: Frame) -> FrameResult:
+            return dataclasses.replace(super().process(frame), **changes)
+
+    with tcp_server(Board(Garbling(), part_bytes=65000)) as port:
+        link = bench_link(lambda: connect_tcp("127.0.0.1", port))
+        result = link.process(bench_frame())
+        link.close()
+    assert (result.status, result.mask, result.latency_s) == (status, None, 0.0)
 
 
 def test_a_frame_beyond_the_payloads_bound_is_refused(open_bench: OpenBench) -> None:
