@@ -10,7 +10,8 @@ can go wrong on board or on the way; each frame ends in exactly one `FrameResult
 ``timeout``        no result in time; the payload was reset
 ``link_lost``      the line was cut and could not be had again in time, or was cut
                    `CUTS_PER_FRAME` times under one frame
-``refused``        the payload said no, and why, or its result does not fit the frame
+``refused``        the payload said no, and why; the frame does not fit the line; or the result does
+                   not fit the frame
 =================  ==============================================================================
 
 A frame whose line was cut while the payload lived on is sent again under the same request
@@ -390,13 +391,16 @@ class WireLink:
 
     def _exchange(self, frame: Frame, request: int) -> FrameResult:
         """One frame up, its result down."""
-        message = OutgoingMessage(
-            request & 0xFFFF,
-            Kind.FRAME,
-            encode_frame(frame, self._compact),
-            self._part_bytes,
-            uplink=True,
-        )
+        try:
+            message = OutgoingMessage(
+                request & 0xFFFF,
+                Kind.FRAME,
+                encode_frame(frame, self._compact),
+                self._part_bytes,
+                uplink=True,
+            )
+        except ValueError as error:
+            raise RequestRefusedError(str(error)) from error
         result = self._talk().process(message, request)
         contradiction = _contradiction(frame, result)
         if contradiction:

@@ -13,7 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
-from payload.link.board import Board
+from payload.link.board import Board, Limits
 from payload.link.box import Box
 from payload.link.channel import LinkDownError, SocketChannel
 from payload.link.security import KeyFileError, new_key
@@ -24,6 +24,9 @@ from payload.link.settings import LinkError, PayloadSettings
 from payload.link.tcp import TCP_PART_BYTES, key_for, listen_tcp, split_tcp, tcp_address
 
 EXIT_USER_ERROR = 2
+
+OWN_CHILD = Limits(max_message_bytes=2**32 - 1)
+"""Bounds of a caged child: its peer is its parent, and its memory is bounded by the cage."""
 
 
 class ServingError(RuntimeError):
@@ -96,7 +99,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if options.descriptor is not None:
         channel = SocketChannel(socket.socket(fileno=options.descriptor))
-        board = _board(options, settings, TCP_PART_BYTES)
+        board = _board(options, settings, TCP_PART_BYTES, limits=OWN_CHILD)
         try:
             serve_channel(channel, board, None)
         except (ValueError, OSError) as error:
@@ -113,7 +116,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _board(
-    options: argparse.Namespace, settings: PayloadSettings, part_bytes: int, compact: bool = False
+    options: argparse.Namespace,
+    settings: PayloadSettings,
+    part_bytes: int,
+    compact: bool = False,
+    limits: Limits | None = None,
 ) -> Board:
     return Board(
         Box(settings),
@@ -121,6 +128,7 @@ def _board(
         compact=compact,
         allow_faults=options.allow_faults,
         timing=settings.timing,
+        limits=limits,
     )
 
 

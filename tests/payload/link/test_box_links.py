@@ -25,6 +25,7 @@ from payload.frame import Frame, FrameResult, content_sha256
 from payload.limits import CageError, CageLimits
 from payload.link import open_link
 from payload.link.bench import bench_frame, identical
+from payload.link.board import Limits
 from payload.link.conversation import Timeouts
 from payload.link.faults import BoxFault
 from payload.link.replay import ReplayLink
@@ -214,6 +215,17 @@ def test_a_trace_of_another_mission_or_a_changed_one_is_refused(tmp_path: Path) 
     (trace / "trace.jsonl").write_text("\n".join([lines[0], "{damaged", lines[1], ""]))
     with pytest.raises(TraceError, match="line 2 is damaged"):
         ReplayLink(str(trace), SETTINGS)
+
+
+def test_a_caged_child_takes_a_frame_as_large_as_one_at_hand_does() -> None:
+    """Beyond the 128 MiB that bound what a stranger may send."""
+    frame = Frame("large", np.broadcast_to(np.float32(0.5), (4, 2900, 2900)))
+    assert 4 * frame.reflectance.size > Limits().max_message_bytes
+    link = SubprocessLink(SETTINGS)
+    try:
+        assert link.process(frame).status == "ok"
+    finally:
+        link.close()
 
 
 def test_a_killed_child_is_accounted_for_and_restarted() -> None:

@@ -117,6 +117,15 @@ def test_a_frame_beyond_the_payloads_bound_is_refused(open_bench: OpenBench) -> 
     assert link.process(bench_frame(height=16, width=16)).status == "ok"
 
 
+def test_a_frame_that_no_line_carries_is_refused(open_bench: OpenBench) -> None:
+    link, payload = open_bench()
+    result = link.process(bench_frame("n" * 257, height=16, width=16))
+    assert result.status == "refused"
+    assert "shorten the identifier" in result.detail
+    assert payload.frames == 0
+    assert link.process(bench_frame(height=16, width=16)).status == "ok"
+
+
 def test_too_many_functions_a_second_end_the_session(open_bench: OpenBench) -> None:
     """A handshake and three frames are as many as may be; the fourth needs a session anew."""
     limits = Limits(functions_per_s=0.01, functions_burst=4)
