@@ -182,6 +182,16 @@ class ModelCard:
         """Whether the graph departs from the house contract."""
         return self.input != InputSpec() or self.output != OutputSpec()
 
+    def computed_px(self, edge_px: int) -> int:
+        """Pixels that go through the graph for a square of that edge.
+
+        More than the square has where it is cut into windows that need padding: a graph of fixed
+        384 px sees a tile of 512 px as four windows.
+        """
+        whole, rest = divmod(edge_px, self.tile_px)
+        padded_px = whole * self.tile_px + rest + -rest % self.input.multiple_px
+        return padded_px**2
+
 
 def cache_dir() -> Path:
     """Where a user's own models are looked for: `$XDG_CACHE_HOME/nephoscope/models`."""
@@ -252,7 +262,7 @@ def read_card(path: Path) -> ModelCard:
         name=fields.text("name"),
         description=fields.text("description"),
         onnx=fields.text("onnx"),
-        sha256=fields.text("sha256"),
+        sha256=fields.sha256("sha256"),
         bytes=fields.count("bytes"),
         parameters=fields.count("parameters"),
         macs_per_px=fields.at_least("macs_per_px", 0),
@@ -414,6 +424,11 @@ def _read_output(fields: Fields | None) -> OutputSpec:
         raise ModelError(
             f"{fields.where}: cloud_channels is {list(spec.cloud_channels)}, expected at least "
             f"one channel between 0 and {spec.channels - 1}"
+        )
+    if len(set(spec.cloud_channels)) < len(spec.cloud_channels):
+        raise ModelError(
+            f"{fields.where}: cloud_channels is {list(spec.cloud_channels)}, expected each channel "
+            f"once: their probabilities are summed"
         )
     if spec.activation == "argmax" and len(set(spec.cloud_channels)) >= spec.channels:
         raise ModelError(

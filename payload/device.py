@@ -4,9 +4,10 @@ A profile is a YAML file that says of every figure where it comes from. Time on 
 from the model's arithmetic::
 
     latency_s = overhead_s_per_frame
-              + tiles * (overhead_s_per_tile + macs_per_px * tile_px^2 / (gmac_s * 1e9))
+              + tiles * (overhead_s_per_tile + macs_per_px * computed_px / (gmac_s * 1e9))
 
-with `gmac_s` the speed the device reaches on such networks (not its peak), or, for a model that
+with `computed_px` the pixels of a tile, padding included where a graph of fixed size needs it,
+`gmac_s` the speed the device reaches on such networks (not its peak), or, for a model that
 was timed on the device, from the measured time per tile. The formula is deterministic, so a
 mission with declared timing is too.
 
@@ -110,7 +111,7 @@ class DeviceProfile:
         measured = self._measured(card, tile_px)
         if measured is not None:
             return measured.seconds
-        gmac = card.macs_per_px * tile_px**2 / 1e9
+        gmac = card.macs_per_px * card.computed_px(tile_px) / 1e9
         return self.overhead_s_per_tile + gmac / self.speed_gmac_s(card)
 
     def speed_gmac_s(self, card: ModelCard) -> float:
@@ -265,7 +266,7 @@ def _read_source(fields: Fields) -> Source:
 def _read_tile_latency(fields: Fields) -> TileLatency:
     row = TileLatency(
         model=fields.text("model"),
-        sha256=fields.text("sha256"),
+        sha256=fields.sha256("sha256"),
         tile_px=fields.count("tile_px", minimum=1),
         seconds=fields.number("seconds", above=0),
         host=fields.text("host", ""),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,22 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"{hint}Valid: {', '.join(names) or 'none'}"
 
 
+class _EachFieldOnce(yaml.SafeLoader):
+    """Refuses a field that is given twice, of which PyYAML would quietly take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the field {name!r} is given twice; remove one",
+                    problem_mark=key.start_mark,
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def read_mapping(path: Path, error: type[ValueError]) -> dict[str, Any]:
     """The mapping a YAML file holds.
 
@@ -41,13 +58,17 @@ def read_mapping(path: Path, error: type[ValueError]) -> dict[str, Any]:
         The file cannot be read, is not YAML, or holds something else than a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _EachFieldOnce)
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror})") from problem
     except UnicodeDecodeError as problem:
         raise error(f"{path}: is not text in UTF-8, so it cannot be a YAML file") from problem
     except yaml.YAMLError as problem:
         raise error(f"{path}: is not valid YAML: {problem}") from problem
+    except ValueError as problem:  # PyYAML lets through what it cannot build, such as 2024-13-45
+        raise error(
+            f"{path}: a value cannot be read ({problem}); correct it, or put a text in quotes"
+        ) from problem
     if not isinstance(content, dict):
         raise error(f"{path}: holds a {type(content).__name__}, expected a mapping of fields")
     return content
@@ -77,6 +98,11 @@ class Fields:
     def text(self, name: str, default: str | None = None) -> str:
         """A text; required without `default`."""
         return self._take(name, default, "a text", lambda v: v if isinstance(v, str) else None)
+
+    def sha256(self, name: str) -> str:
+        """A SHA-256 in hexadecimal, given in small letters whatever the file has; required."""
+        what = "a SHA-256: 64 hexadecimal digits, as `sha256sum FILE` prints them"
+        return self._take(name, None, what, _sha256)
 
     def choice(self, name: str, valid: tuple[str, ...], default: str | None = None) -> str:
         """One of some words."""
@@ -169,10 +195,20 @@ class Fields:
         return value
 
 
+def _sha256(value: object) -> str | None:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
+        return None
+    return value.lower()
+
+
 def _number(value: object, above: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and value > above else None
+    try:
+        number = float(value)
+    except OverflowError:  # of a whole number larger than any float
+        return None
+    return number if math.isfinite(number) and number > above else None
 
 
 def _numbers(value: object) -> tuple[float, ...] | None:

@@ -53,6 +53,10 @@ __all__ = [
     "save_card",
 ]
 
+PROBABILITY_SLACK = 0.5
+"""How far beyond 0..1 an output without activation may lie and still be clipped: a regression or a
+rounded sum overshoots by so much at most, logits and percent by far more."""
+
 ORT_FAILURES = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
@@ -84,8 +88,8 @@ class CloudModel:
     Raises
     ------
     ModelError
-        The file is missing, has another hash than the card says, cannot be opened, or its
-        inputs and outputs are not those of the card.
+        The file is missing, has another hash or size than the card says, cannot be opened, or
+        its inputs and outputs are not those of the card.
     """
 
     def __init__(self, card: ModelCard, *, threads: int = 1) -> None:
@@ -118,7 +122,8 @@ class CloudModel:
         Raises
         ------
         ModelError
-            The array has another shape, the graph gives another shape than it promised, or NaN.
+            The array has another shape, the graph gives another shape than it promised, NaN, or
+        what is no probability.
         """
         if reflectance.ndim != 4 or reflectance.shape[1] != len(BANDS):
             raise ModelError(
@@ -156,6 +161,8 @@ class CloudModel:
                 f"model {self.card.name!r}: output {self.card.output.name!r} has shape "
                 f"{raw.shape} for an input of {padded.shape[1:]} px, expected {expected}"
             )
+        if self.card.output.activation == "none":
+            self._check_range(raw)
         cloud = _read(raw[0], self.card.output)[:height, :width]
         if np.isnan(cloud).any():  # NaN is no cloud to a comparison: all of it would pass for clear
             raise ModelError(
@@ -164,6 +171,17 @@ class CloudModel:
                 "normalisation are broken"
             )
         return cloud
+
+    def _check_range(self, raw: NDArray[np.float32]) -> None:
+        """Refuse logits and percent, which clipped to 0..1 would give a mask of nothing."""
+        channels = raw[0, list(self.card.output.cloud_channels)]
+        low, high = float(channels.min()), float(channels.max())
+        if low < -PROBABILITY_SLACK or high > 1 + PROBABILITY_SLACK:
+            raise ModelError(
+                f"model {self.card.name!r}: output {self.card.output.name!r} runs from {low:g} to "
+                f"{high:g}, expected a probability; write output.activation: sigmoid or softmax "
+                "in the card if these are logits, or scale them to 0..1 in the graph"
+            )
 
     def _run(self, feed: NDArray[np.float32]) -> NDArray[np.float32]:
         self.calls += 1
@@ -192,6 +210,12 @@ def _open_session(card: ModelCard, threads: int) -> Any:
         raise ModelError(
             f"model {card.name!r}: {path.name} has sha256 {found}, the card says {card.sha256}; "
             f"take the file the card was written for, or write a new card"
+        )
+    size = path.stat().st_size
+    if size != card.bytes:
+        raise ModelError(
+            f"model {card.name!r}: {path.name} has {size} bytes, the card says {card.bytes}; "
+            f"write bytes: {size}"
         )
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

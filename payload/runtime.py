@@ -18,7 +18,7 @@ energy
     can run and the frame is refused.
 memory
     the card's peak (measured in a fresh process) plus the frame itself, compared with the limit
-    or else with the device's memory. Over it the outcome is `out_of_memory`, after the time of
+    and with the device's memory. Over either the outcome is `out_of_memory`, after the time of
     the first tile. A caged process or a board measures and really dies instead.
 """
 
@@ -102,7 +102,7 @@ class Payload:
     device : DeviceProfile
         The computer whose time, power and memory are charged.
     memory_limit_mib : float, optional
-        Memory cap; the device's memory where there is none.
+        Memory cap; the device's memory where there is none, or where that is less.
     power_limit_w : float, optional
         Limit of mean power while a frame is processed.
     timing : {"declared", "measured"}
@@ -157,7 +157,7 @@ class Payload:
         self.device = device
         self.timing = timing
         self.time_scale = time_scale
-        self.memory_limit_mib = memory_limit_mib or device.memory_mib
+        self.memory_limit_mib = min(memory_limit_mib or device.memory_mib, device.memory_mib)
         self.power_limit_w = power_limit_w
         self.frames_processed = 0
         self.model_calls = 0

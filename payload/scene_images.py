@@ -1,8 +1,10 @@
 """The image files of scenes: what a GeoTIFF says of its own bands is believed.
 
-Bands named ``B02``, ``B03``, ``B04`` and ``B08`` are found by name, in whatever order; without
-names four bands are blue, green, red and near infrared, and thirteen are those of Sentinel-2. A
-declared value of no data becomes 0 in all bands. An opacity band is not near infrared.
+Bands named ``B02``, ``B03``, ``B04`` and ``B08``, or blue, green, red and nir in whatever letters,
+are found by name, in whatever order. Without names, four bands of which three are red, green and
+blue by their colour interpretation are those and near infrared; four bands that say nothing are
+blue, green, red and near infrared, and thirteen are those of Sentinel-2. A declared value of no
+data becomes 0 in all bands. An opacity band is not near infrared.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from payload.frame import BANDS
 
 SENTINEL2_BANDS: tuple[str, ...] = ("B02", "B03", "B04", "B08")
 """The names in a file of blue, green, red and near infrared."""
@@ -37,15 +41,15 @@ class SceneImage:
     descriptions : tuple of str or None
         Names of the bands.
     nodata : float or None
-    has_alpha : bool
-        Whether a band is said to be opacity.
+    colours : tuple of ColorInterp
+        What each band is said to be drawn as.
     """
 
     path: Path
     values: NDArray[Any]
     descriptions: tuple[str | None, ...]
     nodata: float | None
-    has_alpha: bool
+    colours: tuple[ColorInterp, ...]
 
     def four_bands(self) -> NDArray[Any]:
         """Blue, green, red and near infrared, shape (4, H, W); 0 without data.
@@ -62,21 +66,31 @@ class SceneImage:
 
     def _indices(self) -> list[int]:
         count = len(self.values)
-        if all(band in self.descriptions for band in SENTINEL2_BANDS):
-            return [self.descriptions.index(band) for band in SENTINEL2_BANDS]
-        if self.has_alpha:
+        names = [(name or "").lower() for name in self.descriptions]
+        for bands in (tuple(band.lower() for band in SENTINEL2_BANDS), BANDS):
+            if all(band in names for band in bands):
+                return [names.index(band) for band in bands]
+        if ColorInterp.alpha in self.colours:
             raise SceneError(
                 f"{self.path}: band {count} is opacity by its colour interpretation; save blue, "
                 f"green, red and near infrared, or name the bands {', '.join(SENTINEL2_BANDS)}"
             )
         if count == 4:
-            return [0, 1, 2, 3]
+            return self._order_by_colour()
         if count == 13:
             return [1, 2, 3, 7]
         raise SceneError(
             f"{self.path}: has {count} bands, expected 4 (blue, green, red, nir) or the 13 of "
             "Sentinel-2; select the bands and save the image again"
         )
+
+    def _order_by_colour(self) -> list[int]:
+        """Four bands, of which the one that is no colour is near infrared."""
+        visible = (ColorInterp.blue, ColorInterp.green, ColorInterp.red)
+        if not all(self.colours.count(colour) == 1 for colour in visible):
+            return [0, 1, 2, 3]
+        order = [self.colours.index(colour) for colour in visible]
+        return [*order, 6 - sum(order)]
 
 
 def image_size_px(path: Path) -> tuple[int, int]:
@@ -106,12 +120,17 @@ def read_image(path: Path) -> SceneImage:
             raise SceneError(
                 f"{path}: its pixels cannot be read ({error}); the file is damaged, restore it"
             ) from error
+        except MemoryError as error:
+            raise SceneError(
+                f"{path}: {raster.count} bands of {raster.height} x {raster.width} px do not fit "
+                "into memory; cut the image into scenes, or restore the file if it is damaged"
+            ) from error
         return SceneImage(
             path,
             values,
             raster.descriptions,
             raster.nodata,
-            has_alpha=ColorInterp.alpha in raster.colorinterp,
+            raster.colorinterp,
         )
 
 

@@ -301,7 +301,8 @@ def read_manifest(path: Path) -> list[dict[str, str]]:
         The file is not readable as CSV in UTF-8, or lacks a required column.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        # With the mark that spreadsheet programs put before UTF-8, or without.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
             columns = reader.fieldnames or []

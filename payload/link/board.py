@@ -77,6 +77,13 @@ class Board:
         Whether a peer may inject faults.
     timing : str
         Where the payload's time comes from, ``declared`` or ``measured``; told in the handshake.
+
+    Attributes
+    ----------
+    answered : Answered or None
+        The last frame's request with its result.
+    injected : int or None
+        The last request by which a fault was arranged.
     """
 
     def __init__(
@@ -98,3 +105,4 @@ class Board:
         self.boot = secrets.randbits(63)
         self.started_s = time.monotonic()
         self.answered: Answered | None = None
+        self.injected: int | None = None

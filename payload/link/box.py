@@ -147,10 +147,11 @@ class Box:
 
 
 def open_payload(card: ModelCard, device: DeviceProfile, settings: PayloadSettings) -> Payload:
-    """A payload whose clock is this machine's and whose memory nobody models."""
+    """A payload whose clock is this machine's; a box has no memory limit but its cage's."""
     return Payload(
         card,
         device,
+        memory_limit_mib=settings.memory_limit_mib,
         power_limit_w=settings.power_limit_w,
         timing=settings.timing,
         threads=settings.threads,

@@ -10,7 +10,8 @@ can go wrong on board or on the way; each frame ends in exactly one `FrameResult
 ``timeout``        no result in time; the payload was reset
 ``link_lost``      the line was cut and could not be had again in time, or was cut
                    `CUTS_PER_FRAME` times under one frame
-``refused``        the payload said no, and why
+``refused``        the payload said no, and why; the frame does not fit the line; or the result does
+                   not fit the frame
 =================  ==============================================================================
 
 A frame whose line was cut while the payload lived on is sent again under the same request
@@ -25,7 +26,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from payload.frame import Capabilities, Frame, FrameResult, Health, Status
+from payload.frame import (
+    BLOCK_PX,
+    NO_DATA,
+    Capabilities,
+    Frame,
+    FrameResult,
+    Health,
+    Status,
+)
 from payload.link.channel import Channel, LinkDownError
 from payload.link.conversation import (
     Conversation,
@@ -382,14 +391,21 @@ class WireLink:
 
     def _exchange(self, frame: Frame, request: int) -> FrameResult:
         """One frame up, its result down."""
-        message = OutgoingMessage(
-            request & 0xFFFF,
-            Kind.FRAME,
-            encode_frame(frame, self._compact),
-            self._part_bytes,
-            uplink=True,
-        )
-        return self._talk().process(message, request)
+        try:
+            message = OutgoingMessage(
+                request & 0xFFFF,
+                Kind.FRAME,
+                encode_frame(frame, self._compact),
+                self._part_bytes,
+                uplink=True,
+            )
+        except ValueError as error:
+            raise RequestRefusedError(str(error)) from error
+        result = self._talk().process(message, request)
+        contradiction = _contradiction(frame, result)
+        if contradiction:
+            raise RequestRefusedError(f"the result does not fit the frame: {contradiction}")
+        return result
 
     def _take_request(self) -> int:
         self._next_request = (self._next_request + 1) & 0xFFFFFFFF
@@ -413,6 +429,28 @@ class WireLink:
             memory_provenance="measured",
             host_latency_s=wall_s,
         )
+
+
+def _contradiction(frame: Frame, result: FrameResult) -> str:
+    """In what a result cannot be that of a frame; empty where it can.
+
+    Past this point a mask is taken for the frame's own, by policy, storage and metrics.
+    """
+    if result.frame_id != frame.frame_id:
+        return f"it names frame {result.frame_id!r}"
+    if result.mask is None:
+        return ""
+    shape = frame.reflectance.shape[1:]
+    if result.mask.shape != shape:
+        return f"its mask has {result.mask.shape} px, the frame {shape}"
+    if ((result.mask > 1) & (result.mask != NO_DATA)).any():
+        return f"its mask has other values than 0, 1 and {NO_DATA}"
+    blocks = tuple(-(-edge // BLOCK_PX) for edge in shape)
+    if result.block_cover is None or result.block_cover.shape != blocks:
+        return f"it has not the cover of {blocks} blocks"
+    if not ((result.block_cover >= 0) & (result.block_cover <= 1)).all():
+        return "its cover per block is not between 0 and 1"
+    return ""
 
 
 def _read_capabilities(answer: dict[str, Any], link: str) -> tuple[bytes, int, int, Capabilities]:

@@ -12,13 +12,21 @@ import contextlib
 import dataclasses
 from typing import Protocol, runtime_checkable
 
-from payload.card import ModelError, load_card
+from payload.card import ModelCard, ModelError, load_card
 from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink, Status
 from payload.link.box import open_flipped_payload
 from payload.link.channel import Channel, Pieces
 from payload.link.client import PayloadAwayError
-from payload.link.faults import BoxFault, FaultPlan, FrameFaults, flip_frame_bits, keyed_uniform
+from payload.link.faults import (
+    BoxFault,
+    FaultPlan,
+    FaultPlanError,
+    FrameFaults,
+    flip_frame_bits,
+    keyed_uniform,
+    weight_ranges,
+)
 from payload.link.settings import PayloadSettings
 from payload.runtime import Payload
 
@@ -44,6 +52,11 @@ class FaultyLink:
         For how long hangs last.
     injectable : InjectableLink or None
         The live link behind recorders and the like; None if faults are to be modelled.
+
+    Raises
+    ------
+    FaultPlanError
+        If upsets are ordered for a model file that holds no weights.
     """
 
     def __init__(
@@ -59,6 +72,8 @@ class FaultyLink:
         self._injectable = injectable
         self._card = load_card(settings.model)
         self._device = load_device(settings.device)
+        if plan.upsets_per_bit_day > 0:
+            _require_weights(self._card, plan)
         self._upsets: list[tuple[int, int]] = []
         self._flipped: Payload | None = None
         self._faults = FrameFaults()
@@ -163,6 +178,19 @@ class FaultyLink:
             device=self._device.name,
             latency_s=latency_s,
             energy_wh=self._device.energy_wh(latency_s, power_limit_w),
+        )
+
+
+def _require_weights(card: ModelCard, plan: FaultPlan) -> None:
+    try:
+        model = card.onnx_path.read_bytes()
+    except ModelError:  # A board has the file, and this side may do without.
+        return
+    if not any(weight_ranges(model)):
+        raise FaultPlanError(
+            f"faults.upsets_per_bit_day is {plan.upsets_per_bit_day:g}, but {card.onnx} of model "
+            f"{card.name!r} holds no weights to flip bits in; save it with its external data "
+            "inside and write its new hash and size into the card, or set the rate to 0"
         )
 
 

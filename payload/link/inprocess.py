@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import psutil
 
-from payload.card import load_card
-from payload.device import load_device
+from payload.card import ModelCard, ModelError, load_card
+from payload.device import DeviceProfile, load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health
 from payload.link.settings import PayloadSettings
 from payload.runtime import BYTES_PER_MIB, Payload
@@ -31,7 +31,7 @@ class InProcessLink:
     def __init__(self, settings: PayloadSettings) -> None:
         card = load_card(settings.model)
         device = load_device(settings.device)
-        host = load_device("host")
+        self._settings, self._card, self._device = settings, card, device
         self._payload = Payload(
             card,
             device,
@@ -39,7 +39,7 @@ class InProcessLink:
             power_limit_w=settings.power_limit_w,
             timing=settings.timing,
             threads=settings.threads,
-            time_scale=host.speed_gmac_s(card) / device.speed_gmac_s(card),
+            time_scale=_time_scale(card, device) if settings.timing == "measured" else 1.0,
         )
         self._restarts = 0
 
@@ -48,8 +48,22 @@ class InProcessLink:
         return self._payload.capabilities("inprocess")
 
     def process(self, frame: Frame) -> FrameResult:
-        """Detect cloud in `frame`."""
-        return self._payload.process(frame)
+        """Detect cloud in `frame`; where a payload in a box would die of its model, say so."""
+        try:
+            return self._payload.process(frame)
+        except ModelError as error:
+            limit_w = self._settings.power_limit_w
+            latency_s = self._device.lost_frame_s(self._card, limit_w)
+            return FrameResult.without_mask(
+                frame.frame_id,
+                "crashed",
+                f"the payload crashed and was restarted: {error}",
+                model=self._card.name,
+                model_sha256=self._card.sha256,
+                device=self._device.name,
+                latency_s=latency_s,
+                energy_wh=self._device.energy_wh(latency_s, limit_w),
+            )
 
     def health(self) -> Health:
         """Resident memory of the process this payload shares, and counts."""
@@ -68,3 +82,8 @@ class InProcessLink:
     def close(self) -> None:
         """Nothing to release but what Python releases itself."""
         self._payload.forget()
+
+
+def _time_scale(card: ModelCard, device: DeviceProfile) -> float:
+    """Seconds of the device per second of this machine."""
+    return load_device("host").speed_gmac_s(card) / device.speed_gmac_s(card)

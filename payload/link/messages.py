@@ -14,6 +14,7 @@ import enum
 import json
 import math
 import struct
+import sys
 import zlib
 from typing import Any, cast, get_args
 
@@ -137,7 +138,7 @@ def result_from_record(
     Raises
     ------
     WireError
-        If a field is missing, unknown or of the wrong type.
+        If a field is missing, unknown, of the wrong type or a number out of its range.
     """
     names = {field.name for field in dataclasses.fields(FrameResult)} - {"mask", "block_cover"}
     if set(record) != names:
@@ -146,6 +147,8 @@ def result_from_record(
         expected = _scalar_types(name)
         if not isinstance(record[name], expected) or isinstance(record[name], bool):
             raise WireError(f"result field {name} is {record[name]!r}")
+        if str not in expected and not _is_plausible(name, record):
+            raise WireError(f"result field {name} is out of its range")
     if record["status"] not in get_args(Status):
         raise WireError(f"result field status is {record['status']!r}")
     for name in ("provenance", "energy_provenance", "memory_provenance"):
@@ -165,6 +168,13 @@ def _scalar_types(name: str) -> tuple[type, ...]:
     if name == "cover" or name.endswith(("_s", "_wh", "_mib")):
         return (float, int)
     return (str,)
+
+
+def _is_plausible(name: str, record: dict[str, Any]) -> bool:
+    """Whether a number can be one: time, energy and memory are finite and not below 0."""
+    if name != "cover":
+        return bool(0 <= record[name] <= sys.float_info.max)
+    return bool(0 <= record[name] <= 1) or (record["status"] != "ok" and math.isnan(record[name]))
 
 
 def encode_result(result: FrameResult, compact: bool) -> list[bytes | memoryview]:
@@ -196,7 +206,7 @@ def decode_result(data: bytes | bytearray) -> FrameResult:
     start = _RESULT_HEAD.size + text_bytes
     try:
         record = json.loads(_text(memoryview(data)[_RESULT_HEAD.size : start]))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError of a number with 5000 digits, too
         raise WireError(f"result text is not JSON: {error}") from error
     if not isinstance(record, dict):
         raise WireError("result text is not a JSON object")
@@ -211,7 +221,7 @@ def decode_result(data: bytes | bytearray) -> FrameResult:
         blocks = np.frombuffer(body, "<f8", block_rows * block_cols, mask_bytes)
         blocks = blocks.astype(np.float64).reshape(block_rows, block_cols)
     result = result_from_record(record, mask, blocks)
-    if (result.status == "ok") != (mask is not None) or math.isnan(result.latency_s):
+    if (result.status == "ok") != (mask is not None):
         raise WireError("a result has a mask if, and only if, its status is ok")
     return result
 

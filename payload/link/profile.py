@@ -120,7 +120,7 @@ def profile_device(
     active_w, power_source = _active_power(found, base)
     where = f"over link {capabilities.link}, onnxruntime {_version(capabilities.versions)}"
     method = f"median of {found.repetitions} frames of 1 and of {TILES_IN_LARGE_FRAME} tiles"
-    gmac_s = card.macs_per_px * TILE_PX**2 / 1e9 / found.tile_s
+    gmac_s = card.macs_per_px * card.computed_px(TILE_PX) / 1e9 / found.tile_s
     return {
         "name": name,
         "description": f"Measured by profile-device with {card.name}; power from {base.name}.",

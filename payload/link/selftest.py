@@ -16,7 +16,7 @@ import numpy as np
 
 from payload.card import load_card
 from payload.frame import TILE_PX, Frame, content_sha256
-from payload.link.box import Box
+from payload.link.box import Box, UpsetCrashError
 from payload.link.packets import PROTOCOL_VERSION, SCHEMA_SHA256
 from payload.link.settings import PayloadSettings
 from payload.model import file_sha256
@@ -26,6 +26,10 @@ GROUND = (0.06, 0.08, 0.07, 0.30)
 CLOUD = (0.75, 0.74, 0.73, 0.78)
 """Reflectance of vegetated ground and of thick cloud, blue green red nir: round figures within
 what the project's scenes show."""
+
+
+class SelftestError(ValueError):
+    """A board cannot be tested: its payload says nothing of the known tile."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +105,8 @@ def run_selftest(settings: PayloadSettings) -> SelftestReport:
     ------
     ModelError
         If the model cannot be opened at all.
+    SelftestError
+        If the known tile gives no mask.
     """
     card = load_card(settings.model)
     timing = dataclasses.replace(settings, timing="measured")
@@ -108,9 +114,12 @@ def run_selftest(settings: PayloadSettings) -> SelftestReport:
     masks, latencies_s = [], []
     for _ in range(REPETITIONS):
         box.reset()
-        result = box.process(known_tile())
+        try:
+            result = box.process(known_tile())
+        except UpsetCrashError as error:
+            raise SelftestError(f"the known tile was not processed: {error}") from error
         if result.mask is None:
-            raise ValueError(f"the known tile was not processed: {result.detail}")
+            raise SelftestError(f"the known tile was not processed: {result.detail}")
         masks.append(result.mask)
         latencies_s.append(result.host_latency_s)
     half = TILE_PX // 2

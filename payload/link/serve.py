@@ -13,7 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
-from payload.link.board import Board
+from payload.link.board import Board, Limits
 from payload.link.box import Box
 from payload.link.channel import LinkDownError, SocketChannel
 from payload.link.security import KeyFileError, new_key
@@ -24,6 +24,13 @@ from payload.link.settings import LinkError, PayloadSettings
 from payload.link.tcp import TCP_PART_BYTES, key_for, listen_tcp, split_tcp, tcp_address
 
 EXIT_USER_ERROR = 2
+
+OWN_CHILD = Limits(max_message_bytes=2**32 - 1)
+"""Bounds of a caged child: its peer is its parent, and its memory is bounded by the cage."""
+
+
+class ServingError(RuntimeError):
+    """A payload that had started failed at its work: no mistake of a user's, and it dies of it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,7 +99,12 @@ def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if options.descriptor is not None:
         channel = SocketChannel(socket.socket(fileno=options.descriptor))
-        serve_channel(channel, _board(options, settings, TCP_PART_BYTES), None)
+        board = _board(options, settings, TCP_PART_BYTES, limits=OWN_CHILD)
+        try:
+            serve_channel(channel, board, None)
+        except (ValueError, OSError) as error:
+            # The exit code of a user error would tell the watchdog that no restart can help.
+            raise ServingError(f"the payload failed at its work: {error}") from error
         return 0
     if not options.listen.startswith(("tcp://", "serial:")):
         raise LinkError(
@@ -104,7 +116,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _board(
-    options: argparse.Namespace, settings: PayloadSettings, part_bytes: int, compact: bool = False
+    options: argparse.Namespace,
+    settings: PayloadSettings,
+    part_bytes: int,
+    compact: bool = False,
+    limits: Limits | None = None,
 ) -> Board:
     return Board(
         Box(settings),
@@ -112,6 +128,7 @@ def _board(
         compact=compact,
         allow_faults=options.allow_faults,
         timing=settings.timing,
+        limits=limits,
     )
 
 

@@ -180,7 +180,7 @@ class Session:
             self._board.answered = None
             self._report(packet, Verification.COMPLETED)
         elif function == Function.INJECT:
-            self._inject(packet, *unpack_inject(arguments))
+            self._inject(packet, request, *unpack_inject(arguments))
         else:
             text = f"function {function} is unknown"
             self._report(packet, Verification.NOT_ACCEPTED, Failure.UNKNOWN, text)
@@ -268,16 +268,19 @@ class Session:
         self.line.send_parts(message)
         self._report(packet, Verification.COMPLETED)
 
-    def _inject(self, packet: Packet, fault: int, amount: float, seed: int) -> None:
+    def _inject(self, packet: Packet, request: int, fault: int, amount: float, seed: int) -> None:
         if not self._board.allow_faults:
             text = "fault injection is off; start the server with --allow-faults"
             self._report(packet, Verification.NOT_ACCEPTED, Failure.FORBIDDEN, text)
             return
-        try:
-            self._board.payload.inject(fault, amount, seed)
-        except ValueError as error:
-            self._report(packet, Verification.NOT_ACCEPTED, Failure.UNKNOWN, str(error))
-            return
+        # Asked twice because the answer was late: the same bits flipped again would be whole.
+        if self._board.injected != request:
+            try:
+                self._board.payload.inject(fault, amount, seed)
+            except ValueError as error:
+                self._report(packet, Verification.NOT_ACCEPTED, Failure.UNKNOWN, str(error))
+                return
+            self._board.injected = request
         self._report(packet, Verification.COMPLETED)
 
     # Large data ----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from PIL import Image
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -97,7 +98,7 @@ def show(
     if as_json:
         print_json(facts)
         return
-    table = Table(box=None, pad_edge=False, show_header=False, title=scene.full_name)
+    table = Table(box=None, pad_edge=False, show_header=False, title=escape(scene.full_name))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in facts.items():
@@ -277,7 +278,7 @@ def _further_facts(scene: Scene) -> dict[str, Any]:
 
 
 def _table(facts: Sequence[dict[str, Any]], title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
     for i, heading in enumerate(facts[0]):
         table.add_column(heading, overflow="fold", no_wrap=i == 0)
     for row in facts:
@@ -286,6 +287,7 @@ def _table(facts: Sequence[dict[str, Any]], title: str) -> Table:
 
 
 def _text(value: object) -> str:
+    """A manifest's value as a table shows it: brackets in it are text, not styles."""
     if value is None or value == "":
         return "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else escape(str(value))

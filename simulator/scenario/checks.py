@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from payload.card import ModelCard, ModelError, load_card
 from payload.device import DeviceError, DeviceProfile, load_device
+from payload.frame import BANDS
 from payload.model import CloudModel
 from payload.scenes import SceneCollection, SceneError, read_collection
 from simulator.environment.scene_library import SceneLibrary
@@ -220,7 +221,7 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
     with findings.at(*path, "model"):
         card = load_card(scenario.name_or_path(payload.model))
         if not payload.link.startswith(BRING_THEIR_MODEL):
-            CloudModel(card)
+            _try_model(card)
     with findings.at(*path, "device"):
         device = load_device(scenario.name_or_path(payload.device))
     if card and device:
@@ -236,6 +237,16 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
         kind, _, recording = scenario.link_address(payload.link).partition(":")
         if kind == "replay" and not Path(recording).exists():
             findings.add((*path, "link"), f"there is no recording {recording}; correct the path")
+
+
+def _try_model(card: ModelCard) -> None:
+    """Open a model and have it judge one small tile: many a graph fails only when it runs.
+
+    In flight that would be a crash of the payload, frame after frame.
+    """
+    edge_px = card.input.multiple_px
+    ramp = np.linspace(0.05, 0.95, len(BANDS) * edge_px**2, dtype=np.float32)
+    CloudModel(card).probability(ramp.reshape(1, len(BANDS), edge_px, edge_px))
 
 
 def _budget_notes(satellite: Satellite, card: ModelCard, device: DeviceProfile) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -94,6 +94,11 @@ def test_onnx_file_stands_for_the_card_beside_it(tmp_path: Path) -> None:
     assert load_card(path.with_suffix(".onnx")).name == "student"
 
 
+def test_hash_in_capital_letters_is_the_same_hash(tmp_path: Path) -> None:
+    path = written(tmp_path, replace(HOUSE, sha256="AB" * 32))
+    assert load_card(path).sha256 == "ab" * 32
+
+
 def test_user_models_are_found_by_name_and_committed_ones_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,16 +121,20 @@ def test_path_without_a_card_is_answered_with_the_path() -> None:
         load_card("nowhere/a.onnx")
 
 
-MISTAKES = [
+MISTAKES: list[Any] = [
     ("licence", None, "the field 'licence' is missing"),
     ("bytes", "many", "bytes is 'many', expected a whole number >= 0"),
     ("bytes", True, "bytes is True, expected a whole number"),
     ("macs_per_px", -1, "macs_per_px is -1, expected a number >= 0"),
     ("macs_per_px", float("inf"), "macs_per_px is inf, expected a number"),
+    pytest.param("macs_per_px", 10**400, "expected a number >= 0", id="beyond any float"),
     ("precision", "int9", "precision is 'int9'; did you mean 'int8'?"),
     ("peak_memory_mib", 0, "peak_memory_mib is 0, expected a number above 0"),
     ("name", "other", "name is 'other', expected the file's stem 'student'"),
     ("tile_px", 100, "tile_px is 100, expected a multiple of input.multiple_px (32)"),
+    ("sha256", "", "sha256 is '', expected a SHA-256: 64 hexadecimal digits"),
+    ("sha256", "todo", "sha256 is 'todo', expected a SHA-256: 64 hexadecimal digits"),
+    ("sha256", "0" * 63, "expected a SHA-256: 64 hexadecimal digits"),
     ("sha265", "x", "unknown field 'sha265'; did you mean 'sha256'?"),
     ("jaccard", {"value": 1}, "jaccard is {'value': 1}, expected a list"),
     ("jaccard", [{"value": 1}], "jaccard[0]: the field 'data_set' is missing"),
@@ -138,6 +147,7 @@ MISTAKES = [
     ("input", 4, "input: is 4, expected a mapping"),
     ("output", {"cloud_channels": [1]}, "cloud_channels is [1], expected at least one channel"),
     ("output", {"cloud_channels": []}, "cloud_channels is [], expected at least one channel"),
+    ("output", {"channels": 2, "cloud_channels": [1, 1]}, "expected each channel once"),
     ("output", {"threshold": 1.0}, "threshold is 1, expected a probability between 0 and 1"),
     ("output", {"activation": "argmax"}, "all 1 channels mean cloud"),
 ]
@@ -165,6 +175,10 @@ def test_mistake_is_answered_with_file_field_and_reason(
         ("a: [", "is not valid YAML"),
         ("- a", "holds a list, expected a mapping"),
         ("", "holds a NoneType, expected a mapping"),
+        ("provenance: 2024-13-45", r"a value cannot be read \(month must be in 1..12"),
+        pytest.param("bytes: 1" + "0" * 5000, "a value cannot be read", id="5001 digits"),
+        ("bytes: 1\nname: a\nbytes: 2", "the field 'bytes' is given twice; remove one"),
+        ("input: {name: a, name: b}", "the field 'name' is given twice; remove one"),
     ],
 )
 def test_file_that_is_no_card_is_refused(tmp_path: Path, text: str, message: str) -> None:

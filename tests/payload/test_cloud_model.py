@@ -177,6 +177,36 @@ def test_output_that_is_not_a_number_is_refused_and_does_not_pass_for_clear(
         model.probability(image(1, 4, 8, 8))
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(20.0, -10.0), (100.0, 0.0)])
+def test_output_without_activation_that_is_no_probability_is_refused(
+    write_model: WriteModel, pixel_graph: PixelGraph, scale: float, offset: float
+) -> None:
+    """Logits around 0, and percent: clipped to 0..1 both would pass for a mask."""
+    weights, bias = np.array([[0, scale, 0, 0]], np.float32), np.array([offset], np.float32)
+    model = CloudModel(write_model(pixel_graph(weights, bias, activation=None)))
+    with pytest.raises(ModelError, match=r"runs from .*write output\.activation: sigmoid"):
+        model.probability(image(1, 4, 32, 32))
+
+
+def test_slight_overshoot_of_a_probability_is_clipped(
+    write_model: WriteModel, pixel_graph: PixelGraph
+) -> None:
+    weights = np.array([[0, 1.2, 0, 0]], np.float32)
+    linear = pixel_graph(weights, np.array([-0.1], np.float32), activation=None)
+    reflectance = image(1, 4, 32, 32)
+    found = CloudModel(write_model(linear)).probability(reflectance)
+    expected = np.clip(1.2 * reflectance[:, 1] - 0.1, 0, 1)
+    np.testing.assert_allclose(found, expected, atol=PROBABILITY_TOLERANCE)
+
+
+def test_another_size_than_the_card_says_is_refused(green_model: ModelCard) -> None:
+    size = green_model.onnx_path.stat().st_size
+    with pytest.raises(
+        ModelError, match=rf"has {size} bytes, the card says 7; write bytes: {size}"
+    ):
+        CloudModel(replace(green_model, bytes=7))
+
+
 def test_wrong_shape_is_refused(green_model: ModelCard) -> None:
     with pytest.raises(ModelError, match=r"shape \(4, 32, 32\), expected \(n, 4, height, width\)"):
         CloudModel(green_model).probability(image(4, 32, 32))
@@ -247,7 +277,8 @@ def test_graph_of_another_number_type_is_refused(write_model: WriteModel) -> Non
 
 def test_file_that_is_no_graph_is_refused(green_model: ModelCard) -> None:
     green_model.onnx_path.write_bytes(b"not a graph")
-    honest = replace(green_model, sha256=file_sha256(green_model.onnx_path))
+    path = green_model.onnx_path
+    honest = replace(green_model, sha256=file_sha256(path), bytes=path.stat().st_size)
     with pytest.raises(ModelError, match=r"ONNX Runtime .* cannot open"):
         CloudModel(honest)
 

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.card import ModelCard
+from payload.card import InputSpec, ModelCard
 from payload.device import (
     DEVICES_DIR,
     DeviceError,
@@ -22,6 +24,7 @@ from payload.device import (
     list_devices,
     load_device,
 )
+from payload.model import CloudModel
 
 RELATIVE_TOLERANCE = 1e-12
 
@@ -69,6 +72,29 @@ def test_latency_is_overheads_plus_arithmetic(card: ModelCard) -> None:
     expected = 0.5 + 4 * (0.25 + arithmetic_s)
     assert DEVICE.latency_s(card, 4) == pytest.approx(expected, rel=RELATIVE_TOLERANCE)
     assert DEVICE.latency_provenance(card) == "modelled"
+
+
+@pytest.mark.parametrize(
+    ("edge_px", "multiple_px", "computed_px"),
+    [(512, 32, 512), (256, 256, 512), (384, 384, 768), (1024, 1024, 1024), (352, 32, 512)],
+)
+def test_padding_of_a_graph_of_fixed_size_is_work_too(
+    write_model: Callable[..., ModelCard],
+    pixel_graph: Callable[..., onnx.ModelProto],
+    monkeypatch: pytest.MonkeyPatch,
+    edge_px: int,
+    multiple_px: int,
+    computed_px: int,
+) -> None:
+    graph = pixel_graph(np.ones((1, 4), np.float32), np.zeros(1, np.float32))
+    card = write_model(graph, tile_px=edge_px, input=InputSpec(multiple_px=multiple_px))
+    model, fed_px = CloudModel(card), []
+    run = model._run
+    monkeypatch.setattr(model, "_run", lambda feed: fed_px.append(feed[0, 0].size) or run(feed))
+    model.probability(np.full((1, 4, 512, 512), 0.3, np.float32))
+    assert sum(fed_px) == computed_px**2
+    arithmetic_s = card.macs_per_px * computed_px**2 / 10e9
+    assert DEVICE.tile_s(card) == pytest.approx(0.25 + arithmetic_s, rel=RELATIVE_TOLERANCE)
 
 
 def test_measured_tile_goes_before_arithmetic_for_that_very_file(card: ModelCard) -> None:
@@ -143,6 +169,7 @@ def test_path_without_a_profile_is_answered_with_the_path(tmp_path: Path) -> Non
         ("name", "other", "expected the file's stem 'myriad2'"),
         ("power_w", 3, "unknown field 'power_w'"),
         ("tile_latency_s", [{"model": "m"}], "tile_latency_s[0]: the field 'sha256' is missing"),
+        ("tile_latency_s", [{"model": "m", "sha256": "0f3a"}], "sha256 is '0f3a', expected a SHA"),
     ],
 )
 def test_mistake_in_a_profile_is_answered_with_file_field_and_reason(

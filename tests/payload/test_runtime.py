@@ -226,6 +226,17 @@ def test_memory_of_the_device_is_the_limit_where_none_is_given(
     assert Payload(green_model, small).process(Frame("f", pixels(8, 8))).status == "out_of_memory"
 
 
+def test_limit_above_the_memory_of_the_device_gives_it_no_more(
+    green_model: ModelCard, device: DeviceProfile
+) -> None:
+    small = replace(device, memory_mib=64)
+    result = Payload(green_model, small, memory_limit_mib=512).process(Frame("f", pixels(8, 8)))
+    assert (result.status, result.detail) == (
+        "out_of_memory",
+        "the frame needs 80 MiB, the limit is 64 MiB",
+    )
+
+
 def test_limit_without_a_measured_peak_is_refused(
     green_model: ModelCard, device: DeviceProfile
 ) -> None:

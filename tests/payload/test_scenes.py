@@ -98,10 +98,20 @@ def test_thirteen_bands_give_the_four_by_name_whatever_their_order(folder: Path)
     np.testing.assert_allclose(reflectance[:, 0, 0], expected, rtol=1e-6)
 
 
-def test_four_named_bands_are_taken_by_name(folder: Path) -> None:
-    names = ("B04", "B03", "B02", "B08")
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        (("B04", "B03", "B02", "B08"), {}),
+        (("red", "green", "blue", "nir"), {}),
+        (("Red", "Green", "Blue", "NIR"), {"photometric": "RGB", "alpha": "YES"}),
+        ((), {"photometric": "RGB"}),
+    ],
+)
+def test_four_bands_are_taken_by_what_the_file_calls_them(
+    folder: Path, names: tuple[str, ...], options: dict[str, str]
+) -> None:
     stack = np.stack([np.full((HEIGHT_PX, WIDTH_PX), i * 1000, np.uint16) for i in (3, 2, 1, 4)])
-    write_tif(folder / "first.tif", stack, names)
+    write_tif(folder / "first.tif", stack, names, **options)
     reflectance = read_collection(folder).scenes[0].reflectance()
     np.testing.assert_allclose(reflectance[:, 0, 0], [0.1, 0.2, 0.3, 0.4], rtol=1e-6)
 
@@ -120,6 +130,21 @@ def test_opacity_is_not_near_infrared(folder: Path) -> None:
     write_tif(folder / "first.tif", image, photometric="RGB", alpha="YES")
     with pytest.raises(SceneError, match=r"first\.tif: band 4 is opacity"):
         read_collection(folder).scenes[0].reflectance()
+
+
+def test_an_image_larger_than_memory_is_refused(folder: Path) -> None:
+    band = '<VRTRasterBand dataType="UInt16" band="{}"/>'
+    edge = 'rasterXSize="20000000" rasterYSize="20000000"'
+    bands = "".join(band.format(n) for n in range(1, 5))
+    (folder / "first.tif").write_text(f"<VRTDataset {edge}>{bands}</VRTDataset>")
+    with pytest.raises(SceneError, match=r"4 bands of 20000000 x 20000000 px do not fit"):
+        read_collection(folder).scenes[0].reflectance()
+
+
+def test_a_manifest_saved_by_a_spreadsheet_is_read(folder: Path) -> None:
+    manifest = folder / MANIFEST
+    manifest.write_text(manifest.read_text(), encoding="utf-8-sig")
+    assert [scene.name for scene in read_collection(folder)] == ["first"]
 
 
 def test_a_clear_date_is_read_when_there_is_one(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.card import load_card
+from payload.card import ModelCard, load_card
 from payload.device import load_device
 from payload.frame import FrameResult
 from payload.link import open_link
-from payload.link.bench import bench_frame, identical
+from payload.link.bench import BenchPayload, bench_frame, identical
 from payload.link.box import Box, UpsetCrashError
 from payload.link.conversation import Timeouts
 from payload.link.faults import (
@@ -197,6 +198,29 @@ def test_the_same_faults_befall_every_body_alike() -> None:
     assert np.array_equal(slow.mask, sound.mask)
     assert broken.latency_s == crashed.latency_s
     assert np.array_equal(cured.mask, sound.mask)
+
+
+def test_flipped_weights_lift_no_memory_limit() -> None:
+    limited = dataclasses.replace(SETTINGS, memory_limit_mib=30.0)
+    at_hand = open_link(
+        "inprocess", model="threshold", device="myriad2", memory_limit_mib=limited.memory_limit_mib
+    )
+    link = FaultyLink(at_hand, limited, FaultPlan())
+    link.suffer(FrameFaults(weight_bits=1, seed=CLOUDING_SEED))
+    assert [link.process(known_tile()).status for _ in range(2)] == ["out_of_memory"] * 2
+
+
+def test_upsets_of_a_model_without_weights_in_its_file_are_refused_before_flight(
+    write_model: Callable[..., ModelCard], pixel_graph: Callable[..., onnx.ModelProto]
+) -> None:
+    graph = pixel_graph(np.ones((1, 4), np.float32), np.zeros(1, np.float32))
+    card = write_model(graph)
+    onnx.save(graph, card.onnx_path, save_as_external_data=True, size_threshold=0)
+    settings = dataclasses.replace(SETTINGS, model=str(card.path))
+    at_hand = BenchPayload()
+    with pytest.raises(FaultPlanError, match=r"upsets_per_bit_day is 0\.01, but pixel\.onnx of"):
+        FaultyLink(at_hand, settings, FaultPlan(upsets_per_bit_day=0.01))  # type: ignore[arg-type]
+    FaultyLink(at_hand, settings, FaultPlan(crash_per_frame=0.01))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,20 @@ import subprocess
 import sys
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
+from payload.card import ModelCard
 from payload.frame import Frame, FrameResult, content_sha256
 from payload.limits import CageError, CageLimits
 from payload.link import open_link
 from payload.link.bench import bench_frame, identical
+from payload.link.board import Limits
 from payload.link.conversation import Timeouts
 from payload.link.faults import BoxFault
 from payload.link.replay import ReplayLink
@@ -213,6 +217,17 @@ def test_a_trace_of_another_mission_or_a_changed_one_is_refused(tmp_path: Path) 
         ReplayLink(str(trace), SETTINGS)
 
 
+def test_a_caged_child_takes_a_frame_as_large_as_one_at_hand_does() -> None:
+    """Beyond the 128 MiB that bound what a stranger may send."""
+    frame = Frame("large", np.broadcast_to(np.float32(0.5), (4, 2900, 2900)))
+    assert 4 * frame.reflectance.size > Limits().max_message_bytes
+    link = SubprocessLink(SETTINGS)
+    try:
+        assert link.process(frame).status == "ok"
+    finally:
+        link.close()
+
+
 def test_a_killed_child_is_accounted_for_and_restarted() -> None:
     link = SubprocessLink(SETTINGS)
     assert link.process(known_tile()).status == "ok"
@@ -284,6 +299,28 @@ def test_a_child_that_cannot_start_says_why() -> None:
         SubprocessLink(dataclasses.replace(SETTINGS, threads=0))
 
 
+def test_a_child_that_fails_at_its_work_is_a_crash_and_not_the_end_of_the_mission(
+    write_model: Callable[..., ModelCard],
+) -> None:
+    """A graph of one operator has no weights in which bits could be flipped, and says so."""
+    image, cloud = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", bands, "h", "w"])
+        for name, bands in (("reflectance", 4), ("cloud_probability", 1))
+    )
+    mean = helper.make_node("ReduceMean", [image.name], [cloud.name], axes=[1], keepdims=1)
+    graph = helper.make_graph([mean], "mean", [image], [cloud])
+    opset = [helper.make_opsetid("", 17)]
+    card = write_model(helper.make_model(graph, opset_imports=opset, ir_version=8))
+    link = SubprocessLink(dataclasses.replace(SETTINGS, model=str(card.path)))
+    try:
+        link.inject(BoxFault.FLIP_WEIGHTS, 1.0, 0)
+        assert link.process(known_tile()).status == "crashed"
+        assert "no weights to flip bits in" in link.health().detail
+        assert link.process(known_tile()).status == "ok"
+    finally:
+        link.close()
+
+
 def test_the_program_answers_user_errors_without_traceback(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +373,19 @@ def test_a_server_with_a_key_file_answers_only_who_has_it(
 def test_the_selftest_passes_a_sound_board(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["selftest", "--model=threshold", "--json"]) == 0
     assert '"passed": true' in capsys.readouterr().out
+
+
+def test_the_selftest_of_a_model_that_answers_no_number_says_so(
+    write_model: Callable[..., ModelCard],
+    pixel_graph: Callable[..., onnx.ModelProto],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = pixel_graph(np.full((1, 4), np.nan, np.float32), np.zeros(1, np.float32))
+    assert main(["selftest", f"--model={write_model(broken).path}"]) == 2
+    said = capsys.readouterr()
+    assert "the known tile was not processed: " in said.err
+    assert "is not a number" in said.err
+    assert not said.out
 
 
 def test_names_follow_what_arrays_hold_and_are_forgotten_with_them() -> None:

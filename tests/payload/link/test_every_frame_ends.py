@@ -14,8 +14,9 @@ from payload.link.board import Limits
 from payload.link.channel import LinkDownError, Pieces, SocketChannel
 from payload.link.client import CUTS_PER_FRAME, WireLink
 from payload.link.conversation import Timeouts
+from payload.link.faults import BoxFault
 from payload.link.packets import LargeDataSubtype
-from payload.link.wire import Packet, Service, parse
+from payload.link.wire import Packet, Service, Verification, parse
 
 OpenBench = Callable[..., tuple[WireLink, BenchPayload]]
 PART_BYTES = 4096
@@ -104,6 +105,29 @@ def test_a_refusal_that_was_lost_is_said_again(open_bench: OpenBench) -> None:
     result = process_in_time(link)
     assert (result.status, len(lost)) == ("refused", 1)
     assert "larger" in result.detail
+
+
+def test_a_fault_asked_for_twice_is_injected_once(open_bench: OpenBench) -> None:
+    """Bits flipped twice over are as they were."""
+    lost: list[Packet] = []
+
+    def loses(frame: Pieces) -> bool:
+        packet = packet_of(frame)
+        completed = (packet.service, packet.subtype) == (
+            Service.VERIFICATION,
+            Verification.COMPLETED,
+        )
+        if completed and not lost:
+            lost.append(packet)
+            return True
+        return False
+
+    link, payload = open_bench(allow_faults=True, timeouts=QUICK, down=sieve(loses))
+    link.inject(BoxFault.FLIP_WEIGHTS, 3.0, 7)
+    assert len(lost) == 1
+    assert payload.injected == [(BoxFault.FLIP_WEIGHTS, 3.0, 7)]
+    link.inject(BoxFault.FLIP_WEIGHTS, 3.0, 7)
+    assert len(payload.injected) == 2
 
 
 def test_one_cut_of_a_slow_line_costs_no_frame(open_bench: OpenBench) -> None:

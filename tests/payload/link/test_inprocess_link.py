@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import yaml
 
-from payload.card import ModelError
-from payload.device import DeviceError, load_device
+from payload.card import ModelCard, ModelError, load_card
+from payload.device import DEVICES_DIR, DeviceError, load_device
 from payload.frame import Frame, PayloadLink
 from payload.link import LINK_FORMS, LinkError, open_link
 
@@ -49,12 +51,44 @@ def test_reset_forgets_tiles_and_counts(link: PayloadLink) -> None:
     assert health.rss_mib > 1
 
 
+def test_a_model_that_answers_no_number_is_a_crash_as_in_a_box(
+    write_model: Callable[..., ModelCard],
+    pixel_graph: Callable[..., onnx.ModelProto],
+) -> None:
+    broken = pixel_graph(np.full((1, 4), np.nan, np.float32), np.zeros(1, np.float32))
+    model = str(write_model(broken).path)
+    at_hand, boxed = (
+        open_link(kind, model=model, device="myriad2") for kind in ("inprocess", "subprocess")
+    )
+    try:
+        here, there = at_hand.process(FRAME), boxed.process(FRAME)
+    finally:
+        boxed.close()
+    assert (here.status, there.status) == ("crashed", "crashed")
+    assert (here.latency_s, here.energy_wh) == (there.latency_s, there.energy_wh)
+    assert "is not a number for" in here.detail
+    assert here.mask is None
+
+
 def test_measured_time_is_scaled_to_the_device() -> None:
     link = open_link("inprocess", model="threshold", device="myriad2", timing="measured")
     result = link.process(FRAME)
     ratio = load_device("host").gmac_s["fp32"] / load_device("myriad2").gmac_s["fp32"]
     assert result.latency_s == pytest.approx(ratio * result.host_latency_s, rel=1e-12)
     assert result.provenance == "modelled"
+
+
+def test_a_timed_model_needs_no_speed_of_the_device(tmp_path: Path) -> None:
+    card = load_card("unet-distilled-8k-int8")
+    row = {"model": card.name, "sha256": card.sha256, "tile_px": 512, "seconds": 0.25}
+    profile = yaml.safe_load((DEVICES_DIR / "myriad2.yaml").read_text())
+    profile |= {"gmac_s": {"fp32": 11.5}, "tile_latency_s": [row]}
+    path = tmp_path / "myriad2.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    link = open_link("inprocess", model=card.name, device=str(path))
+    assert link.process(FRAME).latency_s == profile["overhead_s_per_frame"] + 0.25
+    with pytest.raises(DeviceError, match="gmac_s has no speed for int8"):
+        open_link("inprocess", model=card.name, device=str(path), timing="measured")
 
 
 def test_time_of_the_host_itself_is_measured() -> None:

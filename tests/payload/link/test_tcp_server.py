@@ -19,8 +19,9 @@ from payload.link.line import SILENCE_S
 from payload.link.server import MAX_CONNECTIONS, TcpServer
 
 KEY = bytes(range(32))
-HANDSHAKE_S = 0.3
-TIMEOUTS = Timeouts(answer_s=0.5, frame_s=5.0, reconnect_s=10 * HANDSHAKE_S, attempts=2)
+HANDSHAKE_S = 2.0
+"""Long enough for a loaded machine to answer one that shakes hands."""
+TIMEOUTS = Timeouts(answer_s=5.0, frame_s=30.0, reconnect_s=10 * HANDSHAKE_S, attempts=2)
 
 
 @pytest.fixture

@@ -64,6 +64,22 @@ def test_list_shows_every_card() -> None:
         assert all(f"{record.value:.3f}" in rows[card.name] for record in pooled)
 
 
+def test_broken_card_in_the_cache_is_named_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    committed = [card.name for card in list_cards()]
+    cache_dir().mkdir(parents=True)
+    (cache_dir() / "mine.yaml").write_text("name: mine\n")
+    for option in ("--json", "--markdown"):
+        shown = runner.invoke(app, ["models", "list", option], env={"COLUMNS": "400"})
+        assert shown.exit_code == 0
+        assert all(name in shown.stdout for name in committed)
+        said = " ".join(shown.stderr.split())
+        assert "mine.yaml: the field 'description' is missing" in said
+        assert "this card is left out" in said
+
+
 def test_no_number_is_cut_where_the_terminal_is_narrow() -> None:
     wide, narrow = (
         runner.invoke(app, ["models", "list"], env={"COLUMNS": columns}).stdout

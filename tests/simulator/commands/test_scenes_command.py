@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from importlib.resources import files
@@ -62,6 +63,22 @@ def test_show_draws_picture_and_mask_side_by_side(
     assert "composite" in result.stdout
     with Image.open(png) as picture:
         assert picture.size == (2 * 384, 384)
+
+
+def test_brackets_in_a_manifest_are_shown_as_they_stand(
+    runner: CliRunner, few: Path, tmp_path: Path
+) -> None:
+    manifest = few / "manifest.csv"
+    with manifest.open(newline="", encoding="utf-8") as stream:
+        rows = [row | {"notes": "haze [thin], see [/red]"} for row in csv.DictReader(stream)]
+    with manifest.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    options = ["--folder", str(few), "--png", str(tmp_path / "lake.png")]
+    result = runner.invoke(app, ["show", "few/lake", *options], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "haze [thin], see [/red]" in result.stdout
 
 
 @pytest.mark.parametrize(

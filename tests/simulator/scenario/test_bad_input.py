@@ -301,24 +301,36 @@ def _no_geotiff(mission: Path) -> None:
 
 def _onnx_of_three_bands(mission: Path) -> None:
     """A model of three bands beside a card that promises four."""
-    bands, cloud = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", channels, "h", "w"])
-        for name, channels in (("reflectance", 3), ("cloud_probability", 1))
-    )
     node = helper.make_node(
         "ReduceMean", ["reflectance"], ["cloud_probability"], axes=[1], keepdims=1
     )
-    graph = helper.make_graph([node], "three", [bands], [cloud])
+    _fly_onnx(mission, node, bands=3)
+
+
+def _onnx_without_numbers(mission: Path) -> None:
+    """A model that opens and answers NaN: the logarithm of what is below 0."""
+    mean = helper.make_node("ReduceMean", ["reflectance"], ["mean"], axes=[1], keepdims=1)
+    below = helper.make_node("Neg", ["mean"], ["below"])
+    _fly_onnx(mission, mean, below, helper.make_node("Log", ["below"], ["cloud_probability"]))
+
+
+def _fly_onnx(mission: Path, *nodes: onnx.NodeProto, bands: int = 4) -> None:
+    """Write a graph beside a card of four bands, and have the mission fly it."""
+    image, cloud = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", channels, "h", "w"])
+        for name, channels in (("reflectance", bands), ("cloud_probability", 1))
+    )
+    graph = helper.make_graph(nodes, "foreign", [image], [cloud])
     opset = [helper.make_opsetid("", 13)]
     onnx.save(
-        helper.make_model(graph, opset_imports=opset, ir_version=8), str(mission / "three.onnx")
+        helper.make_model(graph, opset_imports=opset, ir_version=8), str(mission / "foreign.onnx")
     )
     card = yaml.safe_load((MODELS_DIR / "threshold.yaml").read_text(encoding="utf-8"))
-    card |= {"name": "three", "onnx": "three.onnx"}
-    card |= {"sha256": file_sha256(mission / "three.onnx")}
-    card |= {"bytes": (mission / "three.onnx").stat().st_size}
-    (mission / "three.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
-    edited(mission, "model: threshold", "model: three.yaml")
+    card |= {"name": "foreign", "onnx": "foreign.onnx"}
+    card |= {"sha256": file_sha256(mission / "foreign.onnx")}
+    card |= {"bytes": (mission / "foreign.onnx").stat().st_size}
+    (mission / "foreign.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
+    edited(mission, "model: threshold", "model: foreign.yaml")
 
 
 @pytest.mark.parametrize(
@@ -327,8 +339,9 @@ def _onnx_of_three_bands(mission: Path) -> None:
         (_cut_geotiff, "scenes.collections[0]", "cloudy.tif", "restore"),
         (_no_geotiff, "scenes.collections[0]", "clear.tif", "restore"),
         (_onnx_of_three_bands, "satellites[0].payload.model", "'reflectance' is float", ""),
+        (_onnx_without_numbers, "satellites[0].payload.model", "is not a number", "broken"),
     ],
-    ids=["GeoTIFF cut short", "GeoTIFF that is none", "ONNX with wrong shape"],
+    ids=["GeoTIFF cut short", "GeoTIFF that is none", "ONNX with wrong shape", "ONNX giving NaN"],
 )
 def test_a_broken_file_is_told_at_the_line_that_names_it(
     mission: Path,
