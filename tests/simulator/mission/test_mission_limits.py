@@ -11,6 +11,7 @@ from simulator.telemetry.audit import audit
 
 TIME_TOLERANCE_S = 1e-3
 EMPTY_WH = 1e-9
+FEW_FRAMES = 4.01
 
 
 def rows(run, name):
@@ -238,3 +239,14 @@ def test_antennas_assigned_before_flight_carry_more_than_those_asked_for(small_s
     for run in (asked, assigned):
         report = audit(run)
         assert report.passed, report.text()
+
+
+def test_a_pass_lost_to_another_satellite_empties_no_memory(small_scenario, fly):
+    """Where passes do free memory, planned captures fit: without one they must be given up."""
+    section = small_scenario().satellites[0].model_dump(mode="json", exclude_none=True)
+    room = {"storage_gib": FEW_FRAMES * small_scenario().satellites[0].imager.frame_bytes / 2**30}
+    twins = [section | room | {"name": name} for name in ("first", "second")]
+    run = fly(autonomy__policy="bent_pipe", satellites=twins)
+    assert "no_antenna" in {row["outcome"] for row in rows(run, "pass")}
+    assert all(row["stored"] for row in rows(run, "capture"))
+    assert audit(run).passed
