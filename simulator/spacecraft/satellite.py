@@ -131,7 +131,7 @@ class Satellite:
             Agility(section.agility.slew_rate_deg_s, section.agility.settle_s),
             self.power,
             planner,
-            capture_limits=lambda: self.budget.limits(env.now),
+            capture_limits=lambda under_way: self.budget.limits(env.now, under_way),
             on_plan=self._on_plan,
             on_planned=self._on_planned,
             on_exposure=self._on_exposure,
