@@ -9,6 +9,7 @@ on a frame.
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import replace
 
 import numpy as np
 
@@ -69,8 +70,15 @@ class CaptureBudget:
         lengths_s = [edge for start_s, end_s in served for edge in (0.0, end_s - start_s)]
         self._on_air_s = np.cumsum(lengths_s)
 
-    def limits(self, now_s: float) -> tuple[CaptureLimit, ...]:
-        """What battery and storage allow from `now_s` on."""
+    def limits(self, now_s: float, under_way: int = 0) -> tuple[CaptureLimit, ...]:
+        """What battery and storage allow from `now_s` on.
+
+        Parameters
+        ----------
+        under_way : int
+            Captures that are begun and not yet exposed: they have drawn little and stored nothing,
+            so that what they take has to be left to them.
+        """
         until_s = min(now_s + REPLAN_EVERY_S + self._flight.period_s, self._duration_s)
         if until_s <= now_s:
             return ()
@@ -83,9 +91,17 @@ class CaptureBudget:
             sunlight_changes_s=self._power.sunlight_changes_s,
             until_s=until_s,
         )
-        if self._drops_for_room:
-            return limits
-        return limits + storage_limits(
+        if not self._drops_for_room:
+            limits += self._storage_limits(now_s, until_s)
+        return tuple(
+            replace(limit, captures=max(limit.captures - under_way, 0))
+            if limit.start_s <= now_s
+            else limit
+            for limit in limits
+        )
+
+    def _storage_limits(self, now_s: float, until_s: float) -> tuple[CaptureLimit, ...]:
+        return storage_limits(
             now_s=now_s,
             free_bytes=self._storage.free_bytes,
             frame_bytes=self._section.imager.frame_bytes,

@@ -177,7 +177,7 @@ class Radio:
         log: Callable[[Event], None],
         on_contact: Callable[[str], None],
         on_delivered: Callable[[QueuedProduct], None],
-        on_los: Callable[[str], None],
+        on_los: Callable[[str, bool], None],
     ) -> None:
         self._env, self._satellite, self._passes = env, satellite, passes
         self._antennas, self._power, self._storage = antennas, power, storage
@@ -218,8 +218,8 @@ class Radio:
                 bytes=sent_bytes,
             )
         )
-        if planned.windows_s and not lacked:
-            self._on_los(contact.station)
+        if planned.windows_s:
+            self._on_los(contact.station, not lacked)
 
     def _serve(self, planned: PlannedPass) -> Generator[simpy.Event, None, tuple[float, int, str]]:
         """Transmit in each window; returns seconds on air, bytes, and what was lacking throughout.

@@ -131,7 +131,7 @@ class Satellite:
             Agility(section.agility.slew_rate_deg_s, section.agility.settle_s),
             self.power,
             planner,
-            capture_limits=lambda: self.budget.limits(env.now),
+            capture_limits=lambda under_way: self.budget.limits(env.now, under_way),
             on_plan=self._on_plan,
             on_planned=self._on_planned,
             on_exposure=self._on_exposure,
@@ -303,10 +303,14 @@ class Satellite:
                 self.planner.tasks[key] = task.handed_over(request.attempt)
         self.imaging.replan("uplink" if message.tasking else "forecast")
 
-    def _on_los(self, station: str) -> None:
-        """A pass is over: the ground learns of it, and storage has the room it will have."""
+    def _on_los(self, station: str, served: bool) -> None:
+        """A pass is over: the ground learns of it, and storage has the room it will have.
+
+        One that was not served freed none, although the plan had counted on it.
+        """
         del station
-        self._ground.pass_ends(self.name, self._env.now)
+        if served:
+            self._ground.pass_ends(self.name, self._env.now)
         self.imaging.replan("pass")
 
     def _on_payload_event(self, event: Event) -> None:

@@ -6,11 +6,15 @@ import itertools
 
 import pytest
 
+from simulator.mission import run_mission
+from simulator.scenario import load_scenario
 from simulator.spacecraft.imaging import exposure_s
 from simulator.telemetry.audit import audit
+from simulator.telemetry.run_folder import RunFolder
 
 TIME_TOLERANCE_S = 1e-3
 EMPTY_WH = 1e-9
+FEW_FRAMES = 4.01
 
 
 def rows(run, name):
@@ -238,3 +242,30 @@ def test_antennas_assigned_before_flight_carry_more_than_those_asked_for(small_s
     for run in (asked, assigned):
         report = audit(run)
         assert report.passed, report.text()
+
+
+def test_a_pass_lost_to_another_satellite_empties_no_memory(small_scenario, fly):
+    """Where passes do free memory, planned captures fit: without one they must be given up."""
+    section = small_scenario().satellites[0].model_dump(mode="json", exclude_none=True)
+    room = {"storage_gib": FEW_FRAMES * small_scenario().satellites[0].imager.frame_bytes / 2**30}
+    twins = [section | room | {"name": name} for name in ("first", "second")]
+    run = fly(autonomy__policy="bent_pipe", satellites=twins)
+    assert "no_antenna" in {row["outcome"] for row in rows(run, "pass")}
+    assert all(row["stored"] for row in rows(run, "capture"))
+    assert audit(run).passed
+
+
+def test_a_plan_made_during_a_slew_leaves_room_for_the_frame_under_way(tmp_path):
+    """A glance makes the plan anew while the satellite turns to the last frame that fits."""
+    fields = {
+        "duration_h": 10,
+        "autonomy.policy": "prune",
+        "satellites.*.payload.model": "threshold",
+        "satellites.*.radio.rate_mbps": 0.01,
+    }
+    frame_gib = load_scenario("dynamic_targeting").satellites[0].imager.frame_bytes / 2**30
+    room = {"satellites.*.storage_gib": 17.01 * frame_gib}
+    run = RunFolder.open(run_mission(load_scenario("dynamic_targeting", fields | room), tmp_path))
+    captures = rows(run, "capture")
+    assert len(captures) == 17
+    assert all(row["stored"] for row in captures)

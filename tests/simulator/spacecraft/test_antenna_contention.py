@@ -78,7 +78,7 @@ def start_radio(
         log=log.append,
         on_contact=lambda _: None,
         on_delivered=lambda _: None,
-        on_los=lambda _: None,
+        on_los=lambda *_: None,
     )
     env.process(radio.run())
     return power

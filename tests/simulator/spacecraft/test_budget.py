@@ -18,7 +18,9 @@ DAY_S = 86400.0
 PASS_S = (3600.0, 7200.0)
 
 
-def captures_in_the_dark(passes: list[SimpleNamespace], frame_wh: float = 0.0) -> int:
+def captures_in_the_dark(
+    passes: list[SimpleNamespace], frame_wh: float = 0.0, under_way: int = 0
+) -> int:
     """Captures that 400 Wh allow in all until the plan is renewed, without any sunlight."""
     dark = GenerationCurve(np.array([0.0, DAY_S]), np.zeros(2))
     power = SimpleNamespace(
@@ -37,7 +39,7 @@ def captures_in_the_dark(passes: list[SimpleNamespace], frame_wh: float = 0.0) -
         drops_for_room=True,
         duration_s=DAY_S,
     )
-    return min(limit.captures for limit in budget.limits(0.0))
+    return min(limit.captures for limit in budget.limits(0.0, under_way))
 
 
 def test_what_the_radio_will_draw_is_not_left_for_captures():
@@ -57,3 +59,8 @@ def test_two_passes_at_once_are_one_transmission():
 
 def test_a_capture_is_charged_with_the_work_on_its_frame():
     assert captures_in_the_dark([], frame_wh=1.0) < captures_in_the_dark([]) / 10
+
+
+def test_a_capture_under_way_is_paid_for_before_the_others():
+    assert captures_in_the_dark([], under_way=1) == captures_in_the_dark([]) - 1
+    assert captures_in_the_dark([], frame_wh=1e6, under_way=1) == 0
