@@ -242,6 +242,13 @@ def _walk(
         problems.append(_refused(file, path, marks[path], "it contains itself", "drop the alias"))
         return
     above = above | {id(node)}
+    if isinstance(node, yaml.ScalarNode):
+        try:  # PyYAML says neither what it cannot build, such as 2024-13-45, nor where
+            yaml.constructor.SafeConstructor().construct_object(node)
+        except (ValueError, AttributeError, KeyError) as error:
+            why = f": {error}" if isinstance(error, ValueError) else ""
+            reason = f"it cannot be read as {node.tag.rpartition(':')[2]}{why}"
+            problems.append(_refused(file, path, marks[path], reason, "correct the value"))
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _walk(file, item, (*path, index), item, marks, problems, above)
