@@ -353,4 +353,10 @@ def _sound(satrec: Any, where: str) -> Satrec:
         raise OrbitError(
             f"{where}: SGP4 refuses these elements: {SGP4_ERRORS.get(satrec.error, satrec.error)}"
         )
+    if satrec.altp < 0.0:
+        raise OrbitError(
+            f"{where}: mean motion and eccentricity put the perigee "
+            f"{-satrec.altp * SGP4_RADIUS_KM:.0f} km below the ground; give the elements of an "
+            f"orbit"
+        )
     return satrec

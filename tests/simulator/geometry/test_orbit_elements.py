@@ -219,6 +219,7 @@ def test_lines_of_no_orbit_are_refused(
         ({"MEAN_MOTION": -15}, "MEAN_MOTION is -15.0, expected 0.01 to 18"),
         ({"MEAN_MOTION": 1e300}, "MEAN_MOTION is 1e.300, expected 0.01 to 18"),
         ({"ECCENTRICITY": 1}, "ECCENTRICITY is 1.0, expected 0 to 0.9999999"),
+        ({"ECCENTRICITY": 0.5, "MEAN_ANOMALY": 180}, "perigee 2... km below the ground"),
         ({"INCLINATION": 200}, "INCLINATION is 200.0, expected 0 to 180"),
         ({"INCLINATION": -1}, "INCLINATION is -1.0, expected 0 to 180"),
         ({"TIME_SYSTEM": "TAI"}, "TIME_SYSTEM is 'TAI', expected UTC"),
