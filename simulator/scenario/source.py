@@ -89,7 +89,8 @@ class Source:
 
     def _written(self, path: FieldPath) -> str:
         mark = self.marks.get(path)
-        if mark and mark.text is not None and path not in self.overridden:
+        replaced = any(path[:length] in self.overridden for length in range(len(path) + 1))
+        if mark and mark.text is not None and not replaced:
             return shortened(mark.text)
         try:
             value = value_at(self.values, path)
