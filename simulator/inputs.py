@@ -15,7 +15,7 @@ from payload.link.trace import TRACE_FILE
 from simulator.ground.screening import PERFECT
 from simulator.scenario import Satellite, Scenario
 from simulator.scenario.problems import FieldPath, dotted
-from simulator.spacecraft.boxes import REPLAY, named, placed_link
+from simulator.spacecraft.boxes import REPLAY, placed_link
 from simulator.telemetry.manifest import file_sha256
 
 
@@ -53,8 +53,8 @@ def _files_of(scenario: Scenario, satellite: Satellite) -> Iterator[tuple[FieldP
         yield ("orbit", "tle"), scenario.resolve(orbit.tle)
     if orbit.omm is not None:
         yield ("orbit", "omm"), scenario.resolve(orbit.omm)
-    yield ("payload", "model"), _card(named(scenario, payload.model))
-    device = named(scenario, payload.device)
+    yield ("payload", "model"), _card(scenario.name_or_path(payload.model))
+    device = scenario.name_or_path(payload.device)
     yield ("payload", "device"), device_paths().get(device, Path(device))
     if payload.link.startswith(REPLAY):
         link = placed_link(scenario, payload.link, satellite.name)

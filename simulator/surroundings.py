@@ -16,7 +16,6 @@ from payload.device import device_paths
 from simulator.ground.screening import PERFECT
 from simulator.scenario import Scenario
 from simulator.scenario.targets import Target
-from simulator.spacecraft.boxes import named
 from simulator.telemetry.orbits import orbits_json
 from simulator.telemetry.run_folder import RunWriter
 from simulator.world import World
@@ -58,9 +57,9 @@ def write_surroundings(
         ground_card = load_card(scenario.name_or_path(scenario.ground.screening))
         writer.write_card(ground_card.folder / f"{ground_card.name}.yaml")
     for satellite in scenario.satellites:
-        card = load_card(named(scenario, satellite.payload.model))
+        card = load_card(scenario.name_or_path(satellite.payload.model))
         writer.write_card(card.folder / f"{card.name}.yaml")
-        device = named(scenario, satellite.payload.device)
+        device = scenario.name_or_path(satellite.payload.device)
         writer.write_card(device_paths().get(device, Path(device)))
 
 

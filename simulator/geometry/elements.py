@@ -8,6 +8,7 @@ semi-major axis and the Earth's oblateness give it. Drag is zero unless the desc
 
 from __future__ import annotations
 
+import calendar
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,12 @@ TROPICAL_YEAR_DAYS: Final = 365.24219
 LOWEST_PERIGEE_KM: Final = 100.0
 """Least mean perigee altitude accepted, km: below it nothing orbits."""
 
+ELEMENT_YEARS: Final = (1957, 2056)
+"""First and last year an element set's epoch may have: SGP4's records keep two digits of it."""
+
+REVOLUTIONS_PER_DAY: Final = (0.01, 18.0)
+"""Mean motions accepted: slower the Sun takes a satellite away, faster it is below the ground."""
+
 _SGP4_EPOCH: Final = datetime(1949, 12, 31, tzinfo=UTC)
 _DAY_S: Final = 86400.0
 _TLE_LENGTH: Final = 69
@@ -55,6 +62,13 @@ _OMM_NUMBERS: Final = (
     "ARG_OF_PERICENTER",
     "MEAN_ANOMALY",
 )
+_OMM_RANGES: Final = {
+    "MEAN_MOTION": REVOLUTIONS_PER_DAY,
+    "ECCENTRICITY": (0.0, 0.9999999),
+    "INCLINATION": (0.0, 180.0),
+}
+"""Where SGP4 takes other numbers without complaint, or makes no orbit of them."""
+
 _OMM_FLOWN: Final = {
     "CENTER_NAME": ("EARTH",),
     "REF_FRAME": ("TEME",),
@@ -97,6 +111,7 @@ def satrec_from_tle(lines: Sequence[str]) -> Satrec:
             f"tle: line 1 is of satellite {kept[0][2:7]!r}, line 2 of {kept[1][2:7]!r}; "
             f"give two lines of one element set"
         )
+    _check_tle_numbers(*kept)
     return _sound(Satrec.twoline2rv(kept[0], kept[1]), "tle")
 
 
@@ -119,6 +134,32 @@ def _check_tle_line(number: int, line: str) -> None:
         )
 
 
+def _check_tle_numbers(line_1: str, line_2: str) -> None:
+    """Refuse what fits the columns and is no day of the year, or no orbit."""
+    year, day = int(_column(line_1, 18, 20)), _column(line_1, 20, 32)
+    year += 1900 if year >= ELEMENT_YEARS[0] % 100 else 2000
+    days = 366 if calendar.isleap(year) else 365
+    if not 1.0 <= day < days + 1.0:
+        raise OrbitError(
+            f"tle: line 1 has its epoch on day {day:g} of {year}, expected 1 to {days}; copy the "
+            f"line again: {line_1!r}"
+        )
+    for name, value, (low, high) in (
+        ("inclination", _column(line_2, 8, 16), (0.0, 180.0)),
+        ("mean motion", _column(line_2, 52, 63), REVOLUTIONS_PER_DAY),
+    ):
+        if not low <= value <= high:
+            raise OrbitError(
+                f"tle: line 2 has the {name} {value:g}, expected {low:g} to {high:g}; copy the "
+                f"line again: {line_2!r}"
+            )
+
+
+def _column(line: str, start: int, end: int) -> float:
+    """The number in some columns of a checked line, where blanks stand for zeros."""
+    return float(line[start:end].replace(" ", "0"))
+
+
 def satrec_from_omm(fields: Mapping[str, object]) -> Satrec:
     """SGP4 record of an orbit mean-elements message (CCSDS 502.0), keywords as in its JSON form."""
     given = {name: value for name, value in fields.items() if value not in (None, "")}
@@ -128,11 +169,12 @@ def satrec_from_omm(fields: Mapping[str, object]) -> Satrec:
     _check_omm_kind(given)
     text: dict[str, object] = {**_OMM_DEFAULTS, **given, "EPOCH": _omm_epoch(given["EPOCH"])}
     for name in (*_OMM_NUMBERS, "BSTAR", "MEAN_MOTION_DOT", "MEAN_MOTION_DDOT"):
-        text[name] = _finite("omm", name, text[name])
-    if not 0.0 <= _finite("omm", "INCLINATION", text["INCLINATION"]) <= 180.0:
-        raise OrbitError(
-            f"omm: INCLINATION is {text['INCLINATION']}, expected 0 to 180; correct the record"
-        )
+        number = text[name] = _finite("omm", name, text[name])
+        low, high = _OMM_RANGES.get(name, (-math.inf, math.inf))
+        if not low <= number <= high:
+            raise OrbitError(
+                f"omm: {name} is {text[name]}, expected {low:g} to {high:.7g}; correct the record"
+            )
     satrec = Satrec()
     try:
         omm.initialize(satrec, text)
@@ -154,12 +196,17 @@ def _check_omm_kind(fields: Mapping[str, object]) -> None:
 def _omm_epoch(value: object) -> str:
     try:
         epoch = datetime.fromisoformat(_with_month_and_day(str(value).strip()))
-    except ValueError as error:
+        if epoch.tzinfo is not None:
+            epoch = epoch.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
         raise OrbitError(
             f"omm: EPOCH is {value!r}, expected an ISO 8601 date and time in UTC"
         ) from error
-    if epoch.tzinfo is not None:
-        epoch = epoch.astimezone(UTC).replace(tzinfo=None)
+    first, last = ELEMENT_YEARS
+    if not first <= epoch.year <= last:
+        raise OrbitError(
+            f"omm: EPOCH is {value!r}, expected a year from {first} to {last}; correct the record"
+        )
     return epoch.isoformat(timespec="microseconds")
 
 
@@ -305,5 +352,11 @@ def _sound(satrec: Any, where: str) -> Satrec:
     if satrec.error:
         raise OrbitError(
             f"{where}: SGP4 refuses these elements: {SGP4_ERRORS.get(satrec.error, satrec.error)}"
+        )
+    if satrec.altp < 0.0:
+        raise OrbitError(
+            f"{where}: mean motion and eccentricity put the perigee "
+            f"{-satrec.altp * SGP4_RADIUS_KM:.0f} km below the ground; give the elements of an "
+            f"orbit"
         )
     return satrec

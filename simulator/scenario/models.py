@@ -200,7 +200,14 @@ def _as_utc(value: object) -> object:
         except ValueError:
             return value
     if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        try:
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        except OverflowError:
+            raise rejected(
+                "in UTC it lies outside the years 1 to 9999",
+                allowed="ISO 8601 in UTC",
+                remedy="write it as 2024-06-01T00:00:00Z",
+            ) from None
     if isinstance(value, date):
         return datetime.combine(value, time(), UTC)
     raise rejected(

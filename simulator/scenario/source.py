@@ -89,7 +89,8 @@ class Source:
 
     def _written(self, path: FieldPath) -> str:
         mark = self.marks.get(path)
-        if mark and mark.text is not None and path not in self.overridden:
+        replaced = any(path[:length] in self.overridden for length in range(len(path) + 1))
+        if mark and mark.text is not None and not replaced:
             return shortened(mark.text)
         try:
             value = value_at(self.values, path)
@@ -242,6 +243,13 @@ def _walk(
         problems.append(_refused(file, path, marks[path], "it contains itself", "drop the alias"))
         return
     above = above | {id(node)}
+    if isinstance(node, yaml.ScalarNode):
+        try:  # PyYAML says neither what it cannot build, such as 2024-13-45, nor where
+            yaml.constructor.SafeConstructor().construct_object(node)
+        except (ValueError, AttributeError, KeyError) as error:
+            why = f": {error}" if isinstance(error, ValueError) else ""
+            reason = f"it cannot be read as {node.tag.rpartition(':')[2]}{why}"
+            problems.append(_refused(file, path, marks[path], reason, "correct the value"))
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _walk(file, item, (*path, index), item, marks, problems, above)

@@ -233,8 +233,8 @@ def box_payloads(
 def settings_of(scenario: Scenario, payload: Payload) -> PayloadSettings:
     """What a scenario asks of a payload; paths are relative to the scenario file."""
     return PayloadSettings(
-        model=named(scenario, payload.model),
-        device=named(scenario, payload.device),
+        model=scenario.name_or_path(payload.model),
+        device=scenario.name_or_path(payload.device),
         timing=payload.timing,
         memory_limit_mib=payload.memory_limit_mib,
         power_limit_w=payload.power_limit_w,
@@ -254,19 +254,13 @@ def placed_link(scenario: Scenario, link: str, satellite: str) -> str:
     return f"{REPLAY}{trace}" if trace.exists() else link
 
 
-def named(scenario: Scenario, name_or_path: str) -> str:
-    """A name stays a name; a path is taken relative to the scenario file."""
-    path = scenario.resolve(name_or_path)
-    return str(path) if path.is_file() else name_or_path
-
-
 def frame_energy_wh(scenario: Scenario, satellite: Satellite) -> float:
     """Energy of the payload's work on one frame by its device profile, Wh.
 
     A frame that takes longer than its deadline is given up then.
     """
-    card = load_card(named(scenario, satellite.payload.model))
-    device = load_device(named(scenario, satellite.payload.device))
+    card = load_card(scenario.name_or_path(satellite.payload.model))
+    device = load_device(scenario.name_or_path(satellite.payload.device))
     work_s = device.latency_s(card, satellite.imager.tiles)
     return device.energy_wh(min(work_s, satellite.payload.frame_deadline_s))
 

@@ -74,6 +74,14 @@ def test_the_content_of_every_named_file_counts(named_files: Path, file: str) ->
     assert changed == {field} | ({"ground.screening"} if file == "threshold.yaml" else set())
 
 
+def test_a_file_that_happens_to_bear_a_bundled_name_is_not_what_is_flown(mission: Path) -> None:
+    bundled = {"satellites.0.payload.model": "threshold", "satellites.0.payload.device": "myriad2"}
+    before = input_hashes(load_scenario(mission / "scenario.yaml", bundled))
+    for name in bundled.values():
+        (mission / name).write_text("notes of mine\n")
+    assert input_hashes(load_scenario(mission / "scenario.yaml", bundled)) == before
+
+
 def test_where_the_files_lie_does_not_count(named_files: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(named_files, tmp_path / "elsewhere" / "mission"))
     assert input_hashes(scenario_of(moved)) == input_hashes(scenario_of(named_files))

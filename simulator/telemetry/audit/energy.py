@@ -2,7 +2,7 @@
 
 Each power row says what holds from then on, so between two rows of a satellite the loads are known
 and the consumed energy is their product with time. Generation between two rows is known where it
-is linear (sun-pointing panels outside penumbrae) or absent (umbra), and bounded elsewhere.
+is nearly linear (sun-pointing panels outside penumbrae) or absent (umbra), and bounded elsewhere.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ THRESHOLD_TOLERANCE_WH = 1e-6
 """Charge at a threshold crossing: time is a float, so the root is met to nanoseconds only."""
 
 GENERATION_TOLERANCE = 1e-5
-"""Generation of sun-pointing panels is linear between rows to this fraction (distance drifts)."""
+"""Generation of sun-pointing panels is known to this fraction."""
 
 SOLAR_IRRADIANCE_W_M2 = 1361.0
 SUN_DISTANCE_SWING = 0.035
 """(1 AU / distance)^2 swings by 3.4 % over the year (eccentricity 0.0167)."""
+
+SUNLIGHT_BEND_PER_DAY2 = 1.5 * SUN_DISTANCE_SWING * (math.tau / 365.25) ** 2 / 12.0
+"""How far the mean of that leaves the mean of its two ends, per day squared between them: its
+curvature over 12, and half of that for what the Earth's path has beyond a cosine (the Moon)."""
 
 FACES_SEEN = math.sqrt(3.0)
 """Most panel area, in faces, that a cube can turn to the Sun."""
@@ -148,7 +152,9 @@ def _generation(
     if light == "umbra":
         low_wh = high_wh = 0.0
     elif light == "sunlit" and power["pointing"] == "sun":
-        low_wh = high_wh = 0.5 * (before.generation_w + after.generation_w) * hours
+        mean_wh = 0.5 * (before.generation_w + after.generation_w) * hours
+        bend = min(2.0 * SUN_DISTANCE_SWING, SUNLIGHT_BEND_PER_DAY2 * (hours / 24.0) ** 2)
+        low_wh, high_wh = (1.0 - bend) * mean_wh, (1.0 + bend) * mean_wh
     else:
         low_wh, high_wh = 0.0, _most_w(power) * hours
     if not low_wh - slack_wh <= generated_wh <= high_wh + slack_wh:

@@ -182,6 +182,29 @@ def test_broken_lines_are_refused(lines: tuple[str, ...], words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "columns", "digits", "words"),
+    [
+        (1, slice(20, 23), "400", "line 1 has its epoch on day 400.* of 2006, expected 1 to 365"),
+        (1, slice(20, 23), "366", "line 1 has its epoch on day 366.* of 2006, expected 1 to 365"),
+        (1, slice(20, 23), "000", "line 1 has its epoch on day 0.* of 2006, expected 1 to 365"),
+        (2, slice(8, 16), "200.0000", "line 2 has the inclination 200, expected 0 to 180"),
+        (2, slice(52, 63), " 0.00000001", "line 2 has the mean motion 1e-08, expected 0.01 to 18"),
+    ],
+)
+def test_lines_of_no_orbit_are_refused(
+    number: int, columns: slice, digits: str, words: str
+) -> None:
+    """Numbers that fit the columns, under a checksum that is right."""
+    changed = list(LINES)
+    line = changed[number - 1]
+    line = line[: columns.start] + digits + line[columns.stop : -1]
+    total = sum(int(c) if c.isdigit() else c == "-" for c in line)
+    changed[number - 1] = f"{line}{total % 10}"
+    with pytest.raises(OrbitError, match=words):
+        Orbit.from_tle(changed, EPOCH)
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"MEAN_MOTION": None}, "MEAN_MOTION is missing"),
@@ -190,6 +213,13 @@ def test_broken_lines_are_refused(lines: tuple[str, ...], words: str) -> None:
         ({"EPOCH": "yesterday"}, "EPOCH is 'yesterday'"),
         ({"EPOCH": "2006-366T00:00:00"}, "EPOCH is '2006-366T00:00:00'"),
         ({"NORAD_CAT_ID": "x"}, "identification"),
+        ({"EPOCH": "0001-01-01T00:00:00+05:00"}, "EPOCH is '0001-01-01T00:00:00.05:00'"),
+        ({"EPOCH": "9999-366T00:00:00"}, "EPOCH is '9999-366T00:00:00'"),
+        ({"EPOCH": "1900-01-01T00:00:00"}, "expected a year from 1957 to 2056"),
+        ({"MEAN_MOTION": -15}, "MEAN_MOTION is -15.0, expected 0.01 to 18"),
+        ({"MEAN_MOTION": 1e300}, "MEAN_MOTION is 1e.300, expected 0.01 to 18"),
+        ({"ECCENTRICITY": 1}, "ECCENTRICITY is 1.0, expected 0 to 0.9999999"),
+        ({"ECCENTRICITY": 0.5, "MEAN_ANOMALY": 180}, "perigee 2... km below the ground"),
         ({"INCLINATION": 200}, "INCLINATION is 200.0, expected 0 to 180"),
         ({"INCLINATION": -1}, "INCLINATION is -1.0, expected 0 to 180"),
         ({"TIME_SYSTEM": "TAI"}, "TIME_SYSTEM is 'TAI', expected UTC"),

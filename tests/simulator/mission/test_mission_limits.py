@@ -57,6 +57,18 @@ def power_after_shedding(power):
             yield row
 
 
+def test_a_week_of_sun_in_which_nothing_happens_passes_its_audit(fly):
+    """Sunlight is no straight line over so many days."""
+    run = fly(
+        autonomy__policy="oracle",
+        duration_h=168,
+        satellites__0__orbit={"sun_synchronous": {"altitude_km": 800, "ltan_h": 6}},
+        satellites__0__imager__min_sun_elevation_deg=80,
+    )
+    assert len(rows(run, "power")) < 5
+    assert audit(run).passed, audit(run).text()
+
+
 def test_too_little_memory_kills_and_the_mission_goes_on(fly):
     run = fly(**{satellite("payload__memory_limit_mib"): 20})
     assert {row["status"] for row in rows(run, "inference")} == {"out_of_memory"}

@@ -181,6 +181,18 @@ BROKEN = {
     "epoch beyond the ephemeris": Broken(
         "2024-06-01T00:00:00Z", "2091-06-01T00:00:00Z", "epoch", "choose an epoch", mark="epoch:"
     ),
+    "epoch in a leap second": Broken(
+        "2024-06-01T00:00:00Z", "2016-12-31T23:59:60Z", "epoch", "correct the value",
+        mark="epoch:", reason="second must be in 0..59",
+    ),
+    "epoch that is called a time and is none": Broken(
+        "2024-06-01T00:00:00Z", "!!timestamp tomorrow", "epoch", "correct the value",
+        mark="epoch:", reason="cannot be read as timestamp",
+    ),
+    "epoch before the first year in UTC": Broken(
+        "2024-06-01T00:00:00Z", "0001-01-01T00:00:00+05:00", "epoch", "write it as 2024-06-01T",
+        mark="epoch:", reason="outside the years 1 to 9999",
+    ),
     "schema of the future": Broken("schema: 1", "schema: 2", "schema", "write schema: 1"),
     "key given twice": Broken(
         "seed: 7", "seed: 7\nseed: 8", "seed", "remove one of them", mark="seed: 8"

@@ -131,6 +131,15 @@ def test_a_bad_override_is_told_by_its_name(
     assert problem.remedy == remedy
 
 
+def test_a_bad_part_of_an_override_is_told_as_it_was_given(mission: Path) -> None:
+    """Not as the file has it, where the override stands in its place."""
+    override = {"satellites.0.power": {"battery_wh": -3, "panel_area_m2": 0.05}}
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario(mission / "scenario.yaml", override)
+    problem = next(p for p in refused.value.problems if p.field_path.endswith("battery_wh"))
+    assert problem.value == "-3"
+
+
 def _numbers(values: Any, path: str = "") -> Iterator[str]:
     """Dotted paths of all numbers."""
     items = values.items() if isinstance(values, dict) else enumerate(values)
