@@ -15,7 +15,9 @@ The format, with every field (those marked * must be given)::
     description: One sentence.        # *
     onnx: unet-distilled.onnx         # * file beside the card ...
     package: ukis_csmask              #   ... or inside this installed Python package
-    sha256: 0f3a...                   # * of the ONNX file, checked when the model is opened
+    sha256: 0f3a...                   # * of the ONNX file, checked when the model is opened; it
+                                      #   says nothing of weights in a file beside it: keep them
+                                      #   inside
     bytes: 492134                     # * size of the ONNX file
     parameters: 122113                # * trained weights
     macs_per_px: 2300.5               # * multiply-accumulates per pixel of a full tile

@@ -115,23 +115,23 @@ def read_image(path: Path) -> SceneImage:
     """
     with _open(path) as raster:
         try:
-            values = raster.read()
+            return SceneImage(
+                path, raster.read(), raster.descriptions, raster.nodata, raster.colorinterp
+            )
         except RasterioError as error:
             raise SceneError(
                 f"{path}: its pixels cannot be read ({error}); the file is damaged, restore it"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise SceneError(
+                f"{path}: what it says of its bands cannot be read ({error}); the file is damaged, "
+                "restore it"
             ) from error
         except MemoryError as error:
             raise SceneError(
                 f"{path}: {raster.count} bands of {raster.height} x {raster.width} px do not fit "
                 "into memory; cut the image into scenes, or restore the file if it is damaged"
             ) from error
-        return SceneImage(
-            path,
-            values,
-            raster.descriptions,
-            raster.nodata,
-            raster.colorinterp,
-        )
 
 
 def _open(path: Path) -> Any:

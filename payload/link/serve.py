@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="answer on TCP or a serial line")
     _add_payload(serve)
+    serve.add_argument("--timing", choices=("declared", "measured"), default="declared")
     where = serve.add_mutually_exclusive_group(required=True)
     where.add_argument("--listen", help="tcp://HOST:PORT or serial:///dev/tty...?baud=N")
     where.add_argument("--descriptor", type=int, help="an inherited, connected socket")
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     selftest = commands.add_parser("selftest", help="check this board before flight")
     _add_payload(selftest)
     selftest.add_argument("--json", action="store_true", help="print the report as JSON")
-    selftest.set_defaults(run=_selftest)
+    selftest.set_defaults(run=_selftest, timing="measured")
 
     key = commands.add_parser("new-key", help="make a key file that only you can read")
     key.add_argument("file", type=Path)
@@ -80,7 +81,6 @@ def _parser() -> argparse.ArgumentParser:
 def _add_payload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="name of a model, or path of its card")
     parser.add_argument("--device", default="host", help="name or path of a device profile")
-    parser.add_argument("--timing", choices=("declared", "measured"), default="declared")
     parser.add_argument("--power-limit-w", type=float)
     parser.add_argument("--threads", type=int, default=1)
 

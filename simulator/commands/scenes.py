@@ -28,7 +28,7 @@ from payload.scenes import (
     collection_folders,
     read_collection,
 )
-from simulator.commands.display import out, print_json
+from simulator.commands.display import out, print_json, refuse
 
 app = typer.Typer(help="List, show, check and fetch scene collections.", no_args_is_help=True)
 
@@ -206,12 +206,22 @@ def draw_scene(scene: Scene) -> NDArray[np.uint8]:
 
 
 def _collections(folders: Sequence[Path] | None) -> list[SceneCollection]:
+    """Every collection that can be read; one that cannot is named on stderr and hides no other."""
     roots = list(folders or ())
     if not roots:
         roots = [Path(str(files("scenarios") / "samples"))]
         if os.environ.get(SCENES_VARIABLE):
             roots.append(Path(os.environ[SCENES_VARIABLE]))
-    return [read_collection(found) for root in roots for found in collection_folders(root)]
+    found = [folder for root in roots for folder in collection_folders(root)]
+    collections: list[SceneCollection] = []
+    for folder in found:
+        try:
+            collections.append(read_collection(folder))
+        except SceneError as error:
+            if len(found) == 1:
+                raise
+            refuse(f"{error}; until it is mended this collection is left out")
+    return collections
 
 
 def _named(collections: Sequence[SceneCollection], name: str) -> SceneCollection:

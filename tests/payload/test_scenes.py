@@ -132,6 +132,15 @@ def test_opacity_is_not_near_infrared(folder: Path) -> None:
         read_collection(folder).scenes[0].reflectance()
 
 
+def test_names_of_bands_that_are_no_text_are_a_damaged_file(folder: Path) -> None:
+    image = np.full((4, HEIGHT_PX, WIDTH_PX), 2000, np.uint16)
+    write_tif(folder / "first.tif", image, ("B02", "B03", "B04", "B08"))
+    whole = (folder / "first.tif").read_bytes()
+    (folder / "first.tif").write_bytes(whole.replace(b"B02", b"\xff02"))
+    with pytest.raises(SceneError, match=r"first\.tif: what it says of its bands cannot be read"):
+        read_collection(folder).scenes[0].reflectance()
+
+
 def test_an_image_larger_than_memory_is_refused(folder: Path) -> None:
     band = '<VRTRasterBand dataType="UInt16" band="{}"/>'
     edge = 'rasterXSize="20000000" rasterYSize="20000000"'

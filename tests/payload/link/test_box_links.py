@@ -375,6 +375,12 @@ def test_the_selftest_passes_a_sound_board(capsys: pytest.CaptureFixture[str]) -
     assert '"passed": true' in capsys.readouterr().out
 
 
+def test_the_selftest_always_measures_and_takes_no_other_timing() -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["selftest", "--model=threshold", "--timing=declared"])
+    assert left.value.code == 2
+
+
 def test_the_selftest_of_a_model_that_answers_no_number_says_so(
     write_model: Callable[..., ModelCard],
     pixel_graph: Callable[..., onnx.ModelProto],

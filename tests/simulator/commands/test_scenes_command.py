@@ -47,6 +47,20 @@ def test_list_tells_the_collections(runner: CliRunner) -> None:
     assert samples["kinds"] == "composite 30, real 7"
 
 
+def test_a_broken_collection_is_named_and_hides_no_other(
+    runner: CliRunner, few: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "manifest.csv").write_text("name,gsd_m\nlake,10\n", encoding="utf-8")
+    result = runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)])
+    assert result.exit_code == 0
+    assert [c["collection"] for c in json.loads(result.stdout)] == ["few"]
+    assert "this collection is left out" in " ".join(result.stderr.split())
+    shutil.rmtree(few)
+    alone = runner.invoke(app, ["list", "--folder", str(tmp_path)])
+    assert isinstance(alone.exception, SceneError)
+
+
 def test_list_tells_the_scenes_of_one(runner: CliRunner, few: Path) -> None:
     result = runner.invoke(app, ["list", "few", "--folder", str(few), "--json"])
     assert [scene["name"] for scene in json.loads(result.stdout)] == list(FEW)
