@@ -138,37 +138,49 @@ def simulate(
     env = make_environment(*_pace(scenario))
     tracks = {name: flight.track for name, flight in world.flights.items()}
     boxes = box_payloads(scenario, tracks, links, lambda: float(env.now), writer)
+    for event in antenna_events(world.antennas):
+        writer.write(event)
+    satellites = _satellites(env, scenario, world, boxes, writer, screening)
+    for section in scenario.satellites:
+        env.process(_log_eclipses(env, writer, section.name, world.flights[section.name]))
+    for satellite in satellites:
+        satellite.start()
+    _let_run(env, scenario.duration_s, report)
+    for satellite in satellites:
+        satellite.finish()
+    for box in boxes.values():
+        box.close()
+    if isinstance(env, RealtimeEnvironment):
+        env.close()
+        late = dataclasses.asdict(env.lateness())
+        writer.write(HostPace(t_s=scenario.duration_s, satellite="", **late))
+
+
+def _satellites(
+    env: simpy.Environment,
+    scenario: Scenario,
+    world: World,
+    boxes: Mapping[str, PayloadLink],
+    writer: RunWriter,
+    screening: ModelScreening | None,
+) -> list[Satellite]:
+    """The satellites, with the ground and the antennas they share."""
     policy = _policy(scenario)
-    ground = GroundOperations(
-        policy.traits,
-        scenario.ground.processing_delay_h * 3600.0,
-        scenario.autonomy.max_attempts,
-        writer.write,
-        same_satellite if policy.traits.onboard_tasking else soonest(world.flights),
-        AreaCoverage(world.targets),
-        PreviewRules(
-            scenario.data_handling.request_max_cloud_fraction,
-            scenario.data_handling.request_delay_h * 3600.0,
-        ),
+    rules = Rules(
+        policy, scenario.data_handling, scenario.autonomy.max_attempts, scenario.duration_s
     )
+    ground = _ground(scenario, world, policy, writer)
     antennas = {
         station.name: simpy.PriorityResource(env, capacity=station.antennas)
         for station in scenario.ground.stations
     }
-    for event in antenna_events(world.antennas):
-        writer.write(event)
     assigned = assign_tasks(world, scenario.duration_s)
-    satellites = [
+    return [
         Satellite(
             env,
             section,
             world.flights[section.name],
-            Rules(
-                policy,
-                scenario.data_handling,
-                scenario.autonomy.max_attempts,
-                scenario.duration_s,
-            ),
+            rules,
             _planner(scenario, section, world, assigned[section.name]),
             ground,
             boxes.get(section.name),
@@ -184,27 +196,36 @@ def simulate(
         )
         for section in scenario.satellites
     ]
-    for section in scenario.satellites:
-        env.process(_log_eclipses(env, writer, section.name, world.flights[section.name]))
-    for satellite in satellites:
-        satellite.start()
+
+
+def _ground(
+    scenario: Scenario, world: World, policy: FramePolicy, writer: RunWriter
+) -> GroundOperations:
+    return GroundOperations(
+        policy.traits,
+        scenario.ground.processing_delay_h * 3600.0,
+        scenario.autonomy.max_attempts,
+        writer.write,
+        same_satellite if policy.traits.onboard_tasking else soonest(world.flights),
+        AreaCoverage(world.targets),
+        PreviewRules(
+            scenario.data_handling.request_max_cloud_fraction,
+            scenario.data_handling.request_delay_h * 3600.0,
+        ),
+    )
+
+
+def _let_run(env: simpy.Environment, duration_s: float, report: Progress) -> None:
+    """Let time pass to the very end of the mission, and tell how far it is."""
     for step in range(1, PROGRESS_STEPS + 1):
         # The share is rounded, not the time: the books close at the end of the mission, and
         # duration * 200 / 200 is another float than the duration for one in seven of them.
         fraction = step / PROGRESS_STEPS
-        until_s = scenario.duration_s * fraction
+        until_s = duration_s * fraction
         env.run(until=until_s)
         report(fraction, f"day {until_s / 86400.0:.1f}")
-    while env.peek() <= scenario.duration_s:  # `run` stops short of what happens at the very end
+    while env.peek() <= duration_s:  # `run` stops short of what happens at the very end
         env.step()
-    for satellite in satellites:
-        satellite.finish()
-    for box in boxes.values():
-        box.close()
-    if isinstance(env, RealtimeEnvironment):
-        env.close()
-        late = dataclasses.asdict(env.lateness())
-        writer.write(HostPace(t_s=scenario.duration_s, satellite="", **late))
 
 
 def _pace(scenario: Scenario) -> tuple[str, float]:

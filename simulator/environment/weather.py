@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -241,7 +241,30 @@ def read_series(path: Path) -> dict[str, tuple[Floats, Floats]]:
     WeatherError
         With file and line of what is wrong.
     """
-    rows: dict[str, dict[float, float]] = {}
+    records: dict[str, dict[float, float]] = {}
+    for where, row in _series_rows(path):
+        t_h, cover = _finite(row, "t_h", where), _finite(row, "cover", where)
+        if not 0.0 <= cover <= 1.0:
+            raise WeatherError(f"{where}: cover is {cover}, expected 0 to 1; correct the row")
+        target = (row["target"] or "").strip()
+        of_target = records.setdefault(target, {})
+        if t_h in of_target:
+            raise WeatherError(
+                f"{where}: t_h is {t_h:g} for a second time for target {target!r}; leave one of "
+                "the rows"
+            )
+        of_target[t_h] = cover
+    if not records:
+        raise WeatherError(f"{path}: there is no record; add rows, or use the stochastic model")
+    series = {}
+    for target, of_target in records.items():
+        table = np.array(sorted(of_target.items()))
+        series[target] = (table[:, 0] * 3600.0, table[:, 1])
+    return series
+
+
+def _series_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Rows of a series, each with its file and line."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -252,20 +275,7 @@ def read_series(path: Path) -> dict[str, tuple[Floats, Floats]]:
                     "them in the first line"
                 )
             for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                t_h, cover = _finite(row, "t_h", where), _finite(row, "cover", where)
-                if not 0.0 <= cover <= 1.0:
-                    raise WeatherError(
-                        f"{where}: cover is {cover}, expected 0 to 1; correct the row"
-                    )
-                target = (row["target"] or "").strip()
-                records = rows.setdefault(target, {})
-                if t_h in records:
-                    raise WeatherError(
-                        f"{where}: t_h is {t_h:g} for a second time for target {target!r}; leave "
-                        "one of the rows"
-                    )
-                records[t_h] = cover
+                yield f"{path}, line {reader.line_num}", row
     except OSError as error:
         raise WeatherError(
             f"weather.series: {path} cannot be read ({error.strerror}); correct the path"
@@ -279,13 +289,6 @@ def read_series(path: Path) -> dict[str, tuple[Floats, Floats]]:
             f"{path}: cannot be read as CSV after line {reader.line_num} ({error}); correct what "
             "follows, most likely a quotation mark that is not closed"
         ) from None
-    if not rows:
-        raise WeatherError(f"{path}: there is no record; add rows, or use the stochastic model")
-    series = {}
-    for target, records in rows.items():
-        table = np.array(sorted(records.items()))
-        series[target] = (table[:, 0] * 3600.0, table[:, 1])
-    return series
 
 
 def _finite(row: Mapping[str, str | None], column: str, where: str) -> float:
