@@ -314,9 +314,11 @@ def _that_can_bind(
     """Limits without those that allow more captures than there are opportunities in their time."""
     earliest_s = np.array([opportunity.earliest_s for opportunity in offered])
     latest_s = np.array([opportunity.latest_s for opportunity in offered])
-    return [
-        limit
-        for limit in limits
-        if limit.captures
-        < np.count_nonzero((earliest_s < limit.end_s) & (latest_s >= limit.start_s))
-    ]
+
+    def offered_to(limit: CaptureLimit) -> int:
+        within = (earliest_s < limit.end_s) & (latest_s >= limit.start_s)
+        if limit.targets is not None:
+            within &= np.array([o.target in limit.targets for o in offered], dtype=bool)
+        return int(np.count_nonzero(within))
+
+    return [limit for limit in limits if limit.captures < offered_to(limit)]

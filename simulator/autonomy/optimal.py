@@ -169,7 +169,7 @@ def _within_limits(
         inside = [
             variable
             for variable, capture in zip(chosen, candidates, strict=True)
-            if limit.start_s <= capture.capture_s < limit.end_s
+            if limit.counts(capture.target, capture.capture_s)
         ]
         if len(inside) > limit.captures:
             model.add(cp_model.LinearExpr.sum(inside) <= limit.captures)

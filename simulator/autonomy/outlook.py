@@ -105,8 +105,9 @@ def storage_limits(
     frame_bytes: int,
     passes: Sequence[tuple[float, int]],
     until_s: float,
+    targets: frozenset[str] | None = None,
 ) -> tuple[CaptureLimit, ...]:
-    """Captures that fit into storage until each coming LOS.
+    """Captures that fit into storage, or into a share of it, until each coming LOS.
 
     Parameters
     ----------
@@ -117,11 +118,13 @@ def storage_limits(
         Coming passes by LOS.
     until_s : float
         End of the planning horizon.
+    targets : frozenset of str, optional
+        Whose captures the room is for; everybody's when left out.
     """
     limits, room = [], free_bytes
     for los_s, capacity_bytes in [*passes, (math.inf, 0)]:
         end_s = min(los_s, until_s)
-        limits.append(CaptureLimit(now_s, end_s, room // frame_bytes, "storage"))
+        limits.append(CaptureLimit(now_s, end_s, room // frame_bytes, "storage", targets))
         if los_s >= until_s:
             break
         room += capacity_bytes

@@ -47,12 +47,22 @@ class Opportunity:
 
 @dataclass(frozen=True)
 class CaptureLimit:
-    """At most `captures` may be taken in [start_s, end_s); `reason` names the scarce thing."""
+    """At most `captures` may be taken in [start_s, end_s); `reason` names the scarce thing.
+
+    Where `targets` are named, only captures of these count.
+    """
 
     start_s: float
     end_s: float
     captures: int
     reason: str
+    targets: frozenset[str] | None = None
+
+    def counts(self, target: str, capture_s: float) -> bool:
+        """Whether a capture of the target at that time falls under the limit."""
+        return self.start_s <= capture_s < self.end_s and (
+            self.targets is None or target in self.targets
+        )
 
 
 @dataclass(frozen=True)
@@ -162,14 +172,14 @@ class Schedule:
     def insert(self, opportunity: Opportunity) -> bool:
         """Place a capture inside the opportunity if slews and limits allow it."""
         for capture_s in self._candidate_times(opportunity):
-            if any(self._left[i] < 1 for i in self._limits_at(capture_s)):
+            if any(self._left[i] < 1 for i in self._limits_of(opportunity.target, capture_s)):
                 continue
             capture = planned(opportunity, capture_s)
             if self._fits(capture):
                 index = bisect_left(self._times, capture_s)
                 self._captures.insert(index, capture)
                 self._times.insert(index, capture_s)
-                for i in self._limits_at(capture_s):
+                for i in self._limits_of(opportunity.target, capture_s):
                     self._left[i] -= 1
                 return True
         return False
@@ -230,12 +240,9 @@ class Schedule:
         ready_s = capture.capture_s + problem.exposure_s
         return reaches(problem.agility, ready_s, capture.attitude, after)
 
-    def _limits_at(self, capture_s: float) -> list[int]:
-        return [
-            i
-            for i, limit in enumerate(self._problem.limits)
-            if limit.start_s <= capture_s < limit.end_s
-        ]
+    def _limits_of(self, target: str, capture_s: float) -> list[int]:
+        limits = enumerate(self._problem.limits)
+        return [i for i, limit in limits if limit.counts(target, capture_s)]
 
 
 def reaches(agility: Agility, ready_s: float, attitude: Attitude, capture: PlannedCapture) -> bool:

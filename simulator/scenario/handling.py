@@ -25,6 +25,10 @@ class StorageQuota(Section):
     fraction: Fraction
     """Their captures and products together hold at most this share of `storage_gib`."""
 
+    def holds_for(self, priority: float) -> bool:
+        """Whether captures of a target of that priority count."""
+        return priority <= self.max_priority
+
 
 class DataHandling(Section):
     """How what the policy keeps is stored and sent."""

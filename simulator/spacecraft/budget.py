@@ -9,7 +9,9 @@ on a frame.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from payload.frame import PayloadLink
 from simulator.autonomy.outlook import energy_limits, storage_limits
 from simulator.autonomy.planner import CaptureLimit
 from simulator.ground.link_rates import merged
-from simulator.scenario import Satellite
+from simulator.scenario import Satellite, StorageQuota
 from simulator.spacecraft.flight import Flight
 from simulator.spacecraft.imaging import REPLAN_EVERY_S, exposure_s
 from simulator.spacecraft.power import PowerSubsystem
@@ -42,6 +44,10 @@ class CaptureBudget:
         Whether a full storage makes room by dropping, so that it limits no capture.
     duration_s : float
         End of the mission.
+    quotas : sequence of StorageQuota
+        Shares of the storage.
+    priorities : mapping of str to float
+        Of each target.
     """
 
     def __init__(
@@ -55,9 +61,15 @@ class CaptureBudget:
         frame_wh: float,
         drops_for_room: bool,
         duration_s: float,
+        quotas: Sequence[StorageQuota] = (),
+        priorities: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._section, self._flight, self._power, self._storage = section, flight, power, storage
         self._drops_for_room, self._duration_s = drops_for_room, duration_s
+        self._rations = [
+            (quota, frozenset(t for t, priority in priorities.items() if quota.holds_for(priority)))
+            for quota in quotas
+        ]
         self._glances_s = [glance.t_s for glance in flight.glances]
         imager = section.imager
         imager_wh = imager.power_w * (imager.warmup_s + exposure_s(imager)) / 3600.0
@@ -70,14 +82,14 @@ class CaptureBudget:
         lengths_s = [edge for start_s, end_s in served for edge in (0.0, end_s - start_s)]
         self._on_air_s = np.cumsum(lengths_s)
 
-    def limits(self, now_s: float, under_way: int = 0) -> tuple[CaptureLimit, ...]:
+    def limits(self, now_s: float, under_way: str | None = None) -> tuple[CaptureLimit, ...]:
         """What battery and storage allow from `now_s` on.
 
         Parameters
         ----------
-        under_way : int
-            Captures that are begun and not yet exposed: they have drawn little and stored nothing,
-            so that what they take has to be left to them.
+        under_way : str or None
+            Target of a capture that is begun and not yet exposed: it has drawn little and stored
+            nothing, so that what it takes has to be left to it.
         """
         until_s = min(now_s + REPLAN_EVERY_S + self._flight.period_s, self._duration_s)
         if until_s <= now_s:
@@ -93,24 +105,35 @@ class CaptureBudget:
         )
         if not self._drops_for_room:
             limits += self._storage_limits(now_s, until_s)
+        if under_way is None:
+            return limits
         return tuple(
-            replace(limit, captures=max(limit.captures - under_way, 0))
-            if limit.start_s <= now_s
+            replace(limit, captures=max(limit.captures - 1, 0))
+            if limit.counts(under_way, now_s)
             else limit
             for limit in limits
         )
 
     def _storage_limits(self, now_s: float, until_s: float) -> tuple[CaptureLimit, ...]:
-        return storage_limits(
-            now_s=now_s,
-            free_bytes=self._storage.free_bytes,
-            frame_bytes=self._section.imager.frame_bytes,
-            passes=[
-                (p.contact.los_s, p.served_bytes)
-                for p in self._flight.passes
-                if now_s < p.contact.los_s
-            ],
-            until_s=until_s,
+        """Of the whole storage, and of each share of it; a pass may empty any of them."""
+        rooms: list[tuple[int, frozenset[str] | None]] = [(self._storage.free_bytes, None)]
+        rooms += [(max(self._storage.free_within(q), 0), targets) for q, targets in self._rations]
+        passes = [
+            (p.contact.los_s, p.served_bytes)
+            for p in self._flight.passes
+            if now_s < p.contact.los_s
+        ]
+        return tuple(
+            limit
+            for free_bytes, targets in rooms
+            for limit in storage_limits(
+                now_s=now_s,
+                free_bytes=free_bytes,
+                frame_bytes=self._section.imager.frame_bytes,
+                passes=passes,
+                until_s=until_s,
+                targets=targets,
+            )
         )
 
     def _base_load_w(self, start_s: float, end_s: float) -> float:

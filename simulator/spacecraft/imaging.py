@@ -52,8 +52,8 @@ class ImagingProcess:
     power : PowerSubsystem
     planner : OnboardPlanner
     capture_limits : callable
-        ``capture_limits(under_way)``: what power and storage allow at this moment, beside the
-        captures that are begun and not yet exposed.
+        ``capture_limits(under_way)``: what power and storage allow at this moment, beside a
+        capture of that target that is begun and not yet exposed.
     on_plan : callable
         Told of each `PlanChange`.
     on_planned : callable
@@ -70,7 +70,7 @@ class ImagingProcess:
         power: PowerSubsystem,
         planner: OnboardPlanner,
         *,
-        capture_limits: Callable[[int], tuple[CaptureLimit, ...]],
+        capture_limits: Callable[[str | None], tuple[CaptureLimit, ...]],
         on_plan: Callable[[PlanChange], None],
         on_planned: Callable[[str, float], None],
         on_exposure: Callable[[Exposure], None],
@@ -79,7 +79,8 @@ class ImagingProcess:
         self._power, self._planner = power, planner
         self._capture_limits = capture_limits
         self._on_plan, self._on_planned, self._on_exposure = on_plan, on_planned, on_exposure
-        self._attitude, self._free_s, self._under_way = NADIR, 0.0, 0
+        self._attitude, self._free_s = NADIR, 0.0
+        self._under_way: str | None = None
         self._replanned = env.event()
 
     def replan(self, trigger: str) -> None:
@@ -137,7 +138,7 @@ class ImagingProcess:
         exposure = Exposure(
             capture, slew_angle_deg(self._attitude, capture.attitude), self._env.now
         )
-        self._attitude, self._under_way = capture.attitude, 1
+        self._attitude, self._under_way = capture.attitude, capture.target
         self._free_s = capture.capture_s + exposure_s(self._imager)
         warm_s = capture.capture_s - self._imager.warmup_s
         for until_s in (warm_s, capture.capture_s, self._free_s):
@@ -152,10 +153,10 @@ class ImagingProcess:
             yield shed | self._env.timeout(max(until_s - self._env.now, 0.0))
             if self._power.low_power:
                 self._power.switch("imager", 0.0, "imager shed")
-                self._under_way = 0
+                self._under_way = None
                 self._skip(capture)
                 return
-        self._under_way = 0
+        self._under_way = None
         self._on_exposure(exposure)
 
     def _skip(self, capture: PlannedCapture) -> None:

@@ -104,14 +104,13 @@ class Outbox:
         self, priority: float, size_bytes: int, gone: Sequence[_Kept]
     ) -> StorageQuota | None:
         for quota in self._quotas:
-            if priority <= quota.max_priority:
-                share_bytes = int(quota.fraction * self._storage.capacity_bytes)
-                held_bytes = self._storage.held_up_to(quota.max_priority) - sum(
+            if quota.holds_for(priority):
+                free_bytes = self._storage.free_within(quota) + sum(
                     kept.product.remaining_bytes
                     for kept in gone
-                    if kept.taken.target.priority <= quota.max_priority
+                    if quota.holds_for(kept.taken.target.priority)
                 )
-                if held_bytes + size_bytes > share_bytes:
+                if free_bytes < size_bytes:
                     return quota
         return None
 
@@ -122,7 +121,7 @@ class Outbox:
             for kept in self._kept.values()
             if not kept.product.on_air
             and not any(kept is other for other in gone)
-            and (quota is None or kept.taken.target.priority <= quota.max_priority)
+            and (quota is None or quota.holds_for(kept.taken.target.priority))
         ]
         now_s = self._env.now
         return max(

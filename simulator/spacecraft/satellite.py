@@ -123,6 +123,8 @@ class Satellite:
             frame_wh=frame_wh,
             drops_for_room=rules.policy.traits.ranks_downlink,
             duration_s=rules.duration_s,
+            quotas=rules.data_handling.storage_quotas,
+            priorities={task.target.name: task.target.priority for task in planner.tasks.values()},
         )
         queue = DownlinkQueue()
         self.imaging = ImagingProcess(

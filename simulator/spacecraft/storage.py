@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from simulator.scenario import StorageQuota
+
 GIB = 1024**3
 MIB = 1024**2
 
@@ -76,9 +78,14 @@ class Storage:
         """Bytes of an item still on board."""
         return self._items[item].size_bytes if item in self._items else 0
 
-    def held_up_to(self, max_priority: float) -> int:
-        """Bytes on board, previews included, of targets of this priority and below."""
-        return sum(i.size_bytes for i in self._items.values() if i.priority <= max_priority)
+    def free_within(self, quota: StorageQuota) -> int:
+        """Bytes that targets under a quota may still fill together, previews included.
+
+        Below 0 where they hold more than that.
+        """
+        items = self._items.values()
+        held_bytes = sum(item.size_bytes for item in items if quota.holds_for(item.priority))
+        return int(quota.fraction * self.capacity_bytes) - held_bytes
 
     def admit(
         self, capture: str, size_bytes: int, priority: float = 1.0, *, refused: bool = False

@@ -43,9 +43,11 @@ opportunities = st.lists(
     max_size=25,
 ).map(lambda rows: [opportunity(f"t{n}", s, r, v) for n, s, r, v in rows])
 
+some_targets = st.none() | st.frozensets(st.integers(0, 12).map("t{}".format))
 limits = st.lists(
-    st.tuples(st.floats(0.0, 500.0), st.floats(0.0, 500.0), st.integers(0, 4)), max_size=3
-).map(lambda rows: [CaptureLimit(s, s + d, n, "energy") for s, d, n in rows])
+    st.tuples(st.floats(0.0, 500.0), st.floats(0.0, 500.0), st.integers(0, 4), some_targets),
+    max_size=3,
+).map(lambda rows: [CaptureLimit(s, s + d, n, "energy", of) for s, d, n, of in rows])
 
 
 @pytest.mark.parametrize("name", sorted(PLANNERS))
@@ -64,7 +66,8 @@ def test_no_plan_breaks_slew_windows_or_limits(name, offered, scarce):
         )
         ready_s, attitude = capture.capture_s + EXPOSURE_S, capture.attitude
     for limit in scarce:
-        inside = [c for c in plan if limit.start_s <= c.capture_s < limit.end_s]
+        of = {c.target for c in plan} if limit.targets is None else limit.targets
+        inside = [c for c in plan if limit.start_s <= c.capture_s < limit.end_s and c.target in of]
         assert len(inside) <= limit.captures
 
 

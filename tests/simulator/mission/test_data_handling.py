@@ -116,14 +116,33 @@ def test_the_region_is_the_blocks_it_touches(region_km, blocks):
     assert set(region_blocks(scenario.data_handling, scenario.satellites[0].imager)) == blocks
 
 
-@pytest.mark.parametrize("policy", ["bent_pipe", "prioritise"])
-def test_quotas_keep_room_for_what_matters(fly, policy):
-    run = fly(
-        autonomy__policy=policy,
-        satellites__0__storage_gib=0.05,
-        satellites__0__radio__rate_mbps=0.1,
-        data_handling__storage_quotas=[{"max_priority": 1, "fraction": 0.15}],
-    )
+RATIONED = {
+    "satellites__0__storage_gib": 0.05,
+    "satellites__0__radio__rate_mbps": 0.1,
+    "data_handling__storage_quotas": [{"max_priority": 1, "fraction": 0.15}],
+}
+
+
+@pytest.mark.parametrize("planner", ["fifo", "greedy", "optimal"])
+def test_what_a_quota_has_no_room_for_is_not_imaged(fly, planner):
+    """Nothing is dropped for room by this policy: a frame too many would be lost."""
+    rationed = fly(autonomy__policy="bent_pipe", autonomy__planner=planner, **RATIONED)
+    assert audit(rationed).passed
+    assert all(row["stored"] for row in rows(rationed, "capture"))
+    features = rationed.targets()["features"]
+    low = {f["properties"]["name"] for f in features if f["properties"]["priority"] <= 1}
+    free = fly(
+        autonomy__policy="bent_pipe", autonomy__planner=planner,
+        **RATIONED | {"data_handling__storage_quotas": []},
+    )  # fmt: skip
+    of_low = [sum(r["target"] in low for r in rows(run, "capture")) for run in (rationed, free)]
+    assert 0 < of_low[0] < of_low[1]
+    others = [sum(r["target"] not in low for r in rows(run, "capture")) for run in (rationed, free)]
+    assert others[0] >= others[1]
+
+
+def test_quotas_keep_room_for_what_matters(fly):
+    run = fly(autonomy__policy="prioritise", **RATIONED)
     assert audit(run).passed
     full = "the quota of priority 1 and below is full"
     turned_away = [row for row in rows(run, "decision") if row["action"] == "overflow"]

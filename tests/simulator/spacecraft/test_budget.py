@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from simulator.scenario import load_scenario
+from simulator.scenario import StorageQuota, load_scenario
 from simulator.spacecraft.battery import Battery, BatteryState, GenerationCurve
 from simulator.spacecraft.budget import CaptureBudget
 from simulator.spacecraft.imaging import exposure_s
@@ -19,7 +19,7 @@ PASS_S = (3600.0, 7200.0)
 
 
 def captures_in_the_dark(
-    passes: list[SimpleNamespace], frame_wh: float = 0.0, under_way: int = 0
+    passes: list[SimpleNamespace], frame_wh: float = 0.0, under_way: str | None = None
 ) -> int:
     """Captures that 400 Wh allow in all until the plan is renewed, without any sunlight."""
     dark = GenerationCurve(np.array([0.0, DAY_S]), np.zeros(2))
@@ -42,6 +42,42 @@ def captures_in_the_dark(
     return min(limit.captures for limit in budget.limits(0.0, under_way))
 
 
+def test_a_share_of_the_storage_is_room_for_its_targets_only():
+    section = load_scenario("first_light").satellites[0]
+    frame_bytes = section.imager.frame_bytes
+    storage = Storage(10 * frame_bytes, lambda _: None)
+    storage.admit("a", frame_bytes, 1.0)
+    los = SimpleNamespace(los_s=DAY_S / 2)
+    emptied = SimpleNamespace(contact=los, served_s=(), served_bytes=2 * frame_bytes)
+    bright = SimpleNamespace(
+        battery=Battery(1e9, GenerationCurve(np.array([0.0, DAY_S]), np.zeros(2))),
+        projected=lambda: BatteryState(0.0, 1e9),
+        limits=PowerLimits(120.0, 200.0),
+        sunlight_changes_s=(),
+    )
+    budget = CaptureBudget(
+        section,
+        SimpleNamespace(passes=[emptied], glances=(), period_s=DAY_S),
+        bright,
+        storage,
+        None,
+        frame_wh=0.0,
+        drops_for_room=False,
+        duration_s=DAY_S,
+        quotas=(StorageQuota(max_priority=1, fraction=0.3),),
+        priorities={"low": 1.0, "high": 5.0},
+    )
+
+    def room(under_way: str | None) -> list[tuple[int, frozenset[str] | None]]:
+        found = budget.limits(0.0, under_way)
+        return [(one.captures, one.targets) for one in found if one.reason == "storage"]
+
+    low = frozenset({"low"})
+    assert room(None) == [(9, None), (11, None), (2, low), (4, low)]
+    assert room("high") == [(8, None), (10, None), (2, low), (4, low)]
+    assert room("low") == [(8, None), (10, None), (1, low), (3, low)]
+
+
 def test_what_the_radio_will_draw_is_not_left_for_captures():
     section = load_scenario("first_light").satellites[0]
     imager = section.imager
@@ -62,5 +98,5 @@ def test_a_capture_is_charged_with_the_work_on_its_frame():
 
 
 def test_a_capture_under_way_is_paid_for_before_the_others():
-    assert captures_in_the_dark([], under_way=1) == captures_in_the_dark([]) - 1
-    assert captures_in_the_dark([], frame_wh=1e6, under_way=1) == 0
+    assert captures_in_the_dark([], under_way="a") == captures_in_the_dark([]) - 1
+    assert captures_in_the_dark([], frame_wh=1e6, under_way="a") == 0

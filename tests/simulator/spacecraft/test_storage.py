@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.scenario import StorageQuota
 from simulator.spacecraft.storage import Movement, Storage
+
+ALL_OF_IT = StorageQuota(max_priority=1, fraction=1.0)
 
 sizes = st.integers(1, 1000)
 steps = st.lists(
@@ -48,7 +51,7 @@ def test_the_ledger_always_balances(capacity_bytes, size_bytes, actions):
         came = storage.captured_bytes + storage.derived_bytes
         went = storage.sent_bytes + storage.compressed_away_bytes + dropped
         assert came == storage.stored_bytes + went
-        assert storage.held_up_to(1.0) == storage.stored_bytes
+        assert storage.free_within(ALL_OF_IT) == storage.free_bytes
         assert 0 <= storage.queued_bytes <= storage.stored_bytes <= capacity_bytes
     booked = sum(m.delta_bytes for m in movements if m.change in ("captured", "derived"))
     gone = sum(m.delta_bytes for m in movements if m.change not in ("captured", "derived"))
@@ -76,4 +79,6 @@ def test_a_share_is_counted_by_priority():
     storage.admit("a", 20, 1.0)
     storage.admit("b", 30, 5.0)
     storage.derive("a-m", "a", 4, 1.0)
-    assert (storage.held_up_to(1.0), storage.held_up_to(5.0)) == (24, 54)
+    assert storage.free_within(StorageQuota(max_priority=1, fraction=0.5)) == 50 - 24
+    assert storage.free_within(StorageQuota(max_priority=1, fraction=0.2)) == 20 - 24
+    assert storage.free_within(StorageQuota(max_priority=5, fraction=0.5)) == 50 - 54
