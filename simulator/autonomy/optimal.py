@@ -78,7 +78,7 @@ class OptimalPlanner:
         model.maximize(cp_model.LinearExpr.weighted_sum(chosen, steps))
         taken = {(c.key, c.capture_s) for c in known.captures}
         for variable, capture in zip(chosen, candidates, strict=True):
-            model.add_hint(variable, (capture.key, capture.capture_s) in taken)
+            model.add_hint(variable, int((capture.key, capture.capture_s) in taken))
         solver = bounded_solver(self.work_limit_s, self.wall_limit_s)
         status = solver.solve(model)
         everything = _value_of_all_tasks(candidates)

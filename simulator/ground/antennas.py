@@ -321,7 +321,7 @@ class _Slices:
             self.chosen, self.edges_s[:-1], self.edges_s[1:], strict=True
         ):
             inside = own is not None and own.start_s <= start_s and end_s <= own.end_s
-            model.add_hint(variable, inside)
+            model.add_hint(variable, int(inside))
 
 
 def _slices(
