@@ -102,18 +102,21 @@ def storage_limits(
     *,
     now_s: float,
     free_bytes: int,
+    capacity_bytes: int,
     frame_bytes: int,
     passes: Sequence[tuple[float, int]],
     until_s: float,
     targets: frozenset[str] | None = None,
 ) -> tuple[CaptureLimit, ...]:
-    """Captures that fit into storage, or into a share of it, until each coming LOS.
+    """Captures that fit into storage, or into a share of it, from any coming LOS to any other.
+
+    A pass frees what it can carry, and at its end no more than everything is free.
 
     Parameters
     ----------
     now_s : float
-    free_bytes, frame_bytes : int
-        Room now, and raw size of a frame.
+    free_bytes, capacity_bytes, frame_bytes : int
+        Room now, all there is, and raw size of a frame.
     passes : sequence of (los_s, capacity_bytes)
         Coming passes by LOS.
     until_s : float
@@ -121,11 +124,12 @@ def storage_limits(
     targets : frozenset of str, optional
         Whose captures the room is for; everybody's when left out.
     """
-    limits, room = [], free_bytes
-    for los_s, capacity_bytes in [*passes, (math.inf, 0)]:
-        end_s = min(los_s, until_s)
-        limits.append(CaptureLimit(now_s, end_s, room // frame_bytes, "storage", targets))
-        if los_s >= until_s:
-            break
-        room += capacity_bytes
+    coming = sorted((los_s, freed) for los_s, freed in passes if los_s < until_s)
+    limits = []
+    for index, start_s in enumerate([now_s, *(los_s for los_s, _ in coming)]):
+        room_bytes = capacity_bytes if index else free_bytes
+        for end_s, freed_bytes in [*coming[index:], (until_s, 0)]:
+            captures = room_bytes // frame_bytes
+            limits.append(CaptureLimit(start_s, end_s, captures, "storage", targets))
+            room_bytes += freed_bytes
     return tuple(limits)

@@ -116,8 +116,14 @@ class CaptureBudget:
 
     def _storage_limits(self, now_s: float, until_s: float) -> tuple[CaptureLimit, ...]:
         """Of the whole storage, and of each share of it; a pass may empty any of them."""
-        rooms: list[tuple[int, frozenset[str] | None]] = [(self._storage.free_bytes, None)]
-        rooms += [(max(self._storage.free_within(q), 0), targets) for q, targets in self._rations]
+        storage = self._storage
+        rooms: list[tuple[int, int, frozenset[str] | None]] = [
+            (storage.free_bytes, storage.capacity_bytes, None)
+        ]
+        rooms += [
+            (max(storage.free_within(quota), 0), storage.share_bytes(quota), targets)
+            for quota, targets in self._rations
+        ]
         passes = [
             (p.contact.los_s, p.served_bytes)
             for p in self._flight.passes
@@ -125,10 +131,11 @@ class CaptureBudget:
         ]
         return tuple(
             limit
-            for free_bytes, targets in rooms
+            for free_bytes, capacity_bytes, targets in rooms
             for limit in storage_limits(
                 now_s=now_s,
                 free_bytes=free_bytes,
+                capacity_bytes=capacity_bytes,
                 frame_bytes=self._section.imager.frame_bytes,
                 passes=passes,
                 until_s=until_s,

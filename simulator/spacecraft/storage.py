@@ -85,7 +85,11 @@ class Storage:
         """
         items = self._items.values()
         held_bytes = sum(item.size_bytes for item in items if quota.holds_for(item.priority))
-        return int(quota.fraction * self.capacity_bytes) - held_bytes
+        return self.share_bytes(quota) - held_bytes
+
+    def share_bytes(self, quota: StorageQuota) -> int:
+        """Bytes that targets under a quota may fill together at most."""
+        return int(quota.fraction * self.capacity_bytes)
 
     def admit(
         self, capture: str, size_bytes: int, priority: float = 1.0, *, refused: bool = False

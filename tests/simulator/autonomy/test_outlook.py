@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simulator.autonomy.outlook import energy_limits, storage_limits
@@ -99,15 +99,17 @@ def test_a_battery_that_fills_again_forgets_what_was_taken_before():
 
 @given(
     free=st.integers(0, 40),
+    held=st.integers(0, 40),
     passes=st.lists(st.tuples(st.floats(1.0, 900.0), st.integers(0, 12)), max_size=4),
     wishes=st.lists(st.floats(0.0, 999.0), max_size=60),
 )
-@settings(max_examples=60, deadline=None, derandomize=True)
-def test_captures_within_the_limits_always_fit_into_storage(free, passes, wishes):
+@example(free=0, held=0, passes=[(1.0, 1)], wishes=[1.0])
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_captures_within_the_limits_always_fit_into_storage(free, held, passes, wishes):
     """Frames of ten bytes; each pass carries away what it can at its end."""
     ends = sorted(passes)
     limits = storage_limits(
-        now_s=0.0, free_bytes=free * 10, frame_bytes=10,
+        now_s=0.0, free_bytes=free * 10, capacity_bytes=(free + held) * 10, frame_bytes=10,
         passes=[(los_s, frames * 10) for los_s, frames in ends], until_s=1000.0,
     )  # fmt: skip
     taken: list[float] = []
@@ -119,7 +121,7 @@ def test_captures_within_the_limits_always_fit_into_storage(free, passes, wishes
         ):
             taken.append(wish_s)
     events = [(t, 1, 1) for t in taken] + [(los_s, 0, -frames) for los_s, frames in ends]
-    stored = 0
+    stored = held
     for _, kind, frames in sorted(events):
         stored = stored + 1 if kind else max(stored + frames, 0)
-        assert stored <= free
+        assert stored <= free + held
