@@ -24,17 +24,10 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from payload.frame import (
-    BLOCK_PX,
-    NO_DATA,
-    Capabilities,
-    Frame,
-    FrameResult,
-    Health,
-    Status,
-)
+from payload.frame import Capabilities, Frame, FrameResult, Health, Status
+from payload.link.answers import contradiction, read_capabilities
 from payload.link.channel import Channel, LinkDownError
 from payload.link.conversation import (
     Conversation,
@@ -333,7 +326,7 @@ class WireLink:
         except RequestRefusedError as refusal:
             self._drop_line()
             raise LinkError(f"payload link {self._name!r}: {refusal}") from refusal
-        payload_nonce, boot, pid, capabilities = _read_capabilities(answer, self._name)
+        payload_nonce, boot, pid, capabilities = read_capabilities(answer, self._name)
         self._check("device", self._device, capabilities.device)
         self._check("timing", self._timing, str(answer.get("timing")))
         conversation.line.security.start_session(nonce, payload_nonce, at_once=True)
@@ -402,9 +395,8 @@ class WireLink:
         except ValueError as error:
             raise RequestRefusedError(str(error)) from error
         result = self._talk().process(message, request)
-        contradiction = _contradiction(frame, result)
-        if contradiction:
-            raise RequestRefusedError(f"the result does not fit the frame: {contradiction}")
+        if problem := contradiction(frame, result):
+            raise RequestRefusedError(f"the result does not fit the frame: {problem}")
         return result
 
     def _take_request(self) -> int:
@@ -429,35 +421,3 @@ class WireLink:
             memory_provenance="measured",
             host_latency_s=wall_s,
         )
-
-
-def _contradiction(frame: Frame, result: FrameResult) -> str:
-    """In what a result cannot be that of a frame; empty where it can.
-
-    Past this point a mask is taken for the frame's own, by policy, storage and metrics.
-    """
-    if result.frame_id != frame.frame_id:
-        return f"it names frame {result.frame_id!r}"
-    if result.mask is None:
-        return ""
-    shape = frame.reflectance.shape[1:]
-    if result.mask.shape != shape:
-        return f"its mask has {result.mask.shape} px, the frame {shape}"
-    if ((result.mask > 1) & (result.mask != NO_DATA)).any():
-        return f"its mask has other values than 0, 1 and {NO_DATA}"
-    blocks = tuple(-(-edge // BLOCK_PX) for edge in shape)
-    if result.block_cover is None or result.block_cover.shape != blocks:
-        return f"it has not the cover of {blocks} blocks"
-    if not ((result.block_cover >= 0) & (result.block_cover <= 1)).all():
-        return "its cover per block is not between 0 and 1"
-    return ""
-
-
-def _read_capabilities(answer: dict[str, Any], link: str) -> tuple[bytes, int, int, Capabilities]:
-    """Nonce, boot number, process number and capabilities from the handshake's answer."""
-    try:
-        capabilities = Capabilities(**{**answer["capabilities"], "link": link})
-        nonce = bytes.fromhex(answer["nonce"])
-        return nonce, int(answer["boot"]), int(answer["pid"]), capabilities
-    except (KeyError, TypeError, ValueError) as error:
-        raise NoAnswerError(f"the answer to the handshake is not understood: {error}") from error
