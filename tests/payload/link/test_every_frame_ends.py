@@ -86,20 +86,24 @@ def test_a_line_that_loses_most_parts_is_borne_with(open_bench: OpenBench) -> No
     assert payload.frames == 1
 
 
-def test_a_refusal_that_was_lost_is_said_again(open_bench: OpenBench) -> None:
-    lost: list[Packet] = []
+def losing_the_first(
+    service: Service, subtype: int, lost: list[Packet]
+) -> Callable[[Pieces], bool]:
+    """Of a kind of packet the line loses one, which is put into `lost`."""
 
     def loses(frame: Pieces) -> bool:
         packet = packet_of(frame)
-        aborts = (packet.service, packet.subtype) == (
-            Service.LARGE_DATA,
-            LargeDataSubtype.UP_ABORTED,
-        )
-        if aborts and not lost:
+        is_lost = (packet.service, packet.subtype) == (service, subtype) and not lost
+        if is_lost:
             lost.append(packet)
-            return True
-        return False
+        return is_lost
 
+    return loses
+
+
+def test_a_refusal_that_was_lost_is_said_again(open_bench: OpenBench) -> None:
+    lost: list[Packet] = []
+    loses = losing_the_first(Service.LARGE_DATA, LargeDataSubtype.UP_ABORTED, lost)
     limits = Limits(max_message_bytes=10_000)
     link, _ = open_bench(limits=limits, timeouts=QUICK, down=sieve(loses))
     result = process_in_time(link)
@@ -110,18 +114,7 @@ def test_a_refusal_that_was_lost_is_said_again(open_bench: OpenBench) -> None:
 def test_a_fault_asked_for_twice_is_injected_once(open_bench: OpenBench) -> None:
     """Bits flipped twice over are as they were."""
     lost: list[Packet] = []
-
-    def loses(frame: Pieces) -> bool:
-        packet = packet_of(frame)
-        completed = (packet.service, packet.subtype) == (
-            Service.VERIFICATION,
-            Verification.COMPLETED,
-        )
-        if completed and not lost:
-            lost.append(packet)
-            return True
-        return False
-
+    loses = losing_the_first(Service.VERIFICATION, Verification.COMPLETED, lost)
     link, payload = open_bench(allow_faults=True, timeouts=QUICK, down=sieve(loses))
     link.inject(BoxFault.FLIP_WEIGHTS, 3.0, 7)
     assert len(lost) == 1

@@ -104,6 +104,7 @@ def test_a_battery_that_fills_again_forgets_what_was_taken_before():
     wishes=st.lists(st.floats(0.0, 999.0), max_size=60),
 )
 @example(free=0, held=0, passes=[(1.0, 1)], wishes=[1.0])
+@example(free=2, held=1, passes=[(1.0, 9)], wishes=[2.0, 3.0, 4.0, 5.0])
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_captures_within_the_limits_always_fit_into_storage(free, held, passes, wishes):
     """Frames of ten bytes; each pass carries away what it can at its end."""
