@@ -65,6 +65,7 @@ import dataclasses
 import importlib.util
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -214,10 +215,28 @@ def card_paths() -> dict[str, Path]:
     return found
 
 
-def list_cards() -> tuple[ModelCard, ...]:
-    """All cards that can be named, in the order of their names."""
-    paths = card_paths()
-    return tuple(read_card(paths[name]) for name in sorted(paths))
+def list_cards(broken: Callable[[ModelError], None] | None = None) -> tuple[ModelCard, ...]:
+    """All cards that can be named, in the order of their names.
+
+    Parameters
+    ----------
+    broken : callable, optional
+        Is told why a card cannot be read, which is then left out and hides no other.
+
+    Raises
+    ------
+    ModelError
+        A card cannot be read, and nobody is to be told.
+    """
+    cards = []
+    for _, path in sorted(card_paths().items()):
+        try:
+            cards.append(read_card(path))
+        except ModelError as error:
+            if broken is None:
+                raise
+            broken(error)
+    return tuple(cards)
 
 
 def load_card(name_or_path: str | Path) -> ModelCard:

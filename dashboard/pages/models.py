@@ -18,7 +18,7 @@ from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, setup_of, stored_metrics
 from dashboard.scenario_text import resolved_for_rerun
 from dashboard.shell import figure, folders, plain, rows, runs_root
-from payload.card import JaccardRecord, ModelCard, ModelError, card_paths, read_card
+from payload.card import JaccardRecord, ModelCard, ModelError, list_cards
 from payload.device import DeviceError, DeviceProfile, list_devices
 from simulator.scenario import POLICIES, ScenarioError, bundled_scenarios
 from simulator.telemetry.manifest import RunFolderError
@@ -55,14 +55,7 @@ def show() -> None:
 
 @st.cache_data(ttl=30, show_spinner=False)
 def _cards() -> list[ModelCard]:
-    cards, refused = [], []
-    for path in card_paths().values():
-        try:
-            cards.append(read_card(path))
-        except ModelError as error:
-            refused.append(str(error))
-    for reason in refused:
-        st.warning(plain(reason))
+    cards = list_cards(lambda why: st.warning(plain(str(why))))
     return sorted(cards, key=lambda card: card.parameters)
 
 

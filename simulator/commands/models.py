@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from payload.card import ModelCard, ModelError, card_paths, load_card, read_card, save_card
+from payload.card import ModelCard, ModelError, list_cards, load_card, save_card
 from payload.model import CloudModel
 from payload.scenes import Scene, read_scenes
 from payload.training import evaluation, profiling
@@ -45,7 +45,7 @@ def list_models(
     markdown: Annotated[bool, typer.Option(help="Print the table as Markdown.")] = False,
 ) -> None:
     """All models that have a card, with what the cards say."""
-    cards = _readable_cards()
+    cards = list_cards(lambda why: refuse(f"{why}; until it is mended this card is left out"))
     if as_json:
         print(json.dumps([_card_as_plain(card) for card in cards], indent=2, default=str))
         return
@@ -150,17 +150,6 @@ def card(name: NameArgument) -> None:
     """Print a model's card as it is on disk."""
     found = load_card(name)
     print(found.path.read_text(encoding="utf-8"), end="")
-
-
-def _readable_cards() -> list[ModelCard]:
-    """Every card by name; one that cannot be read is named on stderr and hides no other."""
-    cards = []
-    for _, path in sorted(card_paths().items()):
-        try:
-            cards.append(read_card(path))
-        except ModelError as error:
-            refuse(f"{error}; until it is mended this card is left out")
-    return cards
 
 
 def _cards(names: Sequence[str]) -> list[ModelCard]:
