@@ -104,15 +104,17 @@ def test_training_patches_have_bands_in_order_and_truth(tmp_path: Path) -> None:
 
 
 def test_training_patches_become_a_collection(tmp_path: Path) -> None:
-    for place in (f"1_1_by_1_{SCENE}", f"2_1_by_2_{SCENE}", f"1_1_by_1_{OTHER}"):
+    held_out = next(f"LC08_{n}" for n in range(100) if split_of(f"LC08_{n}") == "val")
+    for place in (f"1_1_by_1_{SCENE}", f"1_1_by_1_{held_out}", f"2_1_by_2_{held_out}"):
         write_training_patch(tmp_path, place)
     write_training_patch(tmp_path, f"3_1_by_3_{SCENE}", seen=False)
     assert import_patches(tmp_path, tmp_path / "38cloud") == 3, "one lies outside its scene"
     scenes = read_collection(tmp_path / "38cloud").scenes
     assert [*scene_problems(tmp_path / "38cloud")] == []
+    assert [(scene.place, scene.split) for scene in scenes] == [
+        (held_out, "val"), (held_out, "val"), (SCENE, split_of(SCENE)),
+    ]  # fmt: skip
     for scene in scenes:
-        assert scene.split == split_of(scene.place)
-        assert scene.place in (SCENE, OTHER)
         assert scene.cloud_fraction == pytest.approx(10 / PATCH_PX, abs=1e-4)
         np.testing.assert_allclose(scene.reflectance()[:, 5, 5], [0.1, 0.2, 0.3, 0.4], atol=1e-6)
         truth = scene.truth()
