@@ -20,8 +20,9 @@ from pathlib import Path
 
 from payload.model import CloudModel
 from payload.scenes import read_scenes
+from payload.training.augmentation import MODERATE
 from payload.training.datasets import LABEL_KINDS
-from payload.training.distillation import MODERATE, StudentRecipe, train_student
+from payload.training.distillation import StudentRecipe, train_student
 from payload.training.evaluation import ALL, Evaluation, evaluate, select_scenes
 from payload.training.publication import gather, publish
 from payload.training.soft_labels import TEACHER_LABELS

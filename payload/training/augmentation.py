@@ -113,6 +113,21 @@ NO_AUGMENTATION = Augmentation(
 )
 
 
+MODERATE = Augmentation(
+    gain_range=(0.9, 1.1),
+    band_gain_sigma=0.02,
+    band_offset_sigma=0.003,
+    haze_range=(-0.015, 0.015),
+    noise_sigma_max=0.004,
+    saturation_probability=0.08,
+    glint_probability=0.1,
+    snow_probability=0.05,
+    bright_soil_probability=0.05,
+)
+"""Views already show other sensors and other hazes, judged as they look. A network of a hundred
+thousand weights that must be blind to more than that has none left to see thin cloud with."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Patches with their targets.

@@ -5,9 +5,6 @@ label is trusted. Where the teacher has looked, the student also learns the teac
 softened by a temperature (Hinton, Vinyals, Dean 2015): at temperature 1 a teacher that is sure
 says hardly more than a label; softened, it tells thin cloud from haze and haze from snow.
 
-Convolution kernels are learnt with Muon (`payload.training.muon`), everything else with AdamW: in
-few steps, on few cores, that takes a small network much further than AdamW alone.
-
 A recipe and a training set determine the student: batch `k` depends on the seed and on `k` alone.
 One thread learns while another draws the next batch, on however many cores: the sums, and with
 them the student, do not depend on the machine's number of cores.
@@ -25,12 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from payload.frame import BANDS
-from payload.training.augmentation import Augmentation, Batch
+from payload.training.augmentation import MODERATE, Augmentation, Batch
 from payload.training.calibration import Calibration, calibrate
 from payload.training.datasets import LABEL_KINDS, Sample, TrainingSet
 from payload.training.losses import cross_entropy, soft_loss, squared_dice_loss
-from payload.training.muon import Float32Muon
+from payload.training.muon import KernelMuon
 from payload.training.sampling import Sampler
 from payload.training.students import Student, StudentError, student_shape
 
@@ -44,27 +40,9 @@ BATCHES_AHEAD = 2
 
 SNOW_AND_ICE = "snow_ice"
 
-KERNEL_RATE = 5.0
-"""Learning rate of Muon over that of AdamW: a step of Muon is a matrix whose singular values are
-all near 1, whatever the gradient's size."""
-
 Report = Callable[[int, int, float], None]
 """Called after each step with (steps done, steps in all, loss)."""
 
-
-MODERATE = Augmentation(
-    gain_range=(0.9, 1.1),
-    band_gain_sigma=0.02,
-    band_offset_sigma=0.003,
-    haze_range=(-0.015, 0.015),
-    noise_sigma_max=0.004,
-    saturation_probability=0.08,
-    glint_probability=0.1,
-    snow_probability=0.05,
-    bright_soil_probability=0.05,
-)
-"""Views already show other sensors and other hazes, judged as they look. A network of a hundred
-thousand weights that must be blind to more than that has none left to see thin cloud with."""
 
 TEACHERS = ("peers", "nnunet")
 
@@ -91,8 +69,7 @@ class StudentRecipe:
     temperature : float
         Softening of teacher and student in the soft loss.
     learning_rate, weight_decay : float
-        Peak rate of AdamW, which decays nothing; Muon's rate is `KERNEL_RATE` times as high, and
-        the kernels decay.
+        Peak rate and decay of `payload.training.muon.KernelMuon`.
     false_cloud_fraction : float
         Largest share of clear pixels called cloud at the operating point, on training patches a
         person labelled, snow and ice left out; within it, the best Jaccard on everything learnt.
@@ -204,45 +181,21 @@ def learn(
         Loss of each step.
     """
     student.train()
-    kernels, others = _split_parameters(student)
-    matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
-    optimisers: tuple[torch.optim.Optimizer, ...] = (
-        Float32Muon(
-            matrices, lr=KERNEL_RATE * recipe.learning_rate, weight_decay=recipe.weight_decay
-        ),
-        torch.optim.AdamW(others, lr=recipe.learning_rate, weight_decay=0.0),
-    )
-    schedules = [_one_cycle(optimiser, recipe.steps) for optimiser in optimisers]
+    learner = KernelMuon(student, recipe.learning_rate, recipe.weight_decay)
+    schedules = [_one_cycle(optimiser, recipe.steps) for optimiser in learner.optimisers]
     losses: list[float] = []
     for batch in _batches(sampler, range(recipe.steps)):
         loss = student_loss(student, batch, recipe.teacher_share, recipe.temperature)
-        student.zero_grad(set_to_none=True)
+        learner.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_LIMIT)
-        for matrix, kernel in zip(matrices, kernels, strict=True):
-            matrix.grad = _as_matrix(kernel.grad)
-        for optimiser, schedule in zip(optimisers, schedules, strict=True):
-            optimiser.step()
+        learner.step()
+        for schedule in schedules:
             schedule.step()
         losses.append(loss.item())
         if report is not None:
             report(len(losses), recipe.steps, losses[-1])
     return losses
-
-
-def _split_parameters(student: Student) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Kernels inside the network, which Muon learns; and first, last and all that is no kernel."""
-    inner = {id(p) for p in student.parameters() if p.ndim == 4 and min(p.shape[:2]) > len(BANDS)}
-    parameters = list(student.parameters())
-    return [p for p in parameters if id(p) in inner], [p for p in parameters if id(p) not in inner]
-
-
-def _as_matrix(kernel: Tensor) -> Tensor:
-    """A kernel (out, in, k, k) as a matrix (out, k k in), sharing its memory where it can.
-
-    Muon takes matrices only. A weight can, because students are kept channels last.
-    """
-    return kernel.permute(0, 2, 3, 1).reshape(len(kernel), -1)
 
 
 def _one_cycle(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.OneCycleLR:

@@ -23,6 +23,7 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from payload.training import nnunet_plan
+from payload.training.augmentation import MODERATE
 from payload.training.datasets import LABEL_KINDS, TrainingSet, load_training_set
 from payload.training.loss_log import CURVE, LOG, plot_losses
 from payload.training.losses import cloud_logit
@@ -169,7 +170,7 @@ def train_teacher(
     training_set = _training_set(options, report)
     report(f"{len(training_set.samples)} training images: {training_set.describe()}")
     plan = plan_of(training_set, options.work_dir)
-    sampler = Sampler(training_set, *nnunet_plan.patch_and_batch(plan), seed=options.seed)
+    sampler = Sampler(training_set, *nnunet_plan.patch_and_batch(plan), options.seed, MODERATE)
     with flushed_denormals():
         torch.manual_seed(options.seed)
         network = CloudNetwork(options.architecture, plan)

@@ -213,7 +213,8 @@ def _command(options: TeacherOptions) -> str:
     """The command that trains so again."""
     command = (
         f"nephoscope train teacher --architecture {options.architecture} --budget-minutes "
-        f"{options.schedule.budget_minutes:g} --seed {options.seed}"
+        f"{options.schedule.budget_minutes:g} --threads {options.schedule.threads} "
+        f"--seed {options.seed}"
     )
     if tuple(options.label_kinds) != LABEL_KINDS:
         command += "".join(f" --label-kind {kind}" for kind in options.label_kinds)

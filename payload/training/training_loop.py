@@ -6,9 +6,9 @@ for its neighbours. The first steps are timed, the number of steps that fit is f
 from then on everything (batch, learning rate, weights) depends on the step alone. A training
 that is killed and resumed from its last checkpoint therefore repeats the curve it would have had.
 
-Recipe: AdamW on a schedule (`training_plan`), soft cross-entropy plus batch Dice, deep supervision
-where the network offers it (`losses`), and an exponential moving average of the weights, which is
-what is evaluated and exported.
+Recipe: Muon and AdamW (`muon`) on a schedule (`training_plan`), soft cross-entropy plus batch Dice,
+deep supervision where the network offers it (`losses`), and an exponential moving average of the
+weights, which is what is evaluated and exported.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from payload.training.augmentation import Batch
 from payload.training.loss_log import LOG, write_log
 from payload.training.losses import segmentation_loss
+from payload.training.muon import KernelMuon
 from payload.training.training_plan import (
     TrainingError,
     TrainingPlan,
@@ -118,18 +119,11 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(plan.threads)
         self.bf16 = plan.computes_bf16
-        if self.bf16:
-            network = network.to(memory_format=torch.channels_last)
-        self.network = network
+        self.network = network = network.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(network)
         self.batches, self.plan, self.folder = batches, plan, folder
         self.loss, self.report, self.seed = loss, report, seed
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=plan.peak_learning_rate,
-            weight_decay=plan.weight_decay,
-            fused=True,
-        )
+        self.learner = KernelMuon(network, plan.peak_learning_rate, plan.weight_decay)
         self.step = 0
         self.total_steps = plan.total_steps
         self.step_s = 0.0
@@ -171,22 +165,20 @@ class Trainer:
         if self.step >= self._freeze_at:
             self._freeze_statistics()
         rate = learning_rate(self.step, self.total_steps, self.plan)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.learner.set_learning_rate(rate)
         batch = self.batches.draw(self.step)
         loss = self.loss(self._outputs(batch), batch)
-        self.optimizer.zero_grad()
+        self.learner.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.gradient_clip)
-        self.optimizer.step()
+        self.learner.step()
         self._average_weights()
         self.step += 1
         self.rows.append((self.step, float(loss.detach()), rate, self.training_minutes))
 
     def _outputs(self, batch: Batch) -> list[Tensor]:
         reflectance = torch.from_numpy(batch.reflectance)
-        if self.bf16:
-            reflectance = reflectance.contiguous(memory_format=torch.channels_last)
+        reflectance = reflectance.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
             outputs = self.network(reflectance)
         return [
@@ -263,7 +255,7 @@ class Trainer:
             "rows": self.rows,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "learner": self.learner.state_dict(),
         }
         with finished_or_nothing(self.folder / CHECKPOINT) as file:
             _save_state(state, file)
@@ -292,6 +284,11 @@ class Trainer:
                 f"--resume: {path} is damaged ({type(error).__name__}); start again in another "
                 "--work-dir"
             ) from error
+        if "learner" not in state:
+            raise TrainingError(
+                f"--resume: {path} is of an earlier version, which learnt with AdamW alone; begin "
+                "anew in another --work-dir"
+            )
         seed = state.get("seed", self.seed)  # unknown in checkpoints of earlier versions
         if seed != self.seed:
             raise TrainingError(
@@ -306,7 +303,7 @@ class Trainer:
                 f"--resume: {path} holds another network ({str(error).splitlines()[0]}); use "
                 "another --work-dir"
             ) from error
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.load_state_dict(state["learner"])
         self.step = int(state["step"])
         self.rows = [tuple(row) for row in state["rows"]]
         self._spent_s, self._wall_s = state["spent_s"], state["wall_s"]

@@ -62,11 +62,14 @@ class KilledAt(BrightSquares):
 
 
 class DeeplySupervised(nn.Module):
-    """Two classes at full and at half size, with normalisation: all a real network has."""
+    """Two classes at full and at half size, normalised, a kernel inside: all a real network has."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+        first = nn.Conv2d(4, 6, 3, padding=1)
+        self.inner = nn.Sequential(
+            first, nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()
+        )
         self.fine, self.coarse = nn.Conv2d(6, 2, 1), nn.Conv2d(6, 2, 2, stride=2)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -194,9 +197,19 @@ def test_resume_needs_a_checkpoint_of_the_same_network(tmp_path: Path) -> None:
         trainer.resume()
     trainer.run()
     assert (tmp_path / CHECKPOINT).is_file()
-    other = Trainer(nn.Conv2d(4, 1, 1), BrightSquares(), PLAN, tmp_path)
+    another = nn.Sequential(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 1, 1))
+    other = Trainer(another, BrightSquares(), PLAN, tmp_path)
     with pytest.raises(TrainingError, match="holds another network"):
         other.resume()
+
+
+def test_a_checkpoint_of_the_time_of_adamw_is_refused(tmp_path: Path) -> None:
+    Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path).run()
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    state["optimizer"] = state.pop("learner")
+    torch.save(state, tmp_path / CHECKPOINT)
+    with pytest.raises(TrainingError, match=r"of an earlier version.*another --work-dir"):
+        Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path).resume()
 
 
 def test_both_precisions_learn(tmp_path: Path) -> None:

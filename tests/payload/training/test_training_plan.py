@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
+import torch
+
 from payload.training.training_plan import (
     TrainingError,
     TrainingPlan,
@@ -26,6 +28,24 @@ def test_a_budget_must_be_positive_and_finite(budget_minutes: float) -> None:
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(TrainingError, match="use auto or bf16 or fp32"):
         TrainingPlan(1.0, precision="fp8")
+
+
+@pytest.mark.parametrize(
+    ("able", "bf16"),
+    [
+        ({"amx_bf16": True}, True),
+        ({"avx512_bf16": True}, True),
+        ({"avx512_f": True, "avx512_bf16": False}, False),
+        ({}, False),
+    ],
+)
+def test_bf16_is_for_processors_that_multiply_it(
+    monkeypatch: pytest.MonkeyPatch, able: dict[str, bool], bf16: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert TrainingPlan(1.0).computes_bf16 is bf16
+    assert TrainingPlan(1.0, precision="bf16").computes_bf16
+    assert not TrainingPlan(1.0, precision="fp32").computes_bf16
 
 
 def test_the_learning_rate_rises_then_falls_to_zero() -> None:
