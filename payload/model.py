@@ -3,8 +3,7 @@
 :class:`CloudModel` opens the ONNX file a :class:`~payload.card.ModelCard` describes and makes
 every model look the same: four bands of reflectance in, probability with 0.5 as the operating
 point out. A house model carries its normalisation inside the graph; a foreign one is fed and
-read by what its card says. The card's format is at the top of :mod:`payload.card`, whose names
-are given on here.
+read by what its card says. The card's format is at the top of :mod:`payload.card`.
 
 The session is opened explicitly: CPU provider, sequential execution, a stated number of threads
 without spinning (threads that spin stand in each other's way where a core is taken), deterministic
@@ -22,36 +21,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from payload.card import (
-    MODELS_DIR,
-    InputSpec,
-    JaccardRecord,
-    ModelCard,
-    ModelError,
-    OutputSpec,
-    cache_dir,
-    list_cards,
-    load_card,
-    read_card,
-    save_card,
-)
+from payload.card import InputSpec, ModelCard, ModelError, OutputSpec
 from payload.frame import BANDS, valid_pixels
-
-__all__ = [
-    "MODELS_DIR",
-    "CloudModel",
-    "InputSpec",
-    "JaccardRecord",
-    "ModelCard",
-    "ModelError",
-    "OutputSpec",
-    "cache_dir",
-    "file_sha256",
-    "list_cards",
-    "load_card",
-    "read_card",
-    "save_card",
-]
 
 PROBABILITY_SLACK = 0.5
 """How far beyond 0..1 an output without activation may lie and still be clipped: a regression or a

@@ -42,7 +42,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from payload.card import ModelCard, ModelError, load_card
+from payload.card import ModelCard, ModelError
+from payload.card_library import load_card
 from payload.device import DeviceProfile
 from payload.frame import (
     BANDS,

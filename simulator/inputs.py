@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.device import device_paths
 from payload.link.trace import TRACE_FILE
 from simulator.ground.screening import PERFECT

@@ -18,7 +18,7 @@ import psutil
 import simpy
 from numpy.typing import NDArray
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.frame import PayloadLink
 from simulator.autonomy.onboard import OnboardPlanner, Prospects
 from simulator.autonomy.planners import make_planner

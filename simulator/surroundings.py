@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.device import device_paths
 from simulator.ground.screening import PERFECT
 from simulator.scenario import Scenario

@@ -18,7 +18,8 @@ from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, setup_of, stored_metrics
 from dashboard.scenario_text import resolved_for_rerun
 from dashboard.shell import figure, folders, plain, rows, runs_root
-from payload.card import JaccardRecord, ModelCard, ModelError, list_cards
+from payload.card import JaccardRecord, ModelCard, ModelError
+from payload.card_library import list_cards
 from payload.device import DeviceError, DeviceProfile, list_devices
 from simulator.scenario import POLICIES, ScenarioError, bundled_scenarios
 from simulator.telemetry.manifest import RunFolderError

@@ -20,7 +20,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from payload.card import MODELS_DIR, ModelCard, save_unless_same
+from payload.card import MODELS_DIR, ModelCard
+from payload.card_file import save_unless_same
 from payload.frame import BANDS
 from payload.model import file_sha256
 

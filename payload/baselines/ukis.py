@@ -24,14 +24,8 @@ from pathlib import Path
 from typing import Literal
 
 from payload.baselines.complexity import macs_per_px, parameters
-from payload.card import (
-    MODELS_DIR,
-    InputSpec,
-    ModelCard,
-    OutputSpec,
-    package_folder,
-    save_unless_same,
-)
+from payload.card import MODELS_DIR, InputSpec, ModelCard, OutputSpec, package_folder
+from payload.card_file import save_unless_same
 from payload.model import file_sha256
 
 PACKAGE = "ukis_csmask"

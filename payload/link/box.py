@@ -18,7 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from payload.card import ModelCard, ModelError, load_card
+from payload.card import ModelCard, ModelError
+from payload.card_library import load_card
 from payload.device import DeviceProfile, load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health
 from payload.link.faults import BoxFault, flip_frame_bits, flip_weight_bits

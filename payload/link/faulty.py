@@ -12,7 +12,8 @@ import contextlib
 import dataclasses
 from typing import Protocol, runtime_checkable
 
-from payload.card import ModelCard, ModelError, load_card
+from payload.card import ModelCard, ModelError
+from payload.card_library import load_card
 from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink, Status
 from payload.link.box import open_flipped_payload

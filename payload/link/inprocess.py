@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import psutil
 
-from payload.card import ModelCard, ModelError, load_card
+from payload.card import ModelCard, ModelError
+from payload.card_library import load_card
 from payload.device import DeviceProfile, load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health
 from payload.link.settings import PayloadSettings

@@ -11,7 +11,7 @@ import dataclasses
 from collections import defaultdict, deque
 from pathlib import Path
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health
 from payload.link.settings import PayloadSettings

@@ -14,7 +14,7 @@ import statistics
 
 import numpy as np
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.frame import TILE_PX, Frame, content_sha256
 from payload.link.box import Box, UpsetCrashError
 from payload.link.packets import PROTOCOL_VERSION, SCHEMA_SHA256

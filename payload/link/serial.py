@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.device import load_device
 from payload.link.channel import Channel, LinkDownError, Pieces
 from payload.link.client import WireLink

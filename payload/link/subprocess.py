@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import cast
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.device import load_device
 from payload.frame import Capabilities
 from payload.limits import Cage, CageKind, CageLimits, open_cage

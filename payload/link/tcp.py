@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.device import load_device
 from payload.link.channel import Channel, LinkDownError, SocketChannel
 from payload.link.client import FailureCost, WireLink

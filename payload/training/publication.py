@@ -17,7 +17,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from payload.card import MODELS_DIR, ModelCard, save_card
+from payload.card import MODELS_DIR, ModelCard
+from payload.card_file import save_card
 from payload.model import file_sha256
 from payload.training.datasets import LABEL_KINDS, TrainingSet, load_training_set
 from payload.training.distillation import (

@@ -19,7 +19,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from payload.card import InputSpec, ModelCard, cache_dir, read_card, save_card
+from payload.card import InputSpec, ModelCard, cache_dir
+from payload.card_file import read_card, save_card
 from payload.frame import BANDS, TILE_PX
 from payload.model import CloudModel, file_sha256
 from payload.training.datasets import LABEL_KINDS, training_images

@@ -17,7 +17,9 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from payload.card import ModelCard, ModelError, list_cards, load_card, save_card
+from payload.card import ModelCard, ModelError
+from payload.card_file import save_card
+from payload.card_library import list_cards, load_card
 from payload.model import CloudModel
 from payload.scenes import Scene, read_scenes
 from payload.training import evaluation, profiling

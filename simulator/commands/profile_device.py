@@ -22,7 +22,7 @@ def profile_device(
 ) -> None:
     """Time a live payload on unseen tiles and write a device profile."""
     # Imported late: numpy and ONNX Runtime take a moment that other commands need not wait for.
-    from payload.card import load_card
+    from payload.card_library import load_card
     from payload.device import load_device
     from payload.link import open_link
     from payload.link.profile import check_profile_path, write_profile

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from payload.card import ModelCard, ModelError, load_card
+from payload.card import ModelCard, ModelError
+from payload.card_library import load_card
 from payload.device import DeviceError, DeviceProfile, load_device
 from payload.frame import BANDS
 from payload.model import CloudModel

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health, PayloadLink
 from payload.link import PayloadSettings, open_link

@@ -10,7 +10,8 @@ import importlib.util
 
 import pytest
 
-from payload.card import MODELS_DIR, load_card
+from payload.card import MODELS_DIR
+from payload.card_library import load_card
 from payload.training.profiling import profile_beside, s2cloudless_work
 
 ROUNDS = 6

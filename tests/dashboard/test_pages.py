@@ -23,7 +23,8 @@ from dashboard import jobs
 from dashboard.charts import timeline
 from dashboard.event_store import EventStore
 from dashboard.metric_text import GROUPS, HEADLINES, number, title
-from payload.card import load_card, save_card
+from payload.card_file import save_card
+from payload.card_library import load_card
 from simulator.telemetry.manifest import file_sha256
 
 PAGES = ("missions", "flight", "scenes", "budgets", "downlink", "models", "scenario")

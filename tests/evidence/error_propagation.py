@@ -37,7 +37,8 @@ from campaign import (
 )
 from onnx import helper, numpy_helper
 
-from payload.card import load_card, save_card
+from payload.card_file import save_card
+from payload.card_library import load_card
 from simulator.campaign import estimate
 from simulator.sweep import Sweep
 from simulator.telemetry.run_folder import RunFolder

@@ -31,7 +31,7 @@ from typing import Any
 import psutil
 from hil_rig import fly, report, rows, start_server, statuses
 
-from payload.card import load_card
+from payload.card_library import load_card
 
 
 def fly_box(options: argparse.Namespace, out: Path, **payload: Any) -> Path:

@@ -26,7 +26,7 @@ from campaign import photograph
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.frame import Frame
 from payload.link import open_link
 from payload.link.faults import Exposure, FaultPlan

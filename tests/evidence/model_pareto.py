@@ -31,7 +31,8 @@ from campaign import (
     write_study,
 )
 
-from payload.card import ModelError, card_paths, load_card
+from payload.card import ModelError
+from payload.card_library import card_paths, load_card
 from payload.model import CloudModel
 from simulator.sweep import Sweep
 

@@ -23,7 +23,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from payload.card import ModelCard, load_card, read_card
+from payload.card import ModelCard
+from payload.card_file import read_card
+from payload.card_library import load_card
 from payload.model import CloudModel
 from payload.scenes import read_scenes
 from payload.training.evaluation import ALL, evaluate, select_scenes

@@ -16,7 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from payload.card import ModelCard, save_card
+from payload.card import ModelCard
+from payload.card_file import save_card
 from payload.model import file_sha256
 
 

@@ -12,17 +12,9 @@ from typing import IO, Any
 import pytest
 import yaml
 
-from payload.card import (
-    InputSpec,
-    JaccardRecord,
-    ModelCard,
-    ModelError,
-    OutputSpec,
-    list_cards,
-    load_card,
-    save_card,
-    save_unless_same,
-)
+from payload.card import InputSpec, JaccardRecord, ModelCard, ModelError, OutputSpec
+from payload.card_file import save_card, save_unless_same
+from payload.card_library import list_cards, load_card
 from payload.whole_file import finished_or_nothing
 
 HOUSE = ModelCard(
@@ -212,7 +204,7 @@ def test_interrupted_write_leaves_the_card_that_was_there(
             file.truncate(20)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("payload.card.finished_or_nothing", contextmanager(half_written))
+    monkeypatch.setattr("payload.card_file.finished_or_nothing", contextmanager(half_written))
     with pytest.raises(KeyboardInterrupt):
         save_card(replace(HOUSE, notes="newer"), path)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

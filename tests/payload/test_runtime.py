@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from payload.card import ModelCard, ModelError, load_card
+from payload.card import ModelCard, ModelError
+from payload.card_library import load_card
 from payload.device import DeviceProfile, load_device
 from payload.frame import NO_DATA, TILE_PX, Frame, block_cover, frame_cover
 from payload.runtime import (

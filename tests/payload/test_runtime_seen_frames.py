@@ -7,7 +7,7 @@ import gc
 import numpy as np
 import pytest
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.device import load_device
 from payload.frame import Frame
 from payload.runtime import Payload

@@ -69,7 +69,7 @@ def test_bands_may_come_last(tmp_path: Path, pixel_graph: Callable[..., onnx.Mod
 
 
 def test_graph_without_convolutions_counts_nothing() -> None:
-    from payload.card import load_card
+    from payload.card_library import load_card
 
     path = load_card("threshold").onnx_path
     assert macs_per_px(path, 64) == 0

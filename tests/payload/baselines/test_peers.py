@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from payload.baselines import s2cloudless, ukis
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.model import CloudModel
 from payload.scenes import read_scenes
 from payload.training.evaluation import evaluate, select_scenes

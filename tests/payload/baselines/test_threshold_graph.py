@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from payload.baselines import threshold
-from payload.card import MODELS_DIR, load_card
+from payload.card import MODELS_DIR
+from payload.card_library import load_card
 from payload.model import CloudModel, file_sha256
 
 

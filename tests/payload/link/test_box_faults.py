@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.card import ModelCard, load_card
+from payload.card import ModelCard
+from payload.card_library import load_card
 from payload.device import load_device
 from payload.frame import FrameResult
 from payload.link import open_link

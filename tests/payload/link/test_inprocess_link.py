@@ -13,7 +13,8 @@ import onnx
 import pytest
 import yaml
 
-from payload.card import ModelCard, ModelError, load_card
+from payload.card import ModelCard, ModelError
+from payload.card_library import load_card
 from payload.device import DEVICES_DIR, DeviceError, load_device
 from payload.frame import Frame, PayloadLink
 from payload.link import LINK_FORMS, LinkError, open_link

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.device import DeviceError, load_device, read_device
 from payload.frame import Frame, FrameResult
 from payload.link import open_link

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from payload.model import CloudModel, load_card
+from payload.card_library import load_card
+from payload.model import CloudModel
 from payload.scenes import Scene, read_scenes
 from payload.training import evaluation
 from payload.training.case_pictures import PANEL_PX, draw_cases, worst_and_best

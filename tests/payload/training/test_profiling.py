@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from payload.card import MODELS_DIR, load_card, read_card, save_card
+from payload.card import MODELS_DIR
+from payload.card_file import read_card, save_card
+from payload.card_library import load_card
 from payload.training import profiling
 
 

@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from payload.model import CloudModel, read_card
+from payload.card_file import read_card
+from payload.model import CloudModel
 from payload.training import calibration, publication, quantisation
 from payload.training.distillation import StudentRecipe
 from payload.training.soft_labels import SoftLabelError

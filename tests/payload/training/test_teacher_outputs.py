@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 import torch
 from typer.testing import CliRunner
 
-from payload.card import load_card
+from payload.card_library import load_card
 from payload.model import CloudModel
 from payload.training import publication, teacher, teacher_outputs
 from payload.training.datasets import training_images

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from payload.card import MODELS_DIR, cache_dir, list_cards, read_card, save_card
+from payload.card import MODELS_DIR, cache_dir
+from payload.card_file import read_card, save_card
+from payload.card_library import list_cards
 from payload.scene_writer import SceneRow, write_collection, write_image, write_mask
 from payload.training.evaluation import FIGURES
 from simulator.cli import app

@@ -13,7 +13,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from payload.card import load_card, save_card
+from payload.card_file import save_card
+from payload.card_library import load_card
 from simulator.telemetry.audit import audit
 from simulator.telemetry.events import EVENT_TYPES
 from simulator.telemetry.run_folder import RunFolder

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from payload.card import load_card
+from payload.card_library import load_card
 from simulator.ground.stations import catalogue
 from simulator.scenario import (
     GroundStation,
