@@ -272,28 +272,12 @@ class Trainer:
             There is no checkpoint, or it is damaged, of another seed or of another network.
         """
         path = self.folder / CHECKPOINT
-        if not path.is_file():
+        state = _load_state(path)
+        if state["seed"] != self.seed:
             raise TrainingError(
-                f"--resume: {path} does not exist; start without --resume, or name the folder of "
-                "the training to continue with --work-dir"
-            )
-        try:
-            state = torch.load(path, weights_only=True)
-        except (EOFError, RuntimeError, UnpicklingError) as error:
-            raise TrainingError(
-                f"--resume: {path} is damaged ({type(error).__name__}); start again in another "
+                f"--seed is {self.seed}, but the training in {self.folder} draws with "
+                f"{state['seed']}; resume it with --seed {state['seed']}, or begin anew in another "
                 "--work-dir"
-            ) from error
-        if "learner" not in state:
-            raise TrainingError(
-                f"--resume: {path} is of an earlier version, which learnt with AdamW alone; begin "
-                "anew in another --work-dir"
-            )
-        seed = state.get("seed", self.seed)  # unknown in checkpoints of earlier versions
-        if seed != self.seed:
-            raise TrainingError(
-                f"--seed is {self.seed}, but the training in {self.folder} draws with {seed}; "
-                f"resume it with --seed {seed}, or begin anew in another --work-dir"
             )
         try:
             self.network.load_state_dict(state["network"])
@@ -312,8 +296,28 @@ class Trainer:
             self.plan, state["plan"], int(state["step"]), int(state["total_steps"])
         )
         # A longer schedule thaws them; a shorter one may be past the step without having frozen.
-        frozen = state.get("statistics_frozen", self.step > self._freeze_at)
-        self._statistics_frozen = bool(frozen) and self.step >= self._freeze_at
+        self._statistics_frozen = state["statistics_frozen"] and self.step >= self._freeze_at
+
+
+def _load_state(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise TrainingError(
+            f"--resume: {path} does not exist; start without --resume, or name the folder of "
+            "the training to continue with --work-dir"
+        )
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except (EOFError, RuntimeError, UnpicklingError) as error:
+        raise TrainingError(
+            f"--resume: {path} is damaged ({type(error).__name__}); start again in another "
+            "--work-dir"
+        ) from error
+    if "learner" not in state:
+        raise TrainingError(
+            f"--resume: {path} is of an earlier version, which learnt with AdamW alone; begin "
+            "anew in another --work-dir"
+        )
+    return state
 
 
 def _save_state(state: Mapping[str, Any], file: IO[bytes]) -> None:

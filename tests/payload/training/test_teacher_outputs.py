@@ -131,7 +131,7 @@ def test_the_card_tells_how_the_model_came_about(trained: TrainedTeacher) -> Non
     assert card.parameters == parameter_count(trained.network)
     assert "2 c (human)" in card.training_data
     assert "3 steps" in card.provenance
-    assert "--seed 0 --label-kind human;" in card.provenance
+    assert "--threads 1 --seed 0 --label-kind human;" in card.provenance
     assert card.measurements["training"]["patch_px"] == 32
     assert load_card("nnunet-teacher").sha256 == card.sha256
 
