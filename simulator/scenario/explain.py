@@ -159,8 +159,8 @@ def _bad_value(source: Source, path: FieldPath, details: list[ErrorDetails]) -> 
     if path == ("schema",):
         reason = "this version of Nephoscope reads other scenario files"
         remedy = f"write schema: {SCHEMA_VERSION} and run `nephoscope validate` again"
-    elif value is None:
-        reason, remedy = "it is empty", "write a value, or remove the key to get the default"
+    elif value is None or value == "":
+        reason, remedy = "it is empty", "write a value, or leave it out to get the default"
     elif near:
         reason, remedy = "it is not one of the known words", f"did you mean {near}?"
     elif ":" in written and isinstance(value, int):

@@ -92,6 +92,14 @@ BROKEN = {
     "empty value": Broken(
         "storage_gib: 2", "storage_gib:", "satellites[0].storage_gib", "write a value"
     ),
+    "empty text": Broken(
+        "device: myriad2", "device: ''", "satellites[0].payload.device", "leave it out",
+        reason="it is empty",
+    ),
+    "empty word": Broken(
+        "policy: reschedule", "policy: ''", "autonomy.policy", "leave it out",
+        reason="it is empty",
+    ),
     "number that is not finite": Broken(
         "storage_gib: 2", "storage_gib: .inf", "satellites[0].storage_gib", "at most"
     ),
