@@ -258,6 +258,19 @@ def test_run_under_way_is_followed(open_page: Open, runs: Path, page: str) -> No
         assert app.run().slider(key="t_h").value == 2.0
 
 
+def test_the_busiest_moment_may_round_past_the_end(open_page: Open, runs: Path) -> None:
+    """A run that ended half a hundredth of an hour before what the slider would start at."""
+    manifest = only_run(runs) / "manifest.json"
+    started_at_h = open_page(runs, "flight").slider(key="t_h").value
+    end_h = started_at_h - 0.005
+    document = json.loads(manifest.read_text())
+    document |= {"status": "interrupted", "progress_s": end_h * 3600.0}
+    manifest.write_text(json.dumps(document))
+    app = open_page(runs, "flight")
+    assert not app.exception
+    assert app.slider(key="t_h").value == pytest.approx(end_h)
+
+
 def test_selected_runs_stand_in_the_link(open_page: Open, runs: Path) -> None:
     run_id = only_run(runs).name
     app = open_page(runs, "missions", selected=run_id)
