@@ -41,7 +41,7 @@ DATASET = "Dataset083_Clouds"
 
 PATCH_PX, BATCH_SIZE = 192, 8
 """Fixed in the plan. A patch of 192 px still shows the ground around a cloud; a step of Muon costs
-as much whatever the batch, as much as five patches do, so that it pays to show it eight."""
+as much whatever the batch, as much as four patches do, so that it pays to show it eight."""
 
 IGNORE_BELOW = 0.3
 """Pixels trusted less than this are nnU-Net's ``ignore``."""

@@ -57,7 +57,7 @@ DESCRIPTIONS = {
     "unet-resnet34": "Baseline: U-Net with a ResNet-34 encoder from random weights.",
 }
 KNOWN_WEAKNESSES = (
-    "Trained for minutes on two CPU cores, on few human labels: the published nnU-Net had a GPU, "
+    "Trained for minutes on a CPU, on few human labels: the published nnU-Net had a GPU, "
     "11 thousand labelled chips and five folds. Thin cirrus hardly shows in four bands; snow, ice "
     "and bright sand are the hard part."
 )
@@ -199,8 +199,8 @@ def card_of(trained: TrainedTeacher, onnx: Path) -> ModelCard:
         licence=LICENCE,
         provenance=(
             f"{_command(options)}; {record.steps} steps, "
-            f"{record.training_minutes:.1f} training minutes (processor time over "
-            f"{options.schedule.threads} threads), {record.wall_minutes:.0f} min elapsed"
+            f"{record.training_minutes:.1f} training minutes (processor time over threads), "
+            f"{record.wall_minutes:.0f} min elapsed"
         ),
         notes=KNOWN_WEAKNESSES,
         measurements={"training": _training_record(trained)},
