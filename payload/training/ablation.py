@@ -25,7 +25,7 @@ from payload.training.datasets import LABEL_KINDS
 from payload.training.distillation import StudentRecipe, train_student
 from payload.training.evaluation import ALL, Evaluation, evaluate, select_scenes
 from payload.training.publication import gather, publish
-from payload.training.soft_labels import TEACHER_LABELS
+from payload.training.soft_labels import NNUNET_TEACHERS, SOFT_LABELS
 from payload.training.teacher import PSEUDO_LABELS, training_folder
 from payload.whole_file import finished_or_nothing
 
@@ -81,9 +81,9 @@ def runs(size: str, steps: int, seeds: int, arms: Sequence[str] = tuple(ARMS)) -
             yield Run(arm, replace(ARMS[arm], size=size, steps=steps, seed=seed))
 
 
-def teacher_is_there() -> bool:
-    """Whether the teacher's soft labels are at hand."""
-    return TEACHER_LABELS.is_dir() and any(TEACHER_LABELS.glob("*.npz"))
+def teacher_is_there(teacher: str) -> bool:
+    """Whether a teacher's soft labels are at hand."""
+    return any((SOFT_LABELS / teacher).glob("*.npz"))
 
 
 def run_one(run: Run, scenes_root: Path, folder: Path) -> dict[str, float]:
@@ -205,8 +205,8 @@ def _run_missing(given: argparse.Namespace) -> None:
     planned = list(runs(given.size, given.steps, given.seeds))
     for run in [] if given.report_only else planned:
         wanted = run.key not in results and (not given.arm or run.arm in given.arm)
-        needs_teacher = run.recipe.is_taught and run.recipe.teacher == "nnunet"
-        if not wanted or (needs_teacher and not teacher_is_there()):
+        needs_teacher = run.recipe.is_taught and run.recipe.teacher in NNUNET_TEACHERS
+        if not wanted or (needs_teacher and not teacher_is_there(run.recipe.teacher)):
             continue
         results[run.key] = run_one(run, given.scenes, given.folder)
         with finished_or_nothing(given.folder / RESULTS) as file:

@@ -28,6 +28,7 @@ from payload.training.datasets import LABEL_KINDS, Sample, TrainingSet
 from payload.training.losses import cross_entropy, soft_loss, squared_dice_loss
 from payload.training.muon import KernelMuon
 from payload.training.sampling import Sampler
+from payload.training.soft_labels import NNUNET_TEACHERS
 from payload.training.students import Student, StudentError, student_shape
 
 WARM_UP_SHARE = 0.08
@@ -44,7 +45,7 @@ Report = Callable[[int, int, float], None]
 """Called after each step with (steps done, steps in all, loss)."""
 
 
-TEACHERS = ("peers", "nnunet")
+TEACHERS: tuple[str, ...] = ("peers", *NNUNET_TEACHERS)
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ class StudentRecipe:
         Of the initial weights and of every draw.
     label_kinds : tuple of str
         Of `payload.training.datasets.LABEL_KINDS`.
-    teacher : {"peers", "nnunet"}
+    teacher : {"peers", "nnunet", "nnunet-muon"}
         Whose soft targets: the joint opinion of the peers (`payload.training.weak_labels`), or
-        the committed soft labels of the nnU-Net teacher.
+        the committed soft labels of an nnU-Net teacher (`soft_labels.NNUNET_TEACHERS`).
     teacher_share : float
         Share of the loss given to soft targets; 0 learns from labels alone.
     temperature : float

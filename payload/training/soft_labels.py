@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from zipfile import BadZipFile
 
 import numpy as np
@@ -28,8 +29,20 @@ FULL_SCALE = 255
 PROBABILITY_STEP = 15
 """Teacher probabilities are stored in steps of 15/255 = 0.06: finer steps only store noise."""
 
-TEACHER_LABELS = Path(__file__).parent / "soft_labels"
-"""Folder of the committed teacher labels, one file per scene collection."""
+SOFT_LABELS = Path(__file__).parent / "soft_labels"
+"""Folder of the committed teacher labels: a folder per teacher, a file per scene collection."""
+
+NNUNET_TEACHERS: Mapping[str, str] = MappingProxyType(
+    {
+        "nnunet": "distilled from the nnU-Net teacher",
+        "nnunet-muon": "distilled from the nnU-Net teacher that learnt with Muon",
+    }
+)
+"""Teachers whose labels are committed, and what is said of a student of theirs. The first, which
+learnt with AdamW, taught the committed students, and its labels are kept to rebuild them."""
+
+PUBLISHED_TEACHER = "nnunet-muon"
+"""Whose labels `nephoscope train teacher --publish` writes: those of the committed card."""
 
 _PROBABILITY, _CONFIDENCE = ".probability", ".confidence"
 
@@ -85,7 +98,7 @@ def write_soft_labels(path: Path, labels: Mapping[str, SoftLabel]) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def read_soft_labels(paths: Path | Iterable[Path] = TEACHER_LABELS) -> dict[str, SoftLabel]:
+def read_soft_labels(paths: Path | Iterable[Path]) -> dict[str, SoftLabel]:
     """Read labels: SHA-256 of the image file -> label.
 
     Parameters

@@ -28,6 +28,7 @@ from payload.training.loss_log import CURVE, LOG
 from payload.training.soft_labels import (
     FULL_SCALE,
     PROBABILITY_STEP,
+    PUBLISHED_TEACHER,
     SoftLabel,
     quantise,
     write_soft_labels,
@@ -272,7 +273,7 @@ def write_outputs(
         save_card(card, publish_to / "models" / f"{name}.yaml")
         _publish_records(trained.options.work_dir, publish_to / "training" / "records", name)
         if trained.options.architecture == "nnunet":
-            folder = publish_to / "training" / "soft_labels"
+            folder = publish_to / "training" / "soft_labels" / PUBLISHED_TEACHER
             model = CloudModel(
                 read_card(onnx.with_suffix(".yaml")), threads=trained.options.schedule.threads
             )

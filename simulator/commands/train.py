@@ -85,7 +85,11 @@ def student(
     params: Annotated[str, typer.Option(help="Size: a member of the student family.")] = "120k",
     steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 10000,
     teacher: Annotated[
-        str, typer.Option(help="Whose soft labels: nnunet, or peers (needs the extra `peers`).")
+        str,
+        typer.Option(
+            help="Whose soft labels: nnunet (taught the students that ship), nnunet-muon (the "
+            "teacher that ships), or peers (needs the extra `peers`)."
+        ),
     ] = "nnunet",
     teacher_share: Annotated[
         float,

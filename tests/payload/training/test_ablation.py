@@ -38,7 +38,7 @@ def test_what_is_done_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
         return {"fp32 all jaccard": 0.5}
 
     monkeypatch.setattr(ablation, "run_one", pretend)
-    monkeypatch.setattr(ablation, "teacher_is_there", lambda: False)
+    monkeypatch.setattr(ablation, "teacher_is_there", lambda _: False)
     options = ["--scenes", str(tmp_path), "--folder", str(tmp_path / "out"), "--seeds", "1"]
     ablation.main(options)
     ablation.main(options)

@@ -114,7 +114,7 @@ def test_a_teacher_without_labels_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
 ) -> None:
-    monkeypatch.setattr(publication, "TEACHER_LABELS", tmp_path / "nothing")
+    monkeypatch.setattr(publication, "SOFT_LABELS", tmp_path / "nothing")
     scenes = make_collection(tmp_path / "scenes", [("a", "human", "train")])
     recipe = small_recipe(teacher="nnunet", teacher_share=0.5)
     with pytest.raises(SoftLabelError, match="there are no soft labels there"):

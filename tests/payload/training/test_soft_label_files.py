@@ -14,7 +14,10 @@ from hypothesis.extra import numpy as hnp
 
 from payload.training.soft_labels import (
     FULL_SCALE,
+    NNUNET_TEACHERS,
     PROBABILITY_STEP,
+    PUBLISHED_TEACHER,
+    SOFT_LABELS,
     SoftLabel,
     SoftLabelError,
     finished_or_nothing,
@@ -122,3 +125,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, end: int) -> None:
     file.write_bytes(flipped)
     with pytest.raises(SoftLabelError, match=r"labels\.npz: is damaged"):
         read_soft_labels(file)
+
+
+def test_all_teachers_looked_at_the_same_images() -> None:
+    """And at 261: a student may be taught by any of them."""
+    images = {name: read_soft_labels(SOFT_LABELS / name).keys() for name in NNUNET_TEACHERS}
+    assert len(images[PUBLISHED_TEACHER]) == 261
+    assert all(keys == images[PUBLISHED_TEACHER] for keys in images.values())

@@ -21,7 +21,7 @@ from payload.training import publication, teacher, teacher_outputs
 from payload.training.datasets import training_images
 from payload.training.nnunet_plan import DATASET
 from payload.training.resnet34 import ResNet34UNet
-from payload.training.soft_labels import read_soft_labels
+from payload.training.soft_labels import PUBLISHED_TEACHER, read_soft_labels
 from payload.training.teacher import (
     CloudNetwork,
     TeacherOptions,
@@ -112,6 +112,8 @@ def test_a_trained_teacher_leaves_a_model_that_flies(
         model.probability(reflectance), expected.numpy(), atol=EXPORT_TOLERANCE
     )
     assert (package / "models" / "nnunet-teacher.yaml").is_file()
+    labels = package / "training" / "soft_labels" / PUBLISHED_TEACHER
+    assert [path.name for path in labels.iterdir()] == ["c.npz"]
     names = {path.name for path in (package / "training" / "records").iterdir()}
     assert names == {f"nnunet-teacher-{n}" for n in ("plan.json", "loss.csv", "loss.png")}
 
@@ -247,7 +249,7 @@ def test_without_scenes_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_student_of_unknown_size_or_without_a_teacher_is_refused(
     options: TeacherOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publication, "TEACHER_LABELS", tmp_path / "no_labels")
+    monkeypatch.setattr(publication, "SOFT_LABELS", tmp_path / "no_labels")
     base = ["student", "--scenes", str(options.scenes_root), "--label-kind", "human"]
     for extra, message in (
         (["--params", "7"], "'7'"),
