@@ -38,12 +38,23 @@ class KernelMuon:
         Of AdamW, which decays nothing; that of Muon is `KERNEL_RATE` times as high.
     weight_decay : float
         Of the kernels.
+
+    Raises
+    ------
+    ValueError
+        A kernel is not channels last: a copy of it would learn, and the network nothing.
     """
 
     def __init__(self, network: nn.Module, learning_rate: float, weight_decay: float) -> None:
         self._network = network
         self._kernels, others = _split_parameters(network)
         self._matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in self._kernels]
+        for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
+            if matrix.data_ptr() != kernel.data_ptr():
+                raise ValueError(
+                    f"a kernel of shape {tuple(kernel.shape)} is not channels last; convert the "
+                    "network first: network.to(memory_format=torch.channels_last)"
+                )
         self.optimisers: tuple[torch.optim.Optimizer, ...] = (
             Float32Muon(self._matrices, lr=KERNEL_RATE * learning_rate, weight_decay=weight_decay),
             torch.optim.AdamW(others, lr=learning_rate, weight_decay=0.0),

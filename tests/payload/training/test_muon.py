@@ -120,3 +120,8 @@ def test_a_step_moves_the_kernels_of_the_network_itself() -> None:
     assert moved["0.weight"].abs().max() == pytest.approx(1e-2, rel=ROUNDING)
     learner.zero_grad()
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_a_network_whose_kernels_would_be_copied_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"kernel of shape \(8, 8, 3, 3\) is not channels last"):
+        KernelMuon(small_network().to(memory_format=torch.contiguous_format), 1e-3, 0.0)
