@@ -354,32 +354,19 @@ def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> FloatArray:
 
 
 def jaccard_records(evaluation: Evaluation, split: str) -> tuple[JaccardRecord, ...]:
-    """What the card keeps of an evaluation: the Jaccard per collection and of all, per label.
-
-    That of all says which collections it pools: "all" of other scenes is another figure.
-    """
+    """What the card keeps of an evaluation: the Jaccard per collection and of all, per label."""
     return tuple(
         JaccardRecord(
             data_set=group.collection,
             split=split,
             label=group.label,
-            protocol=(
-                f"pooled over {group.patches} patches{_pooled_collections(evaluation, group)}, "
-                "threshold 0.5, thin cloud is cloud"
-            ),
+            protocol=f"pooled over {group.patches} patches, threshold 0.5, thin cloud is cloud",
             value=round(group.figures["jaccard"].value, 4),
             ci95=_rounded(group.figures["jaccard"]),
         )
         for group in evaluation.groups
         if group.surface == ALL and np.isfinite(group.figures["jaccard"].value)
     )
-
-
-def _pooled_collections(evaluation: Evaluation, group: GroupScore) -> str:
-    if group.collection != ALL:
-        return ""
-    pooled = {p.scene.collection for p in evaluation.patches if p.scene.label == group.label}
-    return f" of {', '.join(sorted(pooled))}"
 
 
 def _rounded(estimate: Estimate) -> tuple[float, float] | None:

@@ -104,25 +104,6 @@ def test_surfaces_and_collections_have_their_rows() -> None:
         result.group("scl")
 
 
-def test_the_score_of_all_says_which_collections_it_pools() -> None:
-    patches = [
-        patch((4, 0, 0, 12)),
-        patch((4, 0, 0, 12), name="b", collection="d"),
-        patch((4, 0, 0, 12), name="c", collection="other", label="scl"),
-    ]
-    result = evaluation.Evaluation("m", tuple(patches), tuple(evaluation.group_scores(patches)))
-    own = patches[0].scene.collection
-    records = evaluation.jaccard_records(result, "val")
-    protocols = {(r.data_set, r.label): r.protocol.split(", threshold")[0] for r in records}
-    assert protocols == {
-        (ALL, "human"): f"pooled over 2 patches of {own}, d",
-        (own, "human"): "pooled over 1 patches",
-        ("d", "human"): "pooled over 1 patches",
-        (ALL, "scl"): "pooled over 1 patches of other",
-        ("other", "scl"): "pooled over 1 patches",
-    }
-
-
 def test_interval_is_that_of_all_ways_to_redraw_the_patches() -> None:
     counts = [(90, 5, 5, 0), (50, 20, 30, 0), (10, 60, 30, 0)]
     patches = [patch(c, name=str(i)) for i, c in enumerate(counts)]
