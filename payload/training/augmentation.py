@@ -125,7 +125,8 @@ MODERATE = Augmentation(
     bright_soil_probability=0.05,
 )
 """Views already show other sensors and other hazes, judged as they look. A network of a hundred
-thousand weights that must be blind to more than that has none left to see thin cloud with."""
+thousand weights that must be blind to more than that has none left to see thin cloud with; a
+teacher sees so few patches in an hour that it is not asked for more either."""
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,8 @@ def _files(roots: Iterable[Path]) -> Iterator[Path]:
             yield root
         else:
             raise SoftLabelError(
-                f"{root}: there are no soft labels there; make them with "
-                "`nephoscope train teacher`, or name the right file"
+                f"{root}: there are no soft labels there; restore them from the repository, or "
+                f"make those of {PUBLISHED_TEACHER} with `nephoscope train teacher --publish`"
             )
 
 

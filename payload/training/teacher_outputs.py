@@ -253,7 +253,8 @@ def write_outputs(
         Is told of progress, one line at a time.
     publish_to : Path, optional
         The package folder ``payload``. Its ``models`` gets the card, its ``training/records`` plan,
-        loss log and curve, and, for the nnU-Net teacher, its ``training/soft_labels`` the labels.
+        loss log and curve, and, for the nnU-Net teacher, its ``training/soft_labels/nnunet-muon``
+        the labels.
 
     Returns
     -------

@@ -160,7 +160,7 @@ def _bad_value(source: Source, path: FieldPath, details: list[ErrorDetails]) -> 
         reason = "this version of Nephoscope reads other scenario files"
         remedy = f"write schema: {SCHEMA_VERSION} and run `nephoscope validate` again"
     elif value is None or value == "":
-        reason, remedy = "it is empty", "write a value, or leave it out to get the default"
+        reason, remedy = "it is empty", _remedy_of_empty(source.values, path)
     elif near:
         reason, remedy = "it is not one of the known words", f"did you mean {near}?"
     elif ":" in written and isinstance(value, int):
@@ -174,6 +174,13 @@ def _bad_value(source: Source, path: FieldPath, details: list[ErrorDetails]) -> 
         hint = unit_hint(name, value, _range(schemas))
         remedy = hint or (f"give {allowed}" if allowed else "correct the value")
     return source.problem(path, reason, remedy, allowed=allowed)
+
+
+def _remedy_of_empty(values: Any, path: FieldPath) -> str:
+    beside = _schemas_at(values, path[:-1])
+    if any(path[-1] in schema.get("required", ()) for schema in beside):
+        return "write a value"
+    return "write a value, or leave it out to get the default"
 
 
 def _sentence(details: list[ErrorDetails]) -> str:

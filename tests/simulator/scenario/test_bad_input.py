@@ -93,7 +93,7 @@ BROKEN = {
         "storage_gib: 2", "storage_gib:", "satellites[0].storage_gib", "write a value"
     ),
     "empty text": Broken(
-        "device: myriad2", "device: ''", "satellites[0].payload.device", "leave it out",
+        "device: myriad2", "device: ''", "satellites[0].payload.device", "write a value",
         reason="it is empty",
     ),
     "empty word": Broken(
@@ -308,6 +308,16 @@ def test_a_broken_scenario_names_field_line_and_remedy(
     said = assert_one_screen(mission / "scenario.yaml")
     assert f"scenario.yaml:{line}:{problem.column}" in said
     assert broken.field in said
+
+
+def test_only_what_has_a_default_may_be_left_out(mission: Path, problems_of: ProblemsOf) -> None:
+    edited(mission, "device: myriad2", "device: ''")
+    edited(mission, "policy: reschedule", "policy: ''")
+    told = {p.field_path: p.remedy for p in problems_of(mission / "scenario.yaml")}
+    assert told == {
+        "satellites[0].payload.device": "write a value",
+        "autonomy.policy": "write a value, or leave it out to get the default",
+    }
 
 
 def _cut_geotiff(mission: Path) -> None:
