@@ -128,7 +128,6 @@ class Trainer:
         self.total_steps = plan.total_steps
         self.step_s = 0.0
         self.rows: list[tuple[int, float, float, float]] = []
-        self._statistics_frozen = False
         self._spent_s, self._wall_s = 0.0, 0.0
         self._start = (time.process_time(), time.perf_counter())
 
@@ -197,10 +196,8 @@ class Trainer:
         for name, module in self.network.named_modules():
             if isinstance(module, nn.BatchNorm2d) and module.training:
                 module.eval()
-                if not self._statistics_frozen:
-                    module.running_mean.copy_(averaged[name].running_mean)
-                    module.running_var.copy_(averaged[name].running_var)
-        self._statistics_frozen = True
+                module.running_mean.copy_(averaged[name].running_mean)
+                module.running_var.copy_(averaged[name].running_var)
 
     @torch.no_grad()
     def _average_weights(self) -> None:
@@ -249,7 +246,6 @@ class Trainer:
             "total_steps": self.total_steps,
             "spent_s": self.training_minutes * 60,
             "wall_s": self.wall_minutes * 60,
-            "statistics_frozen": self._statistics_frozen,
             "plan": asdict(self.plan),
             "seed": self.seed,
             "rows": self.rows,
@@ -295,8 +291,6 @@ class Trainer:
         self.total_steps = steps_of_budget(
             self.plan, state["plan"], int(state["step"]), int(state["total_steps"])
         )
-        # A longer schedule thaws them; a shorter one may be past the step without having frozen.
-        self._statistics_frozen = state["statistics_frozen"] and self.step >= self._freeze_at
 
 
 def _load_state(path: Path) -> dict[str, Any]:

@@ -14,8 +14,15 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 from payload.card_file import read_card
 from payload.model import CloudModel
 from payload.training import calibration, publication, quantisation
+from payload.training.datasets import training_images
 from payload.training.distillation import StudentRecipe
-from payload.training.soft_labels import SoftLabelError
+from payload.training.soft_labels import (
+    FULL_SCALE,
+    NNUNET_TEACHERS,
+    SoftLabel,
+    SoftLabelError,
+    write_soft_labels,
+)
 from payload.training.students import StudentError
 
 
@@ -119,3 +126,22 @@ def test_a_teacher_without_labels_is_refused(
     recipe = small_recipe(teacher="nnunet", teacher_share=0.5)
     with pytest.raises(SoftLabelError, match="there are no soft labels there"):
         publication.gather(scenes, recipe, tmp_path / "cache.npz")
+
+
+def test_each_teacher_teaches_by_its_own_labels(
+    make_collection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+) -> None:
+    scenes = make_collection(tmp_path / "scenes", [("a", "human", "train")])
+    (image,) = training_images(scenes)
+    monkeypatch.setattr(publication, "SOFT_LABELS", tmp_path / "labels")
+    for shade, name in enumerate(NNUNET_TEACHERS, 1):
+        said = np.full(image.reflectance().shape[1:], shade, dtype=np.uint8)
+        label = {image.sha256: SoftLabel(said, np.full_like(said, FULL_SCALE))}
+        write_soft_labels(tmp_path / "labels" / name / "c.npz", label)
+    for shade, name in enumerate(NNUNET_TEACHERS, 1):
+        recipe = small_recipe(teacher=name, teacher_share=0.5)
+        (sample,) = publication.gather(scenes, recipe, tmp_path / "cache.npz").samples
+        assert sample.teacher is not None
+        assert np.all(sample.teacher == shade)

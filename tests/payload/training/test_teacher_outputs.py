@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from payload.card_library import load_card
 from payload.model import CloudModel
 from payload.training import publication, teacher, teacher_outputs
+from payload.training.augmentation import MODERATE
 from payload.training.datasets import training_images
 from payload.training.nnunet_plan import DATASET
 from payload.training.resnet34 import ResNet34UNet
@@ -126,6 +127,21 @@ def test_soft_labels_cover_what_may_be_trained_on_and_nothing_else(
     assert teacher_outputs.label_scenes(model, root, tmp_path / "labels") == 2
     labels = read_soft_labels(tmp_path / "labels")
     assert labels.keys() == {image.sha256 for image in training_images(root)}
+
+
+def test_a_teacher_sees_mild_changes(
+    options: TeacherOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    sampler = teacher.Sampler
+
+    def watched(*arguments: object) -> object:
+        seen.append(sampler(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(teacher, "Sampler", watched)
+    train_teacher(options)
+    assert [drawn.augmentation for drawn in seen] == [MODERATE]
 
 
 def test_the_card_tells_how_the_model_came_about(trained: TrainedTeacher) -> None:

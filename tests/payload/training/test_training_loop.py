@@ -18,8 +18,9 @@ from torch import nn
 
 from payload.training.augmentation import Batch
 from payload.training.loss_log import CURVE, LOG, LOG_COLUMNS, plot_losses
+from payload.training.muon import KERNEL_RATE
 from payload.training.training_loop import CHECKPOINT, Trainer, flushed_denormals
-from payload.training.training_plan import TrainingError, TrainingPlan
+from payload.training.training_plan import TrainingError, TrainingPlan, learning_rate
 
 FullDisk = Callable[[int], AbstractContextManager[None]]
 EDGE_PX = 16
@@ -130,6 +131,14 @@ def test_the_loss_goes_down_and_the_log_holds_every_step(tmp_path: Path) -> None
     assert record.steps == 60
     assert record.final_loss < 0.5 * float(rows[0][1])
     assert record.training_minutes > 0
+
+
+def test_both_optimisers_follow_the_schedule(tmp_path: Path) -> None:
+    trainer = Trainer(fresh_network(), BrightSquares(), PLAN, tmp_path)
+    trainer.run()
+    last = learning_rate(13, 14, PLAN)
+    rates = [o.param_groups[0]["lr"] for o in trainer.learner.optimisers]
+    assert rates == pytest.approx([KERNEL_RATE * last, last])
 
 
 def test_steps_are_fixed_from_the_budget_by_timing(tmp_path: Path) -> None:
