@@ -12,6 +12,7 @@ what is done, so that it can be stopped at any time; the report says what was no
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import statistics
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from payload.training.evaluation import ALL, Evaluation, evaluate, select_scenes
 from payload.training.publication import gather, publish
 from payload.training.soft_labels import NNUNET_TEACHERS, SOFT_LABELS
 from payload.training.teacher import PSEUDO_LABELS, training_folder
+from payload.training.weak_labels import LABEL_VERSION
 from payload.whole_file import finished_or_nothing
 
 LABELS_ONLY = ("human", "s2cloudless", "scl")
@@ -63,8 +65,14 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Arm, size, steps and seed: what makes two runs the same."""
-        return f"{self.arm} | {self.recipe.size} | {self.recipe.steps} | {self.recipe.seed}"
+        """What makes two runs the same: arm, size, steps, seed, and a digest of the recipe.
+
+        The digest covers every field of the recipe and the rules of the labels: a run of another
+        recipe in the same folder is none of these. It does not cover the code that learns.
+        """
+        rules = hashlib.sha256(f"{self.recipe!r} {LABEL_VERSION}".encode()).hexdigest()[:8]
+        recipe = self.recipe
+        return f"{self.arm} | {recipe.size} | {recipe.steps} | {recipe.seed} | {rules}"
 
 
 Results = dict[str, dict[str, float]]
@@ -168,7 +176,7 @@ def report(planned: Sequence[Run], results: Results) -> str:
         lines.append(f"| {arm} | {size} | {steps} | {len(done)} | {' | '.join(cells)} |")
     missing = [run.key for run in planned if run.key not in results]
     if missing:
-        lines += ["", "Not run (arm | size | steps | seed):", ""]
+        lines += ["", "Not run (arm | size | steps | seed | digest of the recipe):", ""]
         lines += [f"- {key}" for key in missing]
     return "\n".join(lines) + "\n"
 

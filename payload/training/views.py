@@ -179,11 +179,12 @@ def _read_views(sample: Sample, arrays: NpzFile) -> Iterator[Sample]:
 
 
 def _key(sample: Sample, index: int, part: str) -> str:
-    """Of an array in the cache: the image, and where a person is heard, what was drawn."""
+    """Of an array in the cache: image, cell size, and where a person is heard, what was drawn."""
+    image = f"{sample.sha256}.{sample.gsd_m:g}m"
     if sample.label_kind != "human":
-        return f"{sample.sha256}.{index}.{part}"
+        return f"{image}.{index}.{part}"
     drawn = hashlib.sha256(sample.target.tobytes() + sample.weight.tobytes()).hexdigest()
-    return f"{sample.sha256}.{drawn}.{index}.{part}"
+    return f"{image}.{drawn}.{index}.{part}"
 
 
 def _holds(cache: Path, viewed: list[Sample]) -> bool:

@@ -294,7 +294,7 @@ def pseudo_labels(
         As `payload.training.datasets.load_training_set`.
     cache : Path
         An ``.npz`` file; images already in it are not judged again, unless a probability or a
-        class map beside them has changed. A corrected `gsd_m` is not noticed: delete the cache.
+        class map beside them, or the size of their cells, has changed.
     report : callable
         Is told of progress, one line at a time.
     threads : int
@@ -320,15 +320,13 @@ def pseudo_labels(
 
 
 def _key(image: TrainingImage) -> str:
-    """Of a label in the cache: SHA-256 of the image, or over all files the label is made from."""
+    """Of a label in the cache: SHA-256 over all a label is made from, files and size of a cell."""
     further = [] if image.is_clear_date else [_s2cloudless_beside(image)]
     if image.scene.label == "scl" and not image.is_clear_date and image.scene.mask_path:
         further.append(image.scene.mask_path)
     contents = [path.read_bytes() for path in further if path.is_file()]
-    if not contents:
-        return image.sha256
     hashes = [image.sha256, *(hashlib.sha256(content).hexdigest() for content in contents)]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return hashlib.sha256(f"{image.scene.gsd_m:g} m {hashes}".encode()).hexdigest()
 
 
 def _s2cloudless_beside(image: TrainingImage) -> Path:

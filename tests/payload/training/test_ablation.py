@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def test_what_is_done_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Monke
     without_teacher = [name for name, r in ablation.ARMS.items() if not r.is_taught]
     assert [key.split(" | ")[0] for key in trained] == without_teacher
     assert "Not run" in (tmp_path / "out" / ablation.REPORT).read_text(encoding="utf-8")
+
+
+def test_a_run_of_another_recipe_is_not_taken_for_this_one() -> None:
+    run = next(ablation.runs("8k", 5, 1))
+    for changed in ({"temperature": 3.0}, {"augmentation": ablation.NO_PASTING}):
+        assert ablation.Run(run.arm, replace(run.recipe, **changed)).key != run.key
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,19 @@ def test_what_a_person_corrects_is_seen_in_the_views(
         assert most == pytest.approx(said, abs=1)
 
 
+def test_views_are_made_anew_for_another_cell_size(
+    pseudo_set,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(views, "UkisDetector", BrightIsCloud)
+    monkeypatch.setattr(BrightIsCloud, "made", 0)
+    for gsd_m in (10.0, 30.0, 30.0):
+        samples = tuple(replace(sample, gsd_m=gsd_m) for sample in pseudo_set.samples)
+        with_views(TrainingSet(samples), tmp_path / "views.npz")
+    assert BrightIsCloud.made == 2, "the detectors are asked once for each cell size"
+
+
 def test_views_share_the_draws_of_their_image_and_come_from_the_cache(
     pseudo_set,  # type: ignore[no-untyped-def]
     tmp_path: Path,

@@ -137,6 +137,18 @@ def test_a_corrected_class_map_is_heard(
     assert after.probability.mean() > before.probability.mean()
 
 
+def test_a_corrected_cell_size_is_heard(
+    make_collection: MakeCollection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weak_labels, "UkisDetector", Darkness)
+    root = make_collection(tmp_path / "c", [("c", "scl", "train")])
+    (before,) = pseudo_labels(root, tmp_path / "cache.npz").values()
+    manifest = root / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(",10.0,", ",60.0,"))
+    (after,) = pseudo_labels(root, tmp_path / "cache.npz").values()
+    assert after.probability.mean() < before.probability.mean(), "outlines of 60 m are not grown"
+
+
 def test_a_class_map_that_contradicts_takes_the_trust_away(
     make_collection: MakeCollection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
