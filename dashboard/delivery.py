@@ -46,8 +46,12 @@ DELAYS = f"""
 
 BYTES = """
     SELECT change, sum(delta_bytes) / 1048576 AS mib FROM storage GROUP BY change
-    UNION ALL SELECT 'queued', coalesce(sum(last), 0) / 1048576 FROM (
-        SELECT arg_max(queued_bytes, event_row) AS last FROM storage GROUP BY satellite)"""
+    UNION ALL SELECT 'queued',
+        (coalesce((SELECT sum(bytes) FROM product), 0)
+         - coalesce((SELECT sum(bytes) FROM downlink), 0)
+         - coalesce((SELECT sum(delta_bytes) FROM storage
+                     WHERE product <> '' AND change IN ('dropped_overflow', 'dropped_fault')),
+                    0)) / 1048576"""
 
 PIXELS = """
     WITH sent AS (SELECT DISTINCT product FROM downlink WHERE complete),

@@ -69,7 +69,7 @@ _LABELS = {
     "clear_fraction_delivered": "Clear share delivered",
     "targets_satisfied_fraction": "Targets satisfied",
     "time_to_clear_h_median": "Time to clear, median",
-    "time_to_clear_h_restricted_mean": "Time to clear, mean",
+    "time_to_clear_h_restricted_mean": "Time to clear, mean of all",
     "delivery_latency_h_p50": "Delivery delay, median",
     "delivery_latency_h_p90": "Delivery delay, 9 of 10",
     "false_cloud_fraction": "False cloud",

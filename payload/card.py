@@ -174,6 +174,14 @@ class ModelCard:
         )
 
     @property
+    def is_here(self) -> bool:
+        """Whether the network that the card describes can be opened on this machine."""
+        try:
+            return self.onnx_path.is_file()
+        except ModelError:
+            return False
+
+    @property
     def foreign(self) -> bool:
         """Whether the graph departs from the house contract."""
         return self.input != InputSpec() or self.output != OutputSpec()

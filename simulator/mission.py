@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from payload.card_library import load_card
 from payload.frame import PayloadLink
-from simulator.autonomy.onboard import OnboardPlanner, Prospects
+from simulator.autonomy.onboard import OnboardPlanner
 from simulator.autonomy.planners import make_planner
 from simulator.autonomy.policies import POLICIES, Thresholds
+from simulator.autonomy.prospects import Prospects
 from simulator.autonomy.tasking import Task, TaskKey, chances, tasks_of
 from simulator.environment.frames import CapturedPixels
 from simulator.ground.antennas import antenna_events
@@ -303,6 +304,7 @@ def _planner(
         Prospects(
             scenario.autonomy.target_cloud_fraction,
             scenario.weather.forecast_sigma_24h,
+            scenario.weather.correlation_h,
             section.look_ahead.cover_sigma if section.look_ahead else 0.0,
         ),
         Agility(section.agility.slew_rate_deg_s, section.agility.settle_s),

@@ -24,27 +24,26 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
     """A folder in which the commands find what a clone has."""
-    folder = tmp_path_factory.mktemp("clone")
-    (folder / "scenarios").symlink_to(Path(scenarios_file).parent)
-    return folder
+    (tmp_path / "scenarios").symlink_to(Path(scenarios_file).parent)
+    return tmp_path
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_works(clone, command):
-    words = shlex.split(command.split(">")[0])
-    assert words[0] == "nephoscope"
-    done = subprocess.run(
-        [sys.executable, "-m", "simulator.cli", *words[1:]],
-        cwd=clone,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_commands_of_the_readme_work_one_after_another(clone):
+    for command in COMMANDS:
+        words = shlex.split(command.split(">")[0])
+        assert words[0] == "nephoscope"
+        done = subprocess.run(
+            [sys.executable, "-m", "simulator.cli", *words[1:]],
+            cwd=clone,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
 def test_there_are_commands_to_try():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ COSTS = {
 }
 
 
-def pareto(table: pd.DataFrame, cost: str) -> go.Figure:
+def pareto(table: pd.DataFrame, cost: str, known: Sequence[str] = ()) -> go.Figure:
     """Jaccard index, with its interval, against a cost; the Pareto front is joined.
 
     Parameters
@@ -29,6 +30,8 @@ def pareto(table: pd.DataFrame, cost: str) -> go.Figure:
         model, value, low, high (NaN without an interval) and the column `cost`.
     cost : str
         A key of `COSTS`.
+    known : sequence of str
+        Models of the page: one has the same colour in every chart.
     """
     figure = new_figure(COSTS[cost], "Jaccard index", height=440)
     axis = _cost_axis(table[cost])
@@ -42,7 +45,7 @@ def pareto(table: pd.DataFrame, cost: str) -> go.Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    families = list(dict.fromkeys(_family(model) for model in sorted(table["model"])))
+    families = _families([*known, *table["model"]])
     for model, rows in table.groupby("model", sort=True):
         index = families.index(_family(str(model)))
         colour = series_colour(index)
@@ -67,8 +70,6 @@ def pareto(table: pd.DataFrame, cost: str) -> go.Figure:
             hovertext=[_hover(row, cost) for row in rows.to_dict("records")],
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    for label in _labels(table, front, axis):
-        figure.add_annotation(**label)
     figure.update_xaxes(**axis.layout)
     return figure
 
@@ -85,20 +86,15 @@ class _CostAxis:
         Of Plotly's x axis.
     """
 
-    logarithmic: bool
     zero_at: float | None
     layout: dict[str, Any]
-
-    def place(self, at: float) -> float:
-        """An annotation's x, which Plotly wants as the logarithm."""
-        return math.log10(at) if self.logarithmic else at
 
 
 def _cost_axis(costs: pd.Series) -> _CostAxis:
     """Logarithmic where costs spread widely; nothing costs 0, which then has a tick of its own."""
     positive = costs[costs > 0]
     if not len(positive) or positive.max() <= 20 * positive.min():
-        return _CostAxis(False, None, {"rangemode": "tozero"})
+        return _CostAxis(None, {"rangemode": "tozero"})
     first, last = math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max()))
     decades = list(range(first, last + 1))
     ticks = {10.0**decade: _tick(decade) for decade in decades}
@@ -108,7 +104,6 @@ def _cost_axis(costs: pd.Series) -> _CostAxis:
         ticks = {zero_at: "0"} | ticks
     low = math.log10(zero_at) if zero_at else math.log10(positive.min())
     return _CostAxis(
-        True,
         zero_at,
         {
             "type": "log",
@@ -129,37 +124,6 @@ def _tick(decade: int) -> str:
     return str(10**decade)
 
 
-def _labels(table: pd.DataFrame, front: pd.DataFrame, axis: _CostAxis) -> list[dict[str, Any]]:
-    """A name beside every mark, out of the way of the front, which runs right and then up.
-
-    Members of the front are named left above, the others right below. An 8-bit copy that stands on
-    its original shares its name.
-    """
-    ahead = set(front["model"])
-    labels = []
-    shown: dict[tuple[str, float], dict[str, Any]] = {}
-    for row in table.sort_values("model", key=lambda names: ~names.isin(ahead)).to_dict("records"):
-        place = (_family(row["model"]), row["at"])
-        if place in shown:
-            shown[place]["text"] = f"{place[0]} and int8"
-            continue
-        on_front = row["model"] in ahead
-        label = {
-            "x": axis.place(row["at"]),
-            "y": row["value"],
-            "text": row["model"],
-            "showarrow": False,
-            "xanchor": "right" if on_front else "left",
-            "yanchor": "bottom" if on_front else "top",
-            "xshift": -5 if on_front else 5,
-            "yshift": 4 if on_front else -4,
-            "font": {"size": 11},
-        }
-        shown[place] = label
-        labels.append(label)
-    return labels
-
-
 INT8 = "-int8"
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 
@@ -167,6 +131,11 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 def _family(model: str) -> str:
     """A model and its 8-bit copy have one colour."""
     return model.removesuffix(INT8)
+
+
+def _families(models: Sequence[str]) -> list[str]:
+    """Families in the order of their colours."""
+    return sorted({_family(str(model)) for model in models})
 
 
 def _symbol(model: str, family: int) -> str:
@@ -187,21 +156,25 @@ def _front(table: pd.DataFrame, cost: str) -> pd.DataFrame:
     return ordered[ordered["value"] > ordered["value"].cummax().shift(fill_value=-1.0)]
 
 
-def by_surface(table: pd.DataFrame) -> go.Figure:
-    """False discards by surface, one group of bars per model.
+def by_surface(table: pd.DataFrame, known: Sequence[str] = ()) -> go.Figure:
+    """False discards by surface, one group of bars per model; hatched for an 8-bit copy.
 
     Parameters
     ----------
     table : DataFrame
         model, surface, fraction.
+    known : sequence of str
+        Models of the page: one has the same colour in every chart.
     """
     figure = new_figure("surface", "falsely discarded", height=340)
-    for index, (model, rows) in enumerate(table.groupby("model", sort=True)):
+    families = _families([*known, *table["model"]])
+    for model, rows in table.groupby("model", sort=True):
         figure.add_bar(
             x=rows["surface"],
             y=rows["fraction"],
             name=str(model),
-            marker_color=series_colour(index),
+            marker_color=series_colour(families.index(_family(str(model)))),
+            marker_pattern_shape="/" if str(model).endswith(INT8) else "",
             text=[_percent(fraction) for fraction in rows["fraction"]],
             textposition="outside",
             hovertemplate="%{x}: %{y:.2%}<extra>" + str(model) + "</extra>",

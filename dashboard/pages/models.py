@@ -18,7 +18,7 @@ from dashboard.navigation import draw
 from dashboard.runs_folder import Folders, setup_of, stored_metrics
 from dashboard.scenario_text import resolved_for_rerun
 from dashboard.shell import figure, folders, plain, rows, runs_root
-from payload.card import JaccardRecord, ModelCard, ModelError
+from payload.card import JaccardRecord, ModelCard
 from payload.card_library import list_cards
 from payload.device import DeviceError, DeviceProfile, list_devices
 from simulator.scenario import POLICIES, ScenarioError, bundled_scenarios
@@ -49,7 +49,7 @@ def show() -> None:
         return
     _table(cards)
     _costs(cards)
-    _surfaces(found)
+    _surfaces(found, cards)
     _swap(found, cards)
     _other_campaigns(found, campaign)
 
@@ -60,16 +60,8 @@ def _cards() -> list[ModelCard]:
     return sorted(cards, key=lambda card: card.parameters)
 
 
-def _is_here(card: ModelCard) -> bool:
-    """Whether the network that a card describes can be opened on this machine."""
-    try:
-        return card.onnx_path.is_file()
-    except ModelError:
-        return False
-
-
 def _table(cards: Sequence[ModelCard]) -> None:
-    here = [_is_here(card) for card in cards]
+    here = [card.is_here for card in cards]
     st.dataframe(
         pd.DataFrame(
             {
@@ -135,7 +127,7 @@ def _costs(cards: Sequence[ModelCard]) -> None:
         return
     figure(
         "pareto",
-        pareto(shown, cost),
+        pareto(shown, cost, [card.name for card in cards]),
         table,
         f"Jaccard index on {chosen} with its 95 % interval ({members[0][1].protocol}). Figures of "
         "other data sets or protocols do not compare with these. Dotted: the Pareto front.",
@@ -182,32 +174,65 @@ def _point(card: ModelCard, record: JaccardRecord, device: DeviceProfile) -> dic
     }
 
 
-def _surfaces(found: Folders) -> None:
+def _surfaces(found: Folders, cards: Sequence[ModelCard]) -> None:
     st.subheader("Clear ground falsely discarded, by surface", anchor=False)
+    lines = _false_discards(found)
+    if lines.empty:
+        st.info("No complete run in this folder used a mask yet. Fly one below.")
+        return
+    models_flown = lines.groupby("mission")["model"].nunique().sort_values(ascending=False)
+    chosen = st.selectbox(
+        "Mission",
+        list(models_flown.index),
+        key="mission",
+        bind="query-params",
+        help="Models compare over the same ground only: scenario, length, policy and satellites.",
+    )
+    flown = lines[lines["mission"] == chosen]
+    table = flown.groupby(["model", "surface"], as_index=False).agg(
+        fraction=("fraction", "mean"), runs=("run", "nunique")
+    )
+    figure(
+        "false-discards-by-surface",
+        by_surface(table, [card.name for card in cards]),
+        table,
+        "Clear pixels dropped that a perfect mask under the same policy would have kept, of the "
+        f"clear pixels captured: mean over the complete runs of this mission ({_spread(table)}).",
+    )
+    _worst(found)
+
+
+def _false_discards(found: Folders) -> pd.DataFrame:
+    """Of each complete run that used a mask, a line per surface; a run in two campaigns is one."""
     lines = []
-    for run in found.runs:
-        table = stored_metrics(run).get("false_discard_fraction_by_surface") or {}
+    once = {run.path.name: run for run in found.runs}
+    for name, run in once.items():
         setup = setup_of(run)
-        if setup.policy in ("bent_pipe", "oracle"):
+        if run.manifest is None or setup.policy in ("bent_pipe", "oracle"):
             continue  # they use no mask, so they say nothing of a model
+        hours = run.manifest.duration_s / 3600
+        mission = f"{run.manifest.name}, {hours:g} h, {setup.policy}"
+        if setup.satellites > 1:
+            mission += f", {setup.satellites} satellites"
+        table = stored_metrics(run).get("false_discard_fraction_by_surface") or {}
         lines += [
-            {"model": ", ".join(setup.models), "surface": surface, "fraction": fraction}
+            {
+                "mission": mission,
+                "model": ", ".join(setup.models),
+                "surface": surface,
+                "fraction": fraction,
+                "run": name,
+            }
             for surface, fraction in table.items()
             if fraction is not None
         ]
-    if not lines:
-        st.info("No complete run in this folder used a mask yet. Fly one below.")
-        return
-    table = pd.DataFrame(lines).groupby(["model", "surface"], as_index=False)["fraction"].mean()
-    figure(
-        "false-discards-by-surface",
-        by_surface(table),
-        table,
-        "Clear pixels dropped that a perfect mask under the same policy would have kept, of the "
-        "clear pixels captured: mean over the complete runs of this folder that used a mask, each "
-        "counted once however long it is.",
-    )
-    _worst(found)
+    return pd.DataFrame(lines)
+
+
+def _spread(table: pd.DataFrame) -> str:
+    """How many runs stand behind a model: ``3 of each model``, ``1 to 5 of a model``."""
+    fewest, most = int(table["runs"].min()), int(table["runs"].max())
+    return f"{most} of each model" if fewest == most else f"{fewest} to {most} of a model"
 
 
 def _worst(found: Folders) -> None:
@@ -250,7 +275,7 @@ def _swap(found: Folders, cards: Sequence[ModelCard]) -> None:
         )
         models = two.multiselect(
             "Models",
-            [card.name for card in cards if _is_here(card)],
+            [card.name for card in cards if card.is_here],
             key="swap_models",
             bind="query-params",
             placeholder="its own",

@@ -240,7 +240,11 @@ def _detail(run: FoundRun, asked: str | None, shown: pd.DataFrame) -> None:
     )
     opacity = st.slider("Mask opacity, %", 0, 100, 45, key="opacity", bind="query-params") / 100
     grid = st.container(key="pictures")  # two by two, on a narrow screen too
-    grid.image(pictures.rgb, width="stretch", caption="Seen")
+    grid.image(
+        pictures.rgb,
+        width="stretch",
+        caption="Seen (a scene smaller than the frame is mirrored to fill it)",
+    )
     if pictures.mask is None:
         grid.info("No mask: the policy asked for none, or the frame went unprocessed.")
     else:
@@ -253,7 +257,9 @@ def _detail(run: FoundRun, asked: str | None, shown: pd.DataFrame) -> None:
     errors = error_picture(pictures)
     if errors is not None:
         grid.image(
-            errors, width="stretch", caption="Errors: vermillion clear called cloud, purple missed"
+            errors,
+            width="stretch",
+            caption="Errors: vermillion clear called cloud, purple missed, grey cloud found",
         )
     _badge(str(capture["action"]))
     st.markdown(f"**Why:** {plain(capture['reason']) or 'no decision was made'}")

@@ -1,14 +1,14 @@
 """The on-board planner: tasks, forecast and plan of one satellite, and why the plan changed.
 
 It holds which targets are still wanted, turns their accesses into opportunities valued under the
-forecast last uplinked, asks a `Planner` for a plan, and reports each difference from the plan
-before as a `PlanChange` with its trigger. A capture the satellite has begun to slew for is
-committed: planning starts after it.
+forecast last uplinked and what was seen since, asks a `Planner` for a plan, and reports each
+difference from the plan before as a `PlanChange` with its trigger. A capture the satellite has
+begun to slew for is committed: planning starts after it. An access is good for one image of a task:
+a minute later the clouds are the same.
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from simulator.autonomy.planner import (
     PlanningProblem,
     Solution,
 )
+from simulator.autonomy.prospects import Belief, Look, Prospects
 from simulator.autonomy.tasking import Task, TaskKey, chances
 from simulator.geometry import Access
 from simulator.spacecraft.attitude import Agility, Attitude
@@ -34,56 +35,12 @@ WORTH_A_LOOK = 0.15
 """Least chance of a satisfying image for which a capture is made. Below it waiting is better: cloud
 persists for hours, and a cloudy frame costs energy, an attempt and room on the link."""
 
-PARTIAL_WORTH = 0.1
-"""Worth of the clear part of an image that does not satisfy, relative to one that does."""
-
-PATIENCE_PER_DAY = 0.85
-"""Value of a capture one day from now, relative to the same capture now."""
-
 GLANCE_DECIMALS = 1
 """Decimals of the chance given to a target that a glance has seen. Finer differences are noise, and
 to follow them would give up the next capture again and again for one a minute ahead."""
 
 Forecast = Callable[[Sequence[tuple[str, float]], float], Sequence[float]]
 """``forecast([(target, t_s), ...], issued_s) -> cover``."""
-
-
-@dataclass(frozen=True)
-class Prospects:
-    """What a forecast is worth to this mission.
-
-    Attributes
-    ----------
-    target_cloud_fraction : float
-        Cover below which a target is satisfied, unless it has a limit of its own.
-    forecast_sigma_24h : float
-        Spread of the draw that a forecast adds to the truth at 24 h lead time, which grows with the
-        square root; the planner takes it for that of the forecast's error.
-    glance_sigma : float
-        Standard deviation of the error of a cover that the look-ahead camera saw.
-    """
-
-    target_cloud_fraction: float
-    forecast_sigma_24h: float
-    glance_sigma: float = 0.0
-
-    def sigma(self, lead_s: float) -> float:
-        """Standard deviation that a forecast's error is taken to have at this lead time."""
-        return self.forecast_sigma_24h * math.sqrt(max(lead_s, 0.0) / 86400.0)
-
-    def chance(self, task: Task, expected_cover: float, sigma: float) -> float:
-        """Probability that the cover turns out below the target's limit (normal error)."""
-        own = task.target.max_cloud_fraction
-        margin = (self.target_cloud_fraction if own is None else own) - expected_cover
-        if sigma == 0.0:
-            return float(margin > 0.0)
-        return 0.5 * math.erfc(-margin / (sigma * math.sqrt(2.0)))
-
-    def value(self, task: Task, expected_cover: float, chance: float, wait_s: float) -> float:
-        """Priority x (chance of satisfaction + a little for partial clarity), less for waiting."""
-        patience: float = PATIENCE_PER_DAY ** (max(wait_s, 0.0) / 86400.0)
-        worth = chance + PARTIAL_WORTH * (1.0 - chance) * (1.0 - expected_cover)
-        return task.target.priority * worth * patience
 
 
 @dataclass(frozen=True)
@@ -139,6 +96,8 @@ class OnboardPlanner:
         self._issued_s = 0.0
         self._cover: dict[tuple[str, float], float] = {}
         self._glanced: dict[tuple[str, float], float] = {}
+        self._looks: dict[str, Look] = {}
+        self._used: set[tuple[TaskKey, float]] = set()
         self._keys: dict[tuple[str, float], list[TaskKey]] = {}
         for access, key in self._chances:
             self._keys.setdefault((access.target, access.start_s), []).append(key)
@@ -147,18 +106,31 @@ class OnboardPlanner:
         """The open task that this access could serve, if there is one."""
         for key in self._keys.get((access.target, access.start_s), ()):
             task = self.tasks[key]
-            if task.open and task.met_by(access):
+            used = (key, access.start_s) in self._used
+            if task.open and task.met_by(access) and not used:
                 return key
         return None
 
-    def expected_cover(self, access: Access) -> float:
-        """Cover that the plan reckons with for an access; -1 where nothing was asked yet."""
+    def believed(self, access: Access) -> Belief | None:
+        """What the plan reckons with for an access: a glance, or the forecast and the last look.
+
+        None where no forecast was asked for yet.
+        """
         name = access.target, access.start_s
-        return self._glanced.get(name, self._cover.get(name, -1.0))
+        if name in self._glanced:
+            return Belief(self._glanced[name], self._prospects.glance_sigma)
+        if name not in self._cover:
+            return None
+        lead_s, look = access.closest_s - self._issued_s, self._looks.get(access.target)
+        return self._prospects.believed(self._cover[name], lead_s, look, access.closest_s)
 
     def glanced(self, access: Access, cover: float) -> None:
         """The look-ahead camera saw the cover of an access: it stands in for the forecast."""
         self._glanced[access.target, access.start_s] = cover
+
+    def looked(self, target: str, look: Look) -> None:
+        """The payload found this cover over a target: what is believed of its later accesses."""
+        self._looks[target] = look
 
     def new_forecast(self, issued_s: float) -> None:
         """A forecast issued at `issued_s` came up; older ones are forgotten."""
@@ -207,10 +179,12 @@ class OnboardPlanner:
         """The satellite turns to this capture now: it leaves the plan, its task closes."""
         self.plan = tuple(c for c in self.plan if c is not capture)
         self.tasks[capture.key] = replace(self.tasks[capture.key], open=False)
+        self._used.add((capture.key, capture.access_start_s))
 
     def give_up(self, capture: PlannedCapture) -> None:
         """A committed capture could not be taken: its task is open again."""
         self.tasks[capture.key] = replace(self.tasks[capture.key], open=True)
+        self._used.discard((capture.key, capture.access_start_s))
 
     def opportunities(self, free_s: float) -> list[Opportunity]:
         """Accesses of open tasks within the horizon that are worth a capture."""
@@ -219,7 +193,7 @@ class OnboardPlanner:
         last = bisect_left(self._starts, free_s + HORIZON_S)
         for access, key in self._chances[first:last]:
             task = self.tasks[key]
-            if not task.open:
+            if not task.open or (key, access.start_s) in self._used:
                 continue
             latest_s = access.end_s
             if task.deadline_s is not None:
@@ -227,23 +201,24 @@ class OnboardPlanner:
             opens_s = max(access.start_s, task.opens_s)
             if latest_s > free_s and latest_s >= opens_s:
                 candidates.append((access, task, max(opens_s, free_s), latest_s))
-        covers = self._covers([access for access, *_ in candidates])
+        beliefs = self._beliefs([access for access, *_ in candidates])
         offered = []
-        for (access, task, earliest_s, latest_s), cover in zip(candidates, covers, strict=True):
+        for (access, task, earliest_s, latest_s), belief in zip(candidates, beliefs, strict=True):
             seen = (access.target, access.start_s) in self._glanced
-            sigma = (
-                self._prospects.glance_sigma
-                if seen
-                else self._prospects.sigma(access.closest_s - self._issued_s)
-            )
-            chance = self._prospects.chance(task, cover, sigma)
+            chance = self._prospects.chance(task, belief)
             if seen:
                 chance = round(chance, GLANCE_DECIMALS)
             if chance >= WORTH_A_LOOK or (not seen and self._last_chance(task, access)):
-                value = self._prospects.value(task, cover, chance, earliest_s - free_s)
+                value = self._prospects.value(task, belief.cover, chance, earliest_s - free_s)
                 offered.append(
                     Opportunity(
-                        access.target, access, earliest_s, latest_s, value, cover, task.period
+                        access.target,
+                        access,
+                        earliest_s,
+                        latest_s,
+                        value,
+                        belief.cover,
+                        task.period,
                     )
                 )
         return offered
@@ -259,8 +234,8 @@ class OnboardPlanner:
             return last_s
         return task.deadline_s - HORIZON_S
 
-    def _covers(self, accesses: Sequence[Access]) -> list[float]:
-        """Cover of each access: seen by a glance, or forecast, asked once per forecast."""
+    def _beliefs(self, accesses: Sequence[Access]) -> list[Belief]:
+        """What is believed of each access; a forecast is asked for once per access and issue."""
         missing = [
             a
             for a in accesses
@@ -271,7 +246,7 @@ class OnboardPlanner:
             asked = [(a.target, a.closest_s) for a in missing]
             for access, cover in zip(missing, self._forecast(asked, self._issued_s), strict=True):
                 self._cover[(access.target, access.start_s)] = float(cover)
-        return [self.expected_cover(access) for access in accesses]
+        return [belief for access in accesses if (belief := self.believed(access))]
 
     def _differences(
         self, before: Sequence[PlannedCapture], trigger: str, offered: Sequence[Opportunity]
@@ -290,7 +265,7 @@ class OnboardPlanner:
                 elif key not in possible and self._seen(capture):
                     reason = f"a glance ahead saw cover {self._glanced[capture.view]:.2f}"
                 elif key not in possible:
-                    reason = "the access is over, or forecast too cloudy"
+                    reason = "the access is over, or expected to be too cloudy"
                 else:
                     reason = "gave way to captures of more value, or to power and storage"
                 changes.append(PlanChange("remove", trigger, capture, len(new), reason))
@@ -298,10 +273,17 @@ class OnboardPlanner:
             if key not in old:
                 task = self.tasks[capture.key]
                 wanted = "reacquisition" if task.reacquisition else "first image"
-                source = "a glance ahead saw" if self._seen(capture) else "forecast"
-                reason = f"{wanted}; {source} cover {capture.forecast_cover:.2f}"
+                reason = f"{wanted}; {self._source(capture)} {capture.forecast_cover:.2f}"
                 changes.append(PlanChange("add", trigger, capture, len(new), reason))
         return changes
+
+    def _source(self, capture: PlannedCapture) -> str:
+        """Who says what cover is expected of a capture."""
+        if self._seen(capture):
+            return "a glance ahead saw cover"
+        if capture.target in self._looks:
+            return "forecast and last look give cover"
+        return "forecast cover"
 
     def _seen(self, capture: PlannedCapture) -> bool:
         """Whether the look-ahead camera has seen the clouds over this capture's access."""

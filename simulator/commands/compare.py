@@ -59,7 +59,11 @@ def compare(
         Names separated by commas; empty for the scenario's own. When all three are empty, the six
         policies are compared.
     """
-    named = {"model": _names(models), "device": _names(devices), "policy": _names(policies)}
+    named = {
+        "model": _names("--models", models),
+        "device": _names("--devices", devices),
+        "policy": _names("--policies", policies),
+    }
     if not any(named.values()):
         from simulator.scenario import POLICIES
 
@@ -101,8 +105,17 @@ def compare(
     return 0
 
 
-def _names(text: str) -> list[str]:
-    return [str(from_here(name.strip())) for name in text.split(",") if name.strip()]
+def _names(option: str, text: str) -> list[str]:
+    """Names in a list; an option that was given names at least one."""
+    names = [str(from_here(name.strip())) for name in text.split(",") if name.strip()]
+    if text and not names:
+        from simulator.campaign import CampaignError
+
+        raise CampaignError(
+            f"{option} is {text!r}, which names nothing; give names separated by commas, or leave "
+            "the option out"
+        )
+    return names
 
 
 def _check(scenario: str, named: Mapping[str, Sequence[str]]) -> None:
@@ -120,8 +133,9 @@ def _check(scenario: str, named: Mapping[str, Sequence[str]]) -> None:
 
 def _show(campaign: Campaign, folder: Path) -> None:
     console = display.out()
-    seeds = f"{len(campaign.seeds)} seeds" if len(campaign.seeds) > 1 else "one seed, no interval"
-    console.print(f"{escape(campaign.scenario)}, {seeds}, mean and 95 % interval")
+    several = len(campaign.seeds) > 1
+    shown = f"{len(campaign.seeds)} seeds, mean and 95 % interval" if several else "one seed"
+    console.print(f"{escape(campaign.scenario)}, {shown}")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     for column in ("mean", "minus the first", "minus the one above"):
@@ -131,7 +145,8 @@ def _show(campaign: Campaign, folder: Path) -> None:
             _add_metric(table, campaign, metric)
     display.print_uncut(table)
     console.print()
-    console.print("[bold]bold[/]: the interval excludes 0")
+    if several:
+        console.print("[bold]bold[/]: the interval excludes 0")
     console.print(f"campaign    {escape(str(folder))}", soft_wrap=True)
     console.print(
         f"go on with  [bold]nephoscope dashboard {escape(str(folder))}[/]", soft_wrap=True

@@ -56,6 +56,8 @@ def list_models(
         return
     print_uncut(model_tables.cards_table(cards))
     print("All scores of a model: nephoscope models card NAME")
+    if away := ", ".join(card.name for card in cards if not card.is_here):
+        print(f"By card only, the ONNX file is not on this machine: {away}")
 
 
 @app.command()

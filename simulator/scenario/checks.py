@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,12 @@ from payload.card_library import load_card
 from payload.device import DeviceError, DeviceProfile, load_device
 from payload.frame import BANDS
 from payload.model import CloudModel
-from payload.scenes import SceneCollection, SceneError, read_collection
+from payload.scenes import (
+    SceneCollection,
+    SceneError,
+    collection_folders,
+    read_collection,
+)
 from simulator.environment.scene_library import SceneLibrary
 from simulator.environment.weather import WeatherError, read_series
 from simulator.geometry import Orbit, OrbitError
@@ -35,6 +41,7 @@ from simulator.scenario.problems import FieldPath, Problem, ScenarioError, Undef
 from simulator.scenario.source import undefined_variable
 from simulator.scenario.spacecraft import Payload, Satellite
 from simulator.scenario.targets import Target, load_targets
+from simulator.spacecraft.battery import SOLAR_CONSTANT_W_M2
 
 STALE_DAYS = 14.0
 """SGP4 elements drift by one to three kilometres a day in low orbit (Vallado and Crawford 2008);
@@ -42,6 +49,8 @@ older than this, pass times are off by seconds."""
 
 BRING_THEIR_MODEL = ("replay:", "tcp:", "serial:")
 """Links to payloads that have the model themselves; its card is enough on this side."""
+
+SHIPPED_SCENES = Path(str(files("scenarios") / "samples"))
 
 _JULIAN_DATE_OF_1970 = 2440587.5
 
@@ -116,6 +125,7 @@ def check_scenario(scenario: Scenario, *, pixels: bool = False) -> Check:
     for index, satellite in enumerate(scenario.satellites):
         _check_orbit(findings, index, satellite)
         _check_payload(findings, index, satellite)
+        findings.notes += _power_notes(satellite)
     scenes = _check_scenes(findings, targets, pixels=pixels)
     if findings.problems:
         raise ScenarioError(findings.problems)
@@ -219,16 +229,18 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
     detects = scenario.autonomy.policy not in ("bent_pipe", "oracle")
     card: ModelCard | None = None
     device: DeviceProfile | None = None
+    known = len(findings.problems)
     with findings.at(*path, "model"):
         card = load_card(scenario.name_or_path(payload.model))
         if not payload.link.startswith(BRING_THEIR_MODEL):
             _try_model(card)
+    opens = len(findings.problems) == known
     with findings.at(*path, "device"):
         device = load_device(scenario.name_or_path(payload.device))
     if card and device:
         with findings.at(*path, "device"):
             findings.notes += _budget_notes(satellite, card, device)
-    if card and card.peak_memory_mib is None and payload.link == "inprocess" and detects:
+    if card and opens and card.peak_memory_mib is None and payload.link == "inprocess" and detects:
         findings.add(
             (*path, "model"),
             f"the card of {card.name} has no peak_memory_mib to hold against memory_limit_mib; "
@@ -238,6 +250,19 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
         kind, _, recording = scenario.link_address(payload.link).partition(":")
         if kind == "replay" and not Path(recording).exists():
             findings.add((*path, "link"), f"there is no recording {recording}; correct the path")
+
+
+def _power_notes(satellite: Satellite) -> list[str]:
+    """A bus that draws more than the panels ever give: the battery only ever runs down."""
+    power = satellite.power
+    faces = math.sqrt(3.0) if power.pointing == "body" else 1.0  # of a cube, corner to the sun
+    most_w = SOLAR_CONSTANT_W_M2 * power.panel_area_m2 * power.panel_efficiency * faces
+    if power.bus_load_w < most_w or not power.bus_load_w:
+        return []
+    return [
+        f"{satellite.name}: bus_load_w is {power.bus_load_w:g} and the panels give {most_w:.1f} W "
+        "at most: the battery runs down, and nothing is imaged after that"
+    ]
 
 
 def _try_model(card: ModelCard) -> None:
@@ -300,7 +325,10 @@ def _check_scenes(findings: _Findings, targets: Sequence[Target], *, pixels: boo
         if listed.path in missing:
             continue
         with findings.at("scenes", "collections", index):
-            collection = read_collection(scenario.resolve(listed.path))
+            folder = scenario.resolve(listed.path)
+            if not folder.is_dir():
+                raise SceneError(f"{folder}: there is no such folder; {_where_scenes_are()}")
+            collection = read_collection(folder)
             collections.append(collection)
             for scene in collection if pixels else ():
                 scene.reflectance()
@@ -319,3 +347,8 @@ def _check_scenes(findings: _Findings, targets: Sequence[Target], *, pixels: boo
                 epoch=scenario.epoch,
             ).check_targets(target.name for target in targets)
     return sum(len(collection) for collection in collections)
+
+
+def _where_scenes_are() -> str:
+    shipped = ", ".join(str(folder) for folder in collection_folders(SHIPPED_SCENES))
+    return f"name a scene collection's folder, such as the one that ships with this: {shipped}"

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from simulator.scenario.models import SCHEMA_VERSION, Scenario
 from simulator.scenario.problems import FieldPath, Problem, nearest
 from simulator.scenario.source import Source, value_at
-from simulator.scenario.units import in_unit_of, plain_number, unit_hint
+from simulator.scenario.units import in_unit_of, number_in_text, unit_hint
 
 MAX_PROBLEMS = 12
 """More than this do not fit one screen; mending the first ones often mends the rest."""
@@ -166,14 +166,21 @@ def _bad_value(source: Source, path: FieldPath, details: list[ErrorDetails]) -> 
     elif ":" in written and isinstance(value, int):
         reason = f"YAML reads {written} as the base-60 number {value}"
         remedy = "write decimal hours or degrees: 10:30 is 10.5"
-    elif isinstance(value, str) and plain_number(value) is not None and not choices:
+    elif isinstance(value, str) and (number := _number_meant(name, value, schemas)) is not None:
         reason = "it is a text, not a number"
-        remedy = f"write the number alone: {plain_number(value)} (the unit is in the field's name)"
+        remedy = f"write the number alone: {number} (the unit is in the field's name)"
     else:
         reason = _sentence(details)
         hint = unit_hint(name, value, _range(schemas))
         remedy = hint or (f"give {allowed}" if allowed else "correct the value")
     return source.problem(path, reason, remedy, allowed=allowed)
+
+
+def _number_meant(name: str, text: str, schemas: list[Schema]) -> str | None:
+    """Number that a text stands for where a number is asked for."""
+    if not any(schema.get("type") in ("number", "integer") for schema in schemas):
+        return None
+    return number_in_text(name, text, _range(schemas)[1])
 
 
 def _remedy_of_empty(values: Any, path: FieldPath) -> str:
@@ -303,7 +310,11 @@ def _allowed_by(schema: Schema) -> str:
     if "pattern" in schema:
         meaning: str = schema.get("description", "")
         return meaning.replace("\n", " ") or f"text of the form {schema['pattern']}"
-    return "a time, ISO 8601 in UTC" if schema.get("format") == "date-time" else ""
+    return (
+        "a time, ISO 8601 in UTC, such as 2024-06-01T00:00:00Z"
+        if schema.get("format") == "date-time"
+        else ""
+    )
 
 
 def _interval(schema: Schema) -> str:

@@ -17,6 +17,7 @@ class Outage(Section):
     from_h: float = Field(ge=0, le=8784)
     """Hours since the epoch."""
     to_h: float = Field(gt=0, le=8784)
+    """End of the outage, h from the epoch."""
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:

@@ -40,7 +40,11 @@ class Autonomy(Section):
     """What is kept, sent and imaged next."""
 
     policy: Policy = "reschedule"
+    """What becomes of a frame. bent_pipe: no detection; discard: cloudy frames dropped; prune:
+    cloudy blocks dropped; prioritise: the clearest and most urgent sent first; reschedule: cloudy
+    targets imaged again, decided on board; oracle: as reschedule, with the truth for a mask."""
     planner: Literal["fifo", "greedy", "optimal"] = "greedy"
+    """fifo: what comes first; greedy: what is worth most first; optimal: CP-SAT."""
     planner_wall_limit_s: float = Field(default=60, gt=0, le=86_400)
     """optimal: wall seconds after which a plan, or antennas, are taken as they are. The search ends
     by a fixed amount of work before, so that runs repeat; where this limit ends it, the run says
@@ -60,9 +64,11 @@ class GroundStation(Section):
 
     name: Name
     latitude_deg: float = Field(ge=-90, le=90)
+    """Geodetic; north is positive."""
     longitude_deg: float = Field(ge=-180, le=180)
     """East is positive."""
     altitude_m: float = Field(default=0, ge=-500, le=9000)
+    """Above the WGS84 ellipsoid."""
     min_elevation_deg: float | None = Field(default=None, ge=0, lt=90)
     """Mask of this station; `ground.min_elevation_deg` when left out."""
     antennas: int = Field(default=1, ge=1, le=64)
@@ -126,6 +132,7 @@ class Weather(Section):
     """Cloud cover over time, and what the planner is told of it."""
 
     model: Literal["stochastic", "series"] = "stochastic"
+    """stochastic: drawn from the seed; series: recorded, see `series`."""
     series: str | None = None
     """series: path of a CSV with columns target, t_h, cover."""
     mean_cover: Literal["climatology"] | Fraction = "climatology"
@@ -233,6 +240,7 @@ class Scenario(Section):
     epoch: Annotated[datetime, BeforeValidator(_as_utc, json_schema_input_type=datetime)]
     """Start of the simulation, UTC; simulated time is seconds since it."""
     duration_h: float = Field(gt=0, le=8784)
+    """Length of the mission, h."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Every random draw is keyed by it."""
     satellites: tuple[Satellite, ...] = Field(min_length=1, max_length=1000)

@@ -76,10 +76,13 @@ class Keplerian(Section):
     eccentricity: float = Field(ge=0, lt=0.3)
     """0 is a circle."""
     inclination_deg: float = Field(ge=0, le=180)
+    """Over 90 is retrograde."""
     raan_deg: float = Field(ge=-360, le=360)
     """Right ascension of the ascending node."""
     arg_perigee_deg: float = Field(ge=-360, le=360)
+    """Argument of perigee."""
     mean_anomaly_deg: float = Field(ge=-360, le=360)
+    """At the epoch."""
 
     @model_validator(mode="after")
     def _perigee_above_the_air(self) -> Self:
@@ -284,6 +287,7 @@ class LinkBudget(Section):
     eirp_dbw: float = Field(ge=-40, le=80)
     """Equivalent isotropic radiated power of the satellite, dBW."""
     frequency_ghz: float = Field(ge=0.1, le=100)
+    """Carrier."""
     bandwidth_mhz: float = Field(gt=0, le=10_000)
     """Occupied bandwidth; one symbol per second and hertz."""
     g_over_t_db_k: float = Field(ge=-40, le=60)
@@ -346,9 +350,12 @@ class Payload(Section):
     timing: Literal["declared", "measured"] = "declared"
     """declared: latency from the device profile (repeatable); measured: from the clock."""
     memory_limit_mib: float = Field(default=512, gt=0, le=1_048_576)
+    """Memory the payload's process may have; over it the process dies and the frame goes
+    unprocessed."""
     power_limit_w: float = Field(default=5, gt=0, le=10_000)
     """Power the payload may draw while active."""
     energy_limit_wh_per_orbit: float = Field(default=1, gt=0, le=10_000)
+    """Energy for work on frames in any one orbit, Wh; what the device draws idle is not counted."""
     frame_deadline_s: float = Field(default=60, gt=0, le=1_000_000)
     """A frame that waits or works longer is kept unprocessed and counted."""
     pace: Literal["virtual", "realtime"] = "virtual"

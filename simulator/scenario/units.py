@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -81,13 +82,28 @@ def unit_hint(field: str, value: object, allowed: tuple[float, float]) -> str:
     return ""
 
 
-def plain_number(text: str) -> str | None:
-    """Return the number that a text such as ``40 Wh`` begins with, or None.
+def number_in_text(field: str, text: str, most: float) -> str | None:
+    """Number that a text such as ``40 Wh`` or ``1e9`` stands for in a field; None if it is none.
+
+    A unit that is known is converted to that in the field's name, per cent to a fraction where
+    `most`, the greatest number allowed, is no more than 1. Of a unit that is not known the number
+    is left as it is.
 
     Examples
     --------
-    >>> plain_number("40 Wh")
-    '40'
+    >>> number_in_text("duration_h", "90 min", 8784)
+    '1.5'
+    >>> number_in_text("battery_wh", "1e3", 1e9)
+    '1000'
     """
-    found = re.fullmatch(r"\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*[A-Za-z%/°]+\S*\s*", text)
-    return found.group(1) if found else None
+    found = re.fullmatch(r"\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*([A-Za-z%°]*)\s*", text)
+    if found is None:
+        return None
+    number, written = float(found.group(1)), found.group(2).lower()
+    if not math.isfinite(number):
+        return None
+    if written == "%":
+        return f"{number / 100 if most <= 1 else number:.12g}"
+    _, unit = _split(field)
+    family = _family(unit)
+    return f"{number * family[written] / family[unit] if written in family else number:.12g}"

@@ -23,7 +23,7 @@ from payload.link.client import WireLink
 from payload.link.faults import Exposure, FaultPlan, in_south_atlantic_anomaly
 from payload.link.faulty import FaultyLink
 from payload.link.subprocess import SubprocessLink
-from payload.link.trace import RecordingLink
+from payload.link.trace import RecordingLink, TraceError
 from simulator.autonomy.policies import POLICIES
 from simulator.geometry import Track
 from simulator.scenario import Payload, PayloadFaults, Satellite, Scenario
@@ -245,11 +245,23 @@ def placed_link(scenario: Scenario, link: str, satellite: str) -> str:
     """A link whose trace, if it is a replay, is found relative to the scenario file.
 
     A run folder may be named instead of a trace: each satellite then replays its own.
+
+    Raises
+    ------
+    payload.link.trace.TraceError
+        The run has no trace of this satellite.
     """
     if not link.startswith(REPLAY):
         return link
     named = scenario.resolve(link.removeprefix(REPLAY))
-    own = named / TRACE_FOLDER / satellite
+    traces = named / TRACE_FOLDER
+    own = traces / satellite
+    if traces.is_dir() and not own.exists():
+        recorded = ", ".join(sorted(trace.name for trace in traces.iterdir()))
+        raise TraceError(
+            f"link: {named} is a run with traces of {recorded}, and none of {satellite}; name one "
+            f"of them, such as {REPLAY}{traces / recorded.split(', ')[0]}"
+        )
     trace = own if own.exists() else named
     return f"{REPLAY}{trace}" if trace.exists() else link
 

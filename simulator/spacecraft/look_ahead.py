@@ -83,7 +83,7 @@ class LookAheadCamera:
         """One glance: power until the decision, then the news to the planner."""
         looked_s = self._env.now
         target = self._planner.tasks[key].target
-        expected = self._planner.expected_cover(glance.access)
+        believed = self._planner.believed(glance.access)
         true, seen = self._clouds(target, looked_s, self._section.cover_sigma)
         self._busy += 1
         self._power.switch("look_ahead", self._section.power_w, f"look-ahead to {target.name}")
@@ -106,7 +106,7 @@ class LookAheadCamera:
                 roll_deg=glance.roll_deg,
                 pitch_deg=glance.pitch_deg,
                 off_nadir_deg=glance.off_nadir_deg,
-                forecast_cover=expected,
+                forecast_cover=believed.cover if believed else NO_COVER,
                 weather_cover=true,
                 cover_seen=NO_COVER if shed else seen,
                 outcome="shed" if shed else "seen",

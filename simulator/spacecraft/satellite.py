@@ -15,6 +15,7 @@ import simpy
 from payload.frame import PayloadLink
 from simulator.autonomy.onboard import OnboardPlanner, PlanChange
 from simulator.autonomy.policies import satisfies
+from simulator.autonomy.prospects import Look
 from simulator.ground.operations import GroundOperations, Report
 from simulator.scenario import DataHandling
 from simulator.scenario import Satellite as SatelliteSection
@@ -221,9 +222,10 @@ class Satellite:
         """A frame was judged on board: perhaps look again, and tell the ground."""
         if not_clear is None:
             return
-        cloudy = not satisfies(not_clear, self._limit_of(taken))
-        if cloudy and self._rules.policy.traits.onboard_tasking:
-            self._look_again(taken, "result")
+        if self._rules.policy.traits.onboard_tasking:
+            self.planner.looked(taken.target.name, Look(taken.captured_s, not_clear))
+            if not satisfies(not_clear, self._limit_of(taken)):
+                self._look_again(taken, "result")
         self._report(taken, "telemetry", not_clear)
 
     def lost(self, taken: Taken) -> None:

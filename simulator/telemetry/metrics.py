@@ -93,7 +93,9 @@ class Metrics:
         "h", "half of the targets are satisfied by then (Kaplan-Meier)", "lower"
     )
     time_to_clear_h_restricted_mean: float | None = _metric(
-        "h", "mean wait for a satisfied target within the mission (Kaplan-Meier)", "lower"
+        "h",
+        "wait for a clear image, at most the mission: mean of all targets (Kaplan-Meier)",
+        "lower",
     )
     delivery_latency_h_p50: float | None = _metric("h", "capture to ground, median", "lower")
     delivery_latency_h_p90: float | None = _metric("h", "capture to ground, 9 of 10", "lower")

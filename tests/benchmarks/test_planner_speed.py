@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from simulator.autonomy import onboard
-from simulator.autonomy.onboard import OnboardPlanner, Prospects
+from simulator.autonomy.onboard import OnboardPlanner
 from simulator.autonomy.planner import CaptureLimit
 from simulator.autonomy.planners import PLANNERS
+from simulator.autonomy.prospects import Prospects
 from simulator.autonomy.tasking import Task
 from simulator.geometry import Orbit, accesses
 from simulator.scenario.targets import Target
@@ -73,7 +74,7 @@ def week() -> OnboardPlanner:
         found,
         PLANNERS["greedy"](),
         lambda asked, _: [float(cover[key]) for key in asked],
-        Prospects(target_cloud_fraction=0.2, forecast_sigma_24h=0.2),
+        Prospects(target_cloud_fraction=0.2, forecast_sigma_24h=0.2, correlation_h=18.0),
         Agility(slew_rate_deg_s=1.0, settle_s=5.0),
         1.5,
     )

@@ -35,15 +35,14 @@ def test_costs_of_one_size_stand_on_a_plain_axis(costs: dict[str, float]) -> Non
     assert {x for trace in figure.data if trace.name for x in trace.x} == set(costs.values())
 
 
-def test_every_mark_is_named_and_a_copy_on_its_original_with_it() -> None:
-    table = models(unet=8_000, unet_int8=8_000, slow=9_000_000)
-    table["value"] = [0.6, 0.6, 0.2]
-    figure = pareto(table, "parameters")
-    names = {note.text: note for note in figure.layout.annotations}
-    assert set(names) == {"unet and int8", "slow"}
-    on_front, behind = names["unet and int8"], names["slow"]
-    assert (on_front.xanchor, on_front.yanchor) == ("right", "bottom")
-    assert (behind.xanchor, behind.yanchor) == ("left", "top")
+def test_a_model_has_one_colour_in_every_chart_and_its_copy_has_it_too() -> None:
+    known = ["slow", "unet", "unet-int8"]
+    costs = models(**{"unet": 8_000, "unet-int8": 8_000})
+    marks = {t.name: t.marker.color for t in pareto(costs, "parameters", known).data if t.name}
+    surfaces = pd.DataFrame({"surface": "water", "fraction": 0.1, "model": ["unet", "unet-int8"]})
+    bars = {bar.name: bar.marker for bar in by_surface(surfaces, known).data}
+    assert len(set(marks.values()) | {bar.color for bar in bars.values()}) == 1
+    assert bars["unet"].pattern.shape != bars["unet-int8"].pattern.shape
 
 
 def test_a_surface_lost_whole_is_a_hundred_percent() -> None:

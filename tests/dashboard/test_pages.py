@@ -201,6 +201,19 @@ def test_choices_of_the_swap_form_stand_in_the_link(open_page: Open, runs: Path)
     assert app.number_input(key="swap_seeds").value == 3
 
 
+def test_models_compare_over_one_mission_and_a_run_counts_once(
+    open_page: Open, text_of: Said, runs: Path
+) -> None:
+    (run,) = runs.iterdir()
+    shutil.copytree(run, runs / "campaign" / run.name)
+    app = open_page(runs, "models")
+    assert not app.exception
+    (mission,) = app.selectbox(key="mission").options
+    assert mission.startswith("short, ")
+    assert mission.endswith(" h, reschedule")
+    assert "mean over the complete runs of this mission (1 of each model)" in text_of(app)
+
+
 def test_broken_scenario_is_shown_with_its_line(open_page: Open, text_of: Said, runs: Path) -> None:
     app = open_page(runs, "scenario")
     area = app.text_area[0]

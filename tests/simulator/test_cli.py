@@ -302,6 +302,16 @@ def test_compare_warns_of_intervals_of_few_seeds(
                   "--seeds", seeds, "--out", mission / "campaign")  # fmt: skip
     assert len(compared) == 1
     assert (f"{seeds} seeds are few" in result.stderr) == warned
+    assert ("interval" in result.stdout) == (seeds > 1)
+
+
+def test_compare_of_no_name_at_all_is_refused(
+    mission: Path, compared: list[dict[str, Any]]
+) -> None:
+    result = call("compare", mission / "scenario.yaml", "--models", " , ")
+    assert result.exit_code == 2
+    assert "--models is ' , ', which names nothing" in result.stderr
+    assert not compared
 
 
 def test_compare_says_in_how_many_seeds_a_metric_has_a_value(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.autonomy.onboard import OnboardPlanner, Prospects
+from simulator.autonomy.onboard import OnboardPlanner
 from simulator.autonomy.planner import CaptureLimit
 from simulator.autonomy.planners import PLANNERS
+from simulator.autonomy.prospects import Look, Prospects
 from simulator.autonomy.tasking import DAY_S, Task, tasks_of
 from simulator.geometry import Access
 from simulator.scenario.targets import Target
@@ -39,7 +41,12 @@ def onboard(tasks: dict, found: list[Access], covers=None, **prospects) -> Onboa
         sorted(found, key=lambda a: (a.start_s, a.target)),
         PLANNERS["greedy"](),
         lambda asked, _: [covers.get(name, 0.0) for name, _ in asked],
-        Prospects(**({"target_cloud_fraction": 0.2, "forecast_sigma_24h": 0.2} | prospects)),
+        Prospects(
+            **(
+                {"target_cloud_fraction": 0.2, "forecast_sigma_24h": 0.2, "correlation_h": 18.0}
+                | prospects
+            )
+        ),
         AGILITY,
         EXPOSURE_S,
     )
@@ -143,6 +150,54 @@ def test_a_glance_of_clear_sky_brings_back_what_the_forecast_had_given_up():
     (_, added) = planner.replan("glance", **now)
     assert [c.access_start_s for c in planner.plan] == [500.0]
     assert added.reason == "first image; a glance ahead saw cover 0.05"
+
+
+def seen_cloudy(planner: OnboardPlanner, at_s: float, cover: float) -> None:
+    """The plan's first capture is taken and found cloudy, and its task opened again."""
+    capture = planner.plan[0]
+    planner.commit(capture)
+    planner.looked(capture.target, Look(capture.capture_s, cover))
+    planner.tasks[capture.key] = replace(planner.tasks[capture.key].imaged().reopened())
+    planner.replan("result", free_s=at_s, not_before_s=at_s, attitude=NADIR)
+
+
+def test_an_access_is_good_for_one_image_of_a_target():
+    """A minute later the clouds are the same, whatever an old forecast says."""
+    now, tomorrow = access("north", 500.0, 0.0), access("north", 500.0 + DAY_S, 0.0)
+    planner = onboard(once("north"), [now, tomorrow])
+    planner.replan("start", free_s=0.0, not_before_s=0.0, attitude=NADIR)
+    assert planner.plan[0].access_start_s == now.start_s
+    seen_cloudy(planner, 540.0, cover=0.9)
+    assert [c.access_start_s for c in planner.plan] == [tomorrow.start_s]
+    assert planner.wanted(now) is None
+    assert planner.wanted(tomorrow) == ("north", 0)
+
+
+def test_an_access_that_could_not_be_used_is_still_good():
+    view = access("north", 500.0, 0.0)
+    planner = onboard(once("north"), [view])
+    planner.replan("start", free_s=0.0, not_before_s=0.0, attitude=NADIR)
+    capture = planner.plan[0]
+    planner.commit(capture)
+    planner.give_up(capture)
+    assert planner.wanted(view) == ("north", 0)
+
+
+ORBIT_S = 5700.0
+
+
+def test_what_was_just_seen_outweighs_an_old_forecast_and_fades():
+    soon, later = access("north", 500.0 + ORBIT_S, 0.0), access("north", 500.0 + 9 * ORBIT_S, 0.0)
+    planner = onboard(once("north"), [access("north", 500.0, 0.0), soon, later])
+    planner.replan("start", free_s=0.0, not_before_s=0.0, attitude=NADIR)
+    seen_cloudy(planner, 540.0, cover=0.9)
+    assert [c.access_start_s for c in planner.plan] == [later.start_s]
+    (change,) = [
+        c
+        for c in planner.replan("again", free_s=540.0, not_before_s=540.0, attitude=NADIR)
+        if c.change == "add"
+    ] or [None]
+    assert change is None
 
 
 def test_each_period_is_planned_once_and_within_itself():

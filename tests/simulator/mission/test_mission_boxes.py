@@ -11,6 +11,7 @@ import pytest
 
 from payload.device import load_device
 from payload.link.faults import FaultPlan
+from payload.link.trace import TraceError
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, ScenarioError
 from simulator.spacecraft.computer import WATCHDOG_RESTART_S
@@ -19,6 +20,7 @@ from simulator.telemetry.run_folder import RunFolder
 
 HOURS = 12
 LINK = "satellites__*__payload__link"
+NAME = "satellites__0__name"
 
 FAULTS = {
     "kind": "payload_faults",
@@ -74,6 +76,14 @@ def test_a_payload_at_hand_is_recorded_too_and_replayed_from_the_run_folder(
     assert {row["link"] for row in moments} == {"replay"}
     masks = list((at_hand / "trace").glob("*/masks/*.npz"))
     assert 0 < len(masks) <= sum(statuses(at_hand).values())
+
+
+def test_a_run_without_a_trace_of_the_satellite_says_whose_it_has(
+    at_hand: Path, small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    other = small_scenario(duration_h=HOURS, **{LINK: f"replay:{at_hand}"}, **{NAME: "other"})
+    with pytest.raises(TraceError, match="with traces of neph-1, and none of other"):
+        run_mission(other, tmp_path)
 
 
 def test_measured_time_decides_once_and_is_replayed_to_the_bit(

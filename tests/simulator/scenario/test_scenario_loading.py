@@ -16,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from payload.card_library import load_card
+from payload.scenes import read_collection
 from simulator.ground.stations import catalogue
 from simulator.scenario import (
     GroundStation,
@@ -273,6 +274,7 @@ def test_a_sound_mission_passes_the_check(mission: Path) -> None:
         ({"satellites.0.payload.frame_deadline_s": 1e-6}, "over frame_deadline_s 1e-06"),
         ({"satellites.0.payload.energy_limit_wh_per_orbit": 1e-6},
          "over energy_limit_wh_per_orbit 1e-06: no frame will be processed"),
+        ({"satellites.0.power.bus_load_w": 300}, "300 and the panels give"),
         ({"autonomy.target_cloud_fraction": 0}, "of 4 targets have a cloud limit of 0"),
         ({"duration_h": 24,
           "faults": [{"kind": "payload_outage", "from_h": 24, "to_h": 30}]},
@@ -289,6 +291,28 @@ def test_what_may_surprise_is_noted(mission: Path, override: dict[str, object], 
     check = check_scenario(load_scenario(mission / "scenario.yaml", override))
     assert len(check.notes) == 1
     assert note in check.notes[0]
+
+
+def test_who_has_no_scenes_is_told_where_those_are_that_ship(mission: Path) -> None:
+    override = {"scenes.collections": ["no_such_folder"]}
+    with pytest.raises(ScenarioError) as refused:
+        check_scenario(load_scenario(mission / "scenario.yaml", override))
+    (problem,) = refused.value.problems
+    shipped = Path(problem.remedy.rsplit(": ", 1)[1])
+    assert read_collection(shipped).name == "samples"
+
+
+def test_a_model_that_cannot_be_opened_is_not_asked_to_be_measured(
+    mission: Path, tmp_path: Path
+) -> None:
+    card = yaml.safe_load(load_card("unet-distilled-8k").path.read_text())
+    del card["peak_memory_mib"]
+    (tmp_path / "away.yaml").write_text(yaml.safe_dump(card | {"name": "away", "onnx": "no.onnx"}))
+    override = {"satellites.0.payload.model": str(tmp_path / "away.yaml")}
+    with pytest.raises(ScenarioError) as refused:
+        check_scenario(load_scenario(mission / "scenario.yaml", override))
+    (problem,) = refused.value.problems
+    assert "does not exist" in problem.reason
 
 
 @pytest.mark.parametrize("link", ["replay:.", "tcp://127.0.0.1:5555", "serial:///dev/ttyUSB0"])
@@ -311,3 +335,15 @@ def test_a_scenario_made_in_memory_starts_paths_here(
     monkeypatch.chdir(tmp_path)
     values = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
     assert Scenario.model_validate(values).folder == tmp_path
+
+
+def test_every_value_says_what_it_means_to_an_editor() -> None:
+    """Sections are named by their class; kinds of faults are what they say."""
+    schema = json_schema()
+    bare = [
+        f"{owner}.{name}"
+        for owner, section in [("Scenario", schema), *schema["$defs"].items()]
+        for name, field in section.get("properties", {}).items()
+        if "description" not in field and "$ref" not in field and name != "kind"
+    ]
+    assert bare == []
