@@ -262,8 +262,9 @@ def _policy(scenario: Scenario) -> FramePolicy:
 def assign_tasks(world: World, duration_s: float) -> dict[str, dict[TaskKey, Task]]:
     """Tasks of each satellite: every one knows all, and each is open on one of them.
 
-    That is the satellite that sees the target first in the task's time; ties go to the one with
-    fewer tasks.
+    Of the satellites that see the target within a revolution of the first to see it in the task's
+    time, that is the one with the fewest tasks, and of these the first: one that leads the others
+    by minutes could not image all that it sees first, and they would have nothing to do.
     """
     every = {task.key: task for target in world.targets for task in tasks_of(target, duration_s)}
     first_s: dict[TaskKey, dict[str, float]] = {}
@@ -272,9 +273,12 @@ def assign_tasks(world: World, duration_s: float) -> dict[str, dict[TaskKey, Tas
             first_s.setdefault(task.key, {})[name] = max(access.start_s, task.opens_s)
     assigned: dict[str, dict[TaskKey, Task]] = {name: {} for name in world.flights}
     opened = dict.fromkeys(world.flights, 0)
+    revolution_s = min(flight.period_s for flight in world.flights.values())
     for key, task in every.items():
-        seen = first_s.get(key, {})
-        chosen = min(opened, key=lambda n: (seen.get(n, float("inf")), opened[n], n))
+        seen = first_s.get(key) or dict.fromkeys(world.flights, 0.0)
+        soon_s = min(seen.values()) + revolution_s
+        can = [name for name in seen if seen[name] < soon_s]
+        chosen = min(can, key=lambda name: (opened[name], seen[name], name))
         opened[chosen] += 1
         for name, tasks in assigned.items():
             tasks[key] = dataclasses.replace(task, open=name == chosen)
