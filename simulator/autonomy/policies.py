@@ -49,10 +49,22 @@ POLICIES: dict[str, PolicyTraits] = {
 
 @dataclass(frozen=True)
 class Detection:
-    """Cloud cover of a frame and of its blocks (row-major), from a detector or from truth."""
+    """Cloud cover of a frame and of its blocks, from a detector or from truth.
+
+    Attributes
+    ----------
+    cover : float
+        Cloud over the valid pixels of the frame, 0..1; 1 where none is valid.
+    blocks : ndarray of float64, shape (rows, columns)
+        The same of each block.
+    valid_px : ndarray of int64, shape (rows, columns)
+        Pixels of each block that hold data. The others are neither clear nor cloud, so that blocks
+        count for a region by these.
+    """
 
     cover: float
     blocks: NDArray[np.float64]
+    valid_px: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -86,8 +98,28 @@ class PixelCount:
 
 def truth_detection(truth: NDArray[np.uint8]) -> Detection:
     """What a perfect detector would report for a frame with this truth."""
-    mask = cloud_mask(truth)
-    return Detection(frame_cover(mask), block_cover(mask))
+    return mask_detection(cloud_mask(truth))
+
+
+def mask_detection(mask: NDArray[np.uint8]) -> Detection:
+    """What a mask (1 cloud, 0 clear, 255 no data) of shape (H, W) says."""
+    return Detection(frame_cover(mask), block_cover(mask), block_valid_px(mask))
+
+
+def block_valid_px(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels with data in each block of a mask; shape (ceil(H/256), ceil(W/256))."""
+    height, width = mask.shape
+    valid = mask != NO_DATA
+    return np.array(
+        [
+            [
+                np.count_nonzero(valid[top : top + BLOCK_PX, left : left + BLOCK_PX])
+                for left in range(0, width, BLOCK_PX)
+            ]
+            for top in range(0, height, BLOCK_PX)
+        ],
+        dtype=np.int64,
+    )
 
 
 def cloud_mask(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -137,11 +169,18 @@ def judge(
 
 
 def region_cover(detection: Detection, region: tuple[int, ...]) -> float:
-    """Cloud cover of the region of interest, quantised; that of the frame where it is all of it."""
+    """Cloud over the valid pixels of the region of interest, quantised; 1 where none is valid.
+
+    That of the frame where the region is all of it.
+    """
     covers = detection.blocks.ravel()
     if len(region) == len(covers):
         return detection.cover
-    return quantise_cover(float(np.mean(covers[list(region)])))
+    inside, valid_px = list(region), detection.valid_px.ravel()
+    region_px = int(valid_px[inside].sum())
+    if not region_px:
+        return 1.0
+    return quantise_cover(float(np.sum(covers[inside] * valid_px[inside])) / region_px)
 
 
 def not_shown_clear(
@@ -149,12 +188,15 @@ def not_shown_clear(
 ) -> float:
     """Part of the region that its product does not show clear, as far as the detector can tell.
 
-    Cloud in the kept blocks and all of the dropped ones: what the ground will find when the
-    detector is right, so it is what decides whether the target needs another look.
+    Cloud in the kept blocks and all of the dropped ones, over the valid pixels of the region: what
+    the ground will find when the detector is right, so it is what decides whether the target needs
+    another look. Pixels without data are on neither side, as on the ground and in the metrics;
+    where the region has no others nothing is shown clear.
     """
-    blocks = detection.blocks.ravel()
-    clear = sum(1.0 - float(blocks[i]) for i in kept_blocks)
-    return round(1.0 - clear / len(region), 6)
+    blocks, valid_px = detection.blocks.ravel(), detection.valid_px.ravel()
+    region_px = int(valid_px[list(region)].sum())
+    clear_px = sum((1.0 - float(blocks[i])) * int(valid_px[i]) for i in kept_blocks)
+    return round(1.0 - clear_px / region_px, 6) if region_px else 1.0
 
 
 def count_blocks(truth: NDArray[np.uint8]) -> tuple[PixelCount, ...]:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from payload.card import ModelCard
-from payload.frame import NO_DATA, block_cover, content_sha256, frame_cover, valid_pixels
+from payload.frame import NO_DATA, content_sha256, valid_pixels
 from payload.model import CloudModel
 from payload.runtime import OPERATING_POINT, cut_tiles
-from simulator.autonomy.policies import Detection
+from simulator.autonomy.policies import Detection, mask_detection
 from simulator.environment.frames import CapturedPixels
 
 PERFECT = "perfect"
@@ -57,6 +57,6 @@ class ModelScreening:
             cloud = self._model.probability(tile[None])[0] >= OPERATING_POINT
             mask[rows, columns] = cloud[: rows.stop - rows.start, : columns.stop - columns.start]
         mask[~valid_pixels(pixels.reflectance)] = NO_DATA
-        screened = Screened(Detection(frame_cover(mask), block_cover(mask)), content_sha256(mask))
+        screened = Screened(mask_detection(mask), content_sha256(mask))
         self._seen[pixels.frame_sha256] = screened
         return screened, mask

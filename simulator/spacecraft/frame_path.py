@@ -20,6 +20,7 @@ from simulator.autonomy.policies import (
     Detection,
     PixelCount,
     Verdict,
+    block_valid_px,
     cloud_mask,
     count_blocks,
     judge,
@@ -347,9 +348,9 @@ def _seen(outcome: Outcome) -> _Seen | None:
         return None
     if result.mask is None or result.block_cover is None:
         return None
-    return _Seen(
-        result.mask, content_sha256(result.mask), Detection(result.cover, result.block_cover)
-    )
+    valid_px = block_valid_px(result.mask)
+    detection = Detection(result.cover, result.block_cover, valid_px)
+    return _Seen(result.mask, content_sha256(result.mask), detection)
 
 
 def _confusion(truth: NDArray[np.uint8], mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:

@@ -10,10 +10,6 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from payload.frame import BLOCK_PX, NO_DATA
 from simulator.telemetry.audit.findings import (
     TIME_TOLERANCE_S,
     Finding,
@@ -22,8 +18,8 @@ from simulator.telemetry.audit.findings import (
     by_satellite,
     is_pixels,
 )
-from simulator.telemetry.audit.pixels import region_of
 from simulator.telemetry.audit.previews import check_previews, pixels_delivered_s
+from simulator.telemetry.audit.shown import Shown
 from simulator.telemetry.events import Plan
 
 GROUND_TASKED_POLICIES = ("bent_pipe", "discard", "prune", "prioritise")
@@ -52,6 +48,7 @@ def _news(log: RunLog) -> Iterator[Finding]:
     delivered_s = pixels_delivered_s(log)
     decisions = {row.capture: row for row in log.decisions}
     inferences = {row.capture: row for row in log.inferences}
+    shown = Shown(log)
     for row in log.grounds:
         capture, decision = log.capture_by_name.get(row.capture), decisions.get(row.capture)
         if capture is None or decision is None or capture.target != row.target:
@@ -62,24 +59,21 @@ def _news(log: RunLog) -> Iterator[Finding]:
         if row.t_s not in ends_s[row.satellite]:
             yield Finding(at(row), "the ground learns at the end of a pass, and none ends then")
         tolerance = COVER_TOLERANCE
-        labelled_px = decision.region_px
-        region = region_of(log, row.satellite)
         if row.source in ("mask", "thumbnail"):
             continue  # `check_previews`
         if row.source == "downlink":
             known_s = delivered_s.get(row.capture, float("inf"))
-            cover = 1.0 - decision.clear_px_kept / labelled_px if labelled_px else 1.0
+            cover = shown.by_truth(decision)
             if row.mask_sha256:
-                cover = _by_mask(log.run.mask(row.mask_sha256), decision.kept_blocks, region)
+                cover = shown.by_ground(row.mask_sha256, decision)
             if bool(row.mask_sha256) == (log.scenario["ground"].get("screening") in PERFECT):
                 yield Finding(at(row), "the ground's mask does not go with its screening")
         elif row.source == "telemetry":
             known_s, seen = decision.t_s, inferences.get(row.capture)
             if seen is not None:
-                clear = sum(1.0 - seen.block_cover[i] for i in decision.kept_blocks)
-                cover = 1.0 - clear / len(region)
+                cover = shown.by_payload(seen, decision)
             else:
-                cover = 1.0 - decision.clear_px_kept / labelled_px if labelled_px else 1.0
+                cover = shown.by_truth(decision)
                 tolerance = QUANTISED_COVER_TOLERANCE
         else:
             known_s, cover = capture.t_s, 1.0
@@ -91,18 +85,6 @@ def _news(log: RunLog) -> Iterator[Finding]:
             yield Finding(
                 at(row), f"tasking is ready at {row.tasking_ready_s}, not after the delay"
             )
-
-
-def _by_mask(mask: NDArray[np.uint8], kept_blocks: Sequence[int], region: Sequence[int]) -> float:
-    """Part of the region that the ground's own mask does not show clear in the kept blocks."""
-    columns = -(-mask.shape[1] // BLOCK_PX)
-    clear = 0.0
-    for block in kept_blocks:
-        top, left = (BLOCK_PX * place for place in divmod(block, columns))
-        pixels = mask[top : top + BLOCK_PX, left : left + BLOCK_PX]
-        valid = pixels[pixels != NO_DATA]
-        clear += 1.0 - (round(float((valid != 0).mean()), 2) if valid.size else 1.0)
-    return 1.0 - clear / len(region)
 
 
 def _deliveries_are_learned(log: RunLog) -> Iterator[Finding]:

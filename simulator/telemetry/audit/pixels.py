@@ -34,15 +34,19 @@ class Blocks:
     cloud: NDArray[np.int64]
 
     @property
+    def valid(self) -> NDArray[np.int64]:
+        """Pixels of each block that are one or the other."""
+        return self.clear + self.cloud
+
+    @property
     def cover(self) -> NDArray[np.float64]:
         """Cloud fraction of each block; 1 for one without a valid pixel."""
-        valid = self.clear + self.cloud
-        return np.where(valid > 0, self.cloud / np.maximum(valid, 1), 1.0)
+        return np.where(self.valid > 0, self.cloud / np.maximum(self.valid, 1), 1.0)
 
     @property
     def frame_cover(self) -> float:
         """Cloud fraction of the whole image, rounded as a detector reports it."""
-        cloud, valid = int(self.cloud.sum()), int((self.clear + self.cloud).sum())
+        cloud, valid = int(self.cloud.sum()), int(self.valid.sum())
         return _quantised(cloud / valid) if valid else 1.0
 
 
@@ -61,7 +65,7 @@ def check_pixels(log: RunLog) -> Iterator[Finding]:
                 yield from _inference(capture, inference, pictures)
             decision = decisions.get(capture.capture)
             if decision is not None:
-                yield from _decision(log, capture, inference, decision, truth)
+                yield from _decision(log, capture, inference, decision, truth, pictures)
                 product = log.product_by_capture.get(capture.capture)
                 if product is not None:
                     yield from _product(decision, product, held=capture.capture in previewed)
@@ -98,11 +102,16 @@ def _inference(capture: Capture, row: Inference, pictures: _Pictures) -> Iterato
 
 
 def _decision(
-    log: RunLog, capture: Capture, inference: Inference | None, row: Decision, truth: Blocks
+    log: RunLog,
+    capture: Capture,
+    inference: Inference | None,
+    row: Decision,
+    truth: Blocks,
+    pictures: _Pictures,
 ) -> Iterator[Finding]:
     policy = log.scenario["autonomy"]["policy"]
     blocks = len(truth.clear)
-    kept = _kept_blocks(log, capture, inference, truth)
+    kept = _kept_blocks(log, capture, inference, truth, pictures)
     if (row.policy, row.blocks, row.kept_blocks) != (policy, blocks, kept):
         yield Finding(
             at(row), f"{policy} keeps blocks {kept} of {blocks}, the row says {row.kept_blocks}"
@@ -174,7 +183,11 @@ def region_of(log: RunLog, satellite: str) -> tuple[int, ...]:
 
 
 def _kept_blocks(
-    log: RunLog, capture: Capture, inference: Inference | None, truth: Blocks
+    log: RunLog,
+    capture: Capture,
+    inference: Inference | None,
+    truth: Blocks,
+    pictures: _Pictures,
 ) -> tuple[int, ...]:
     """What the policy keeps of a frame, from the detection that was written down."""
     autonomy = log.scenario["autonomy"]
@@ -186,7 +199,8 @@ def _kept_blocks(
     if autonomy["policy"] == "bent_pipe" or inference is None or not inference.block_cover:
         return everything
     if autonomy["policy"] == "discard":
-        cover = _region_cover(inference.cover_detected, inference.block_cover, everything)
+        valid_px = pictures.mask(inference.mask_sha256).valid
+        cover = _region_cover(inference.cover_detected, inference.block_cover, valid_px, everything)
         return everything if cover <= autonomy["max_cloud_fraction"] else ()
     limit = autonomy["block_cloud_fraction"]
     return tuple(i for i in everything if inference.block_cover[i] <= limit)
@@ -200,7 +214,7 @@ def _perfect_blocks(log: RunLog, capture: Capture, truth: Blocks) -> tuple[int, 
         return ()
     covers = [_quantised(cover) for cover in truth.cover.tolist()]
     if autonomy["policy"] == "discard":
-        cover = _region_cover(truth.frame_cover, covers, everything)
+        cover = _region_cover(truth.frame_cover, covers, truth.valid, everything)
         return everything if cover <= autonomy["max_cloud_fraction"] else ()
     if autonomy["policy"] not in PRUNING_POLICIES:
         return everything
@@ -208,11 +222,15 @@ def _perfect_blocks(log: RunLog, capture: Capture, truth: Blocks) -> tuple[int, 
     return tuple(i for i in everything if covers[i] <= limit)
 
 
-def _region_cover(whole: float, covers: Sequence[float], region: tuple[int, ...]) -> float:
-    """Cover of the region of interest: that of the frame, or the mean of its blocks, rounded."""
+def _region_cover(
+    whole: float, covers: Sequence[float], valid_px: NDArray[np.int64], region: tuple[int, ...]
+) -> float:
+    """Cover of the region of interest: that of the frame, or of its blocks' valid pixels."""
     if len(region) == len(covers):
         return whole
-    return _quantised(math.fsum(covers[i] for i in region) / len(region))
+    region_px = int(valid_px[list(region)].sum())
+    cloud_px = math.fsum(covers[i] * int(valid_px[i]) for i in region)
+    return _quantised(cloud_px / region_px) if region_px else 1.0
 
 
 def _detected(policy: str, capture: Capture, inference: Inference | None, truth: Blocks) -> float:

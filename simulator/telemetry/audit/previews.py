@@ -16,6 +16,7 @@ from PIL import Image
 from payload.frame import BLOCK_PX, COVER_STEP
 from simulator.telemetry.audit.findings import TIME_TOLERANCE_S, Finding, RunLog, at, is_pixels
 from simulator.telemetry.audit.pixels import region_of
+from simulator.telemetry.audit.shown import Shown
 from simulator.telemetry.events import Decision, Ground, Product
 
 COVER_TOLERANCE = 1e-6
@@ -77,6 +78,7 @@ def _size(product: Product, log: RunLog) -> Iterator[Finding]:
 def _news(log: RunLog, decisions: dict[str, Decision]) -> Iterator[Finding]:
     came_s = _delivered_s(log, previews=True)
     rules = log.scenario.get("data_handling", {})
+    shown = Shown(log)
     for row in log.grounds:
         if row.source not in ("mask", "thumbnail"):
             if row.answer or row.answer_ready_s != -1.0:
@@ -84,7 +86,7 @@ def _news(log: RunLog, decisions: dict[str, Decision]) -> Iterator[Finding]:
             continue
         if row.t_s < came_s.get(row.capture, math.inf):
             yield Finding(at(row), f"the {row.source} was not down yet")
-        expected, tolerance = _shown(row, decisions[row.capture], log)
+        expected, tolerance = _shown(row, decisions[row.capture], log, shown)
         if abs(row.cover - expected) > tolerance:
             yield Finding(at(row), f"cover is {row.cover}, the {row.source} shows {expected}")
         ready_s = row.t_s + rules["request_delay_h"] * 3600.0
@@ -95,15 +97,14 @@ def _news(log: RunLog, decisions: dict[str, Decision]) -> Iterator[Finding]:
             yield Finding(at(row), f"answer is {row.answer!r} for a cover of {row.cover}")
 
 
-def _shown(row: Ground, decision: Decision, log: RunLog) -> tuple[float, float]:
+def _shown(row: Ground, decision: Decision, log: RunLog, shown: Shown) -> tuple[float, float]:
     """Part of the region that a preview does not show clear, and how exactly it is known."""
     capture, region = log.capture_by_name[row.capture], region_of(log, row.satellite)
     if row.source == "mask":
         inference = log.inference_by_capture.get(row.capture)
         if inference is None:
-            return 1.0 - decision.clear_px_kept / decision.region_px, ORACLE_TOLERANCE
-        clear = math.fsum(1.0 - inference.block_cover[i] for i in decision.kept_blocks)
-        return 1.0 - clear / len(region), COVER_TOLERANCE
+            return shown.by_truth(decision), ORACLE_TOLERANCE
+        return shown.by_payload(inference, decision), COVER_TOLERANCE
     truth = log.run.truth(capture.truth_sha256)
     edge_px = log.scenario["data_handling"]["thumbnail_px"]
     step = math.ceil(max(truth.shape) / edge_px)

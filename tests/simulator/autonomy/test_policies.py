@@ -18,15 +18,19 @@ from simulator.autonomy.policies import (
     judge,
     not_shown_clear,
     rank,
+    region_cover,
     satisfies,
     total,
     truth_detection,
 )
 
 LIMITS = Thresholds(max_cloud_fraction=0.7, block_cloud_fraction=0.5, target_cloud_fraction=0.2)
-HALF = Detection(0.5, np.array([[0.0, 0.4], [0.6, 1.0]]))
+FULL_PX = np.full((2, 2), BLOCK_PX**2)
+HALF = Detection(0.5, np.array([[0.0, 0.4], [0.6, 1.0]]), FULL_PX)
 ALL = (0, 1, 2, 3)
-OVERCAST = Detection(0.71, np.full((2, 2), 0.71))
+OVERCAST = Detection(0.71, np.full((2, 2), 0.71), FULL_PX)
+SIX_PLACES = 5e-7
+"""Shares that are not shown clear are rounded to six places."""
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def test_an_overcast_frame_is_dropped(policy):
 
 
 def test_cover_at_the_limit_is_kept():
-    at_limit = Detection(0.7, np.full((2, 2), 0.5))
+    at_limit = Detection(0.7, np.full((2, 2), 0.5), FULL_PX)
     assert judge(POLICIES["discard"], LIMITS, at_limit, ALL).action == "keep"
     assert judge(POLICIES["prune"], LIMITS, at_limit, ALL).action == "keep"
 
@@ -146,6 +150,39 @@ def test_only_the_region_of_interest_is_judged_and_kept():
     assert (pruned.action, pruned.kept_blocks) == ("prune", (1,))
     assert judge(POLICIES["prune"], LIMITS, HALF, (0, 1)).action == "keep"
     assert not_shown_clear((1,), HALF, right) == pytest.approx(1.0 - 0.6 / 2)
+
+
+def half_empty() -> np.ndarray:
+    """Truth of 2 x 4 blocks: two columns of them and half the third empty, one corner cloud."""
+    truth = np.zeros((2 * BLOCK_PX, 4 * BLOCK_PX), dtype=np.uint8)
+    truth[:, : 2 * BLOCK_PX + BLOCK_PX // 2] = 255
+    truth[:BLOCK_PX, 3 * BLOCK_PX :] = 1
+    return truth
+
+
+def test_pixels_without_data_are_neither_clear_nor_cloud():
+    detection, everything = truth_detection(half_empty()), tuple(range(8))
+    kept = judge(POLICIES["oracle"], LIMITS, detection, everything).kept_blocks
+    assert kept == (2, 6, 7)
+    # Half a block is empty: one of three whole blocks is cloud, and none of the empty ones is.
+    assert not_shown_clear(kept, detection, everything) == pytest.approx(1 / 3, abs=SIX_PLACES)
+    counts = count_blocks(half_empty())
+    shown, whole = total(counts, kept), total(counts, everything)
+    by_truth = 1.0 - shown.clear_px / (whole.clear_px + whole.cloud_px)
+    assert not_shown_clear(kept, detection, everything) == pytest.approx(by_truth, abs=SIX_PLACES)
+
+
+def test_a_region_is_judged_by_its_pixels_with_data():
+    detection = truth_detection(half_empty())
+    assert region_cover(detection, (0, 1, 2)) == 0.0
+    assert region_cover(detection, (2, 3)) == 0.67
+    assert not_shown_clear((2,), detection, (0, 1, 2)) == 0.0
+
+
+def test_where_nothing_has_data_nothing_is_shown_clear():
+    detection = truth_detection(half_empty())
+    assert region_cover(detection, (0, 1)) == not_shown_clear((), detection, (0, 1)) == 1.0
+    assert not_shown_clear((0, 1), detection, (0, 1)) == 1.0
 
 
 def test_a_target_is_satisfied_strictly_below_its_limit():

@@ -30,7 +30,7 @@ class NobodyAsks:
 
 def taken(capture: str) -> Taken:
     target = Target(name=capture, latitude_deg=0.0, longitude_deg=0.0)
-    counts, truth = (PixelCount(1, 0),), Detection(0.0, np.zeros(1))
+    counts, truth = (PixelCount(1, 0),), Detection(0.0, np.zeros(1), np.ones(1, int))
     return Taken(capture, target, None, 0, 1, 0.0, 0.0, counts, truth, (0,))
 
 
