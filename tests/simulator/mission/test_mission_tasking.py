@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from simulator.mission import assign_tasks
+from simulator.scenario.targets import Target
 from simulator.telemetry.audit import audit
 from simulator.telemetry.run_folder import RunFolder
+from simulator.world import World
 
 DAY_S = 86_400.0
 REPEAT_DAYS = 1.5
@@ -19,6 +24,46 @@ WIDE = {"satellites__*__imager__max_off_nadir_deg": 50}
 
 def rows(run: RunFolder, name: str) -> list[dict]:
     return run.events(name).to_pylist()
+
+
+ORBIT_S = 5700.0
+
+
+def a_world(seen_s: dict[str, dict[str, float]]) -> World:
+    """Satellites and when each first sees each target; nothing else of a world."""
+    targets = sorted({target for seen in seen_s.values() for target in seen})
+    flights = {
+        name: SimpleNamespace(
+            period_s=ORBIT_S,
+            accesses=[
+                SimpleNamespace(target=target, start_s=start_s, end_s=start_s + 60.0)
+                for target, start_s in seen.items()
+            ],
+        )
+        for name, seen in seen_s.items()
+    }
+    return cast(
+        World, SimpleNamespace(targets=[Target(t, 0.0, 0.0) for t in targets], flights=flights)
+    )
+
+
+def opened(world: World) -> dict[str, set[str]]:
+    tasks = assign_tasks(world, DAY_S)
+    assert all(len(of) == len(world.targets) for of in tasks.values()), "every one knows all"
+    return {name: {key[0] for key, t in of.items() if t.open} for name, of in tasks.items()}
+
+
+def test_a_train_shares_what_it_sees_within_a_revolution():
+    first = {f"t{n}": 1000.0 + 10 * n for n in range(9)}
+    behind = {name: start_s + 30.0 for name, start_s in first.items()}
+    last = {name: start_s + 60.0 for name, start_s in first.items()}
+    shared = opened(a_world({"a": first, "b": behind, "c": last}))
+    assert {name: len(targets) for name, targets in shared.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_who_sees_a_target_days_later_is_not_asked_for_it():
+    seen = {"a": {"north": 0.0, "south": 3 * DAY_S}, "b": {"north": 2 * DAY_S, "south": 0.0}}
+    assert opened(a_world(seen)) == {"a": {"north"}, "b": {"south"}}
 
 
 @pytest.fixture(scope="module")
