@@ -21,6 +21,7 @@ from skyfield.framelib import itrs
 from skyfield.timelib import Timescale
 
 from simulator.telemetry.audit.findings import Finding, RunLog, at
+from simulator.telemetry.audit.limb import PENUMBRA, SUNLIT, UMBRA, darkness_bounds
 from simulator.telemetry.events import Capture, Eclipse, Glance, Pass
 from simulator.telemetry.run_folder import RunFolder
 
@@ -49,8 +50,8 @@ ANGLE_TOLERANCES_DEG = {
 EARTH_RATE_RAD_S = 7.292115e-5
 """Rotation of the Earth (WGS84, NGA.STND.0036)."""
 
-ECLIPSE_MARGIN_S = 30.0
-"""Skyfield's shadow is that of a sphere and a point: it differs near the edges."""
+ECLIPSE_LEVELS = {"penumbra": PENUMBRA, "umbra": UMBRA}
+DARKNESS = {SUNLIT: "sunlit", PENUMBRA: "partly dark", UMBRA: "dark"}
 
 J2000_JD = 2451545.0
 J2000_UTC = datetime(2000, 1, 1, 12, tzinfo=UTC)
@@ -86,6 +87,7 @@ def check_geometry(log: RunLog) -> Iterator[Finding]:
         yield from _glances(sky, [row for row in log.glances if row.satellite == name])
         eclipses = [row for row in log.eclipses if row.satellite == name]
         yield from _eclipse_chain(eclipses)
+        yield from _eclipse_ends(sky, eclipses, log.run.manifest.duration_s)
         yield from _scan_eclipses(sky, eclipses, log.run.horizon_s)
 
 
@@ -129,6 +131,13 @@ class Sky:
         place = _place(station["latitude_deg"], station["longitude_deg"], station["altitude_m"])
         elevation, _, distance = (position - place.at(position.t)).altaz()
         return np.asarray(elevation.degrees), np.asarray(distance.km)
+
+    def darkness(self, position: Any) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+        """Least and greatest level of darkness at satellite positions, see `darkness_bounds`."""
+        ephemeris = _ephemeris()
+        # The apparent Sun: shadows are cast by light that left it eight minutes ago.
+        sun = ephemeris["earth"].at(position.t).observe(ephemeris["sun"]).apparent()
+        return darkness_bounds(position.frame_xyz(itrs).km.T, sun.frame_xyz(itrs).km.T)
 
     def in_reach(
         self,
@@ -298,20 +307,43 @@ def _eclipse_chain(rows: Sequence[Eclipse]) -> Iterator[Finding]:
                 yield Finding(at(row), "an umbra without penumbrae on both sides")
 
 
+def _eclipse_ends(sky: Sky, rows: Sequence[Eclipse], duration_s: float) -> Iterator[Finding]:
+    """Each eclipse at its start, middle and end: a short one falls between the scan's samples."""
+    flown = []
+    for row in rows:
+        if not (row.start_s >= 0.0 and row.end_s <= duration_s):
+            yield Finding(at(row), f"it lasts from {row.start_s} to {row.end_s}")
+        elif row.kind in ECLIPSE_LEVELS:
+            flown.append(row)
+    flown = list(_evenly(flown))
+    if not flown:
+        return
+    t_s = np.concatenate([np.linspace(row.start_s, row.end_s, 3) for row in flown])
+    levels = np.repeat([ECLIPSE_LEVELS[row.kind] for row in flown], 3)
+    for index, words in _contradictions(levels, sky.darkness(sky.satellite.at(sky.times(t_s)))):
+        yield Finding(at(flown[index // 3]), f"{words} at {t_s[index]:.3f} s")
+
+
 def _scan_eclipses(sky: Sky, rows: Sequence[Eclipse], horizon_s: float) -> Iterator[Finding]:
     t_s, position = sky.grid(horizon_s)
-    lit = np.asarray(position.is_sunlit(_ephemeris()))
-    umbra = [(row.start_s, row.end_s) for row in rows if row.kind == "umbra"]
-    any_shadow = [(row.start_s, row.end_s) for row in rows]
-    surely_dark = _inside(t_s, [(a + ECLIPSE_MARGIN_S, b - ECLIPSE_MARGIN_S) for a, b in umbra])
-    surely_lit = ~_inside(
-        t_s, [(a - ECLIPSE_MARGIN_S, b + ECLIPSE_MARGIN_S) for a, b in any_shadow]
-    )
-    for index in np.flatnonzero((surely_dark & lit) | (surely_lit & ~lit)):
-        yield Finding(
-            f"eclipse of {sky.satellite.name} at {t_s[index]:.0f} s",
-            "listed as umbra, but sunlit" if lit[index] else "dark, but no eclipse is listed",
-        )
+    levels = np.full(t_s.shape, SUNLIT)
+    for kind, level in ECLIPSE_LEVELS.items():
+        spans = [(row.start_s, row.end_s) for row in rows if row.kind == kind]
+        levels[_inside(t_s, spans)] = level
+    for index, words in _contradictions(levels, sky.darkness(position)):
+        yield Finding(f"eclipse of {sky.satellite.name} at {t_s[index]:.0f} s", words)
+
+
+def _contradictions(
+    levels: NDArray[np.int_], bounds: tuple[NDArray[np.int_], NDArray[np.int_]]
+) -> Iterator[tuple[int, str]]:
+    """Where a listed level of darkness is outside the bounds on it, and what is wrong there."""
+    kinds = {level: kind for kind, level in ECLIPSE_LEVELS.items()}
+    found = np.clip(levels, *bounds)
+    for index in np.flatnonzero(found != levels):
+        kind, truth = kinds.get(int(levels[index])), DARKNESS[int(found[index])]
+        words = f"listed as {kind}, but {truth}" if kind else f"{truth}, but no eclipse is listed"
+        yield int(index), words
 
 
 def _inside(t_s: NDArray[np.float64], spans: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ EPOCH = datetime(2024, 6, 1, tzinfo=UTC)
 DURATION_S = 86400.0
 MASK_DEG = 5.0
 PERIOD_TOLERANCE_S = 1e-6
+LIGHT_S = 1.0
+"""Sunlight left between a shadow and an end of the log."""
 
 Rows = list[dict[str, Any]]
 
@@ -183,6 +186,57 @@ def without_a_second_penumbra(rows: Rows) -> Rows:
     return rows[:index] + rows[index + 1 :]
 
 
+def second_eclipse(rows: Rows) -> int:
+    """Index of the first penumbra of an eclipse that the start of the mission does not cut."""
+    return next(i for i, row in enumerate(rows) if i > 1 and row["kind"] == "umbra") - 1
+
+
+def without_the_second_eclipse(rows: Rows) -> Rows:
+    first = second_eclipse(rows)
+    return rows[:first] + rows[first + 3 :]
+
+
+def moved(row: dict[str, Any], more_s: float) -> dict[str, Any]:
+    return row | {name: row[name] + more_s for name in ("t_s", "start_s", "end_s")}
+
+
+def with_an_eclipse_shifted(more_s: float) -> Callable[[Rows], Rows]:
+    def edit(rows: Rows) -> Rows:
+        first = second_eclipse(rows)
+        shifted = [moved(row, more_s) for row in rows[first : first + 3]]
+        return [*rows[:first], *shifted, *rows[first + 3 :]]
+
+    return edit
+
+
+def with_a_short_eclipse_invented(rows: Rows) -> Rows:
+    """An invented eclipse of some seconds, which no sample of the scan need fall into."""
+    first = second_eclipse(rows)
+    return [*rows[:first], moved(rows[first], -20.0), *rows[first:]]
+
+
+def with_the_light_called(kind: str) -> Callable[[Rows], Rows]:
+    """An invented eclipse that fills the light between two."""
+
+    def edit(rows: Rows) -> Rows:
+        first = second_eclipse(rows)
+        start_s, end_s = rows[first + 2]["end_s"], rows[first + 3]["start_s"]
+        more = {"t_s": start_s, "start_s": start_s, "end_s": end_s, "kind": kind}
+        return [*rows[: first + 3], rows[first] | more, *rows[first + 3 :]]
+
+    return edit
+
+
+def with_a_false_kind(which: int, kind: str) -> Callable[[Rows], Rows]:
+    """The first, second or third row of an eclipse is said to be another kind."""
+
+    def edit(rows: Rows) -> Rows:
+        at = second_eclipse(rows) + which
+        return [*rows[:at], rows[at] | {"kind": kind}, *rows[at + 1 :]]
+
+    return edit
+
+
 def with_column(column: str, more: float) -> Callable[[Rows], Rows]:
     def edit(rows: Rows) -> Rows:
         return [rows[0] | {column: rows[0][column] + more}, *rows[1:]]
@@ -200,6 +254,15 @@ def with_column(column: str, more: float) -> Callable[[Rows], Rows]:
         ("eclipse", with_column("start_s", 0.1), "it lasts from"),
         ("eclipse", lambda rows: [row for row in rows if row["kind"] != "umbra"], "dark, but no"),
         ("eclipse", without_a_second_penumbra, "an umbra without"),
+        ("eclipse", without_the_second_eclipse, "dark, but no"),
+        ("eclipse", with_an_eclipse_shifted(0.5), "listed as penumbra, but sunlit"),
+        ("eclipse", with_an_eclipse_shifted(-0.5), "listed as penumbra, but sunlit"),
+        ("eclipse", with_a_short_eclipse_invented, "listed as penumbra, but sunlit"),
+        ("eclipse", with_the_light_called("umbra"), "listed as umbra, but sunlit"),
+        ("eclipse", with_the_light_called("penumbra"), "listed as penumbra, but sunlit"),
+        ("eclipse", with_a_false_kind(1, "penumbra"), "listed as penumbra, but dark"),
+        ("eclipse", with_a_false_kind(0, "umbra"), "listed as umbra, but partly dark"),
+        ("eclipse", with_column("start_s", -1e9), "it lasts from"),
         ("capture", with_column("off_nadir_deg", 0.1), "off_nadir_deg is"),
         ("capture", with_column("sun_elevation_deg", -0.2), "sun_elevation_deg is"),
         ("capture", with_column("latitude_deg", 0.1), "off_nadir_deg is"),
@@ -263,3 +326,32 @@ def test_a_false_zenith_is_found(zenith_run: RunFolder, tmp_path: Path, more_deg
 def test_elements_kept_with_the_run_are_those_flown(orbit: Orbit, true_run: RunFolder) -> None:
     elements = true_run.orbits()["s1"]
     assert nodal_period_s(elements) == pytest.approx(orbit.period_s, abs=PERIOD_TOLERANCE_S)
+
+
+@pytest.mark.parametrize(
+    ("altitude_km", "ltan_h", "epoch"),
+    [(600, 18.0, datetime(2024, 5, 5, tzinfo=UTC)), (510, 6.0, datetime(2024, 2, 10, tzinfo=UTC))],
+)
+def test_a_shadow_grazed_over_high_latitudes_is_that_of_the_ellipsoid(
+    altitude_km: float, ltan_h: float, epoch: datetime, tmp_path: Path
+) -> None:
+    """Of a sphere with the Earth's equatorial radius it would be minutes longer."""
+    grazing = Orbit.from_sun_synchronous(epoch, altitude_km=altitude_km, ltan_h=ltan_h)
+    assert messages(write_geometry(tmp_path / "run", grazing, ())) == []
+
+
+def test_a_mission_may_start_right_after_a_shadow(orbit: Orbit, tmp_path: Path) -> None:
+    """Nothing before the start is listed that a margin in time could be taken from."""
+    found = shadows(orbit, DURATION_S)
+    exit_s = next(a.end_s for a, b in pairwise(found) if b.start_s > a.end_s)
+    start = EPOCH + timedelta(seconds=LIGHT_S + exit_s)
+    assert messages(write_geometry(tmp_path / "run", replace(orbit, epoch=start), ())) == []
+
+
+def test_a_run_may_be_interrupted_right_before_a_shadow(copy: RunFolder) -> None:
+    rows = copy.events("eclipse").to_pylist()
+    stop_s = rows[second_eclipse(rows)]["start_s"] - LIGHT_S
+    for name in ("eclipse", "pass", "capture"):
+        change(copy, name, lambda rows: [row for row in rows if row["t_s"] <= stop_s])
+    manifest = replace(copy.manifest, status="interrupted", progress_s=stop_s)
+    assert messages(RunFolder(copy.path, manifest)) == []
