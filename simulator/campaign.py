@@ -26,8 +26,11 @@ from scipy import stats
 
 from payload.whole_file import finished_or_nothing
 from simulator.earlier_runs import earlier_run
+from simulator.inputs import input_hashes, scene_hashes
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, load_scenario, resolved_yaml
+from simulator.telemetry.events import SCHEMA_VERSION
+from simulator.telemetry.manifest import project_version
 from simulator.telemetry.run_folder import RunFolder
 from simulator.telemetry.runs import CAMPAIGN_NAME, list_runs, short_names
 from simulator.workers import call_each
@@ -63,12 +66,31 @@ class Variant:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a comparison is of; `scenario_sha256` is of the scenario before any variant."""
+    """What a comparison is of: everything that decides the events of its runs.
+
+    Attributes
+    ----------
+    scenario, scenario_sha256 : str
+        Name and hash of the scenario before any variant.
+    variants : tuple of Variant
+    seeds : tuple of int
+    inputs : tuple of dict of str to str
+        `simulator.inputs.input_hashes` of each variant: the content of the files it names.
+    scenes : dict of str to str
+        `simulator.inputs.scene_hashes`, the same for all variants.
+    project_version : str
+    schema_version : int
+        Of the events.
+    """
 
     scenario: str
     scenario_sha256: str
     variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
+    inputs: tuple[Mapping[str, str], ...]
+    scenes: Mapping[str, str]
+    project_version: str
+    schema_version: int
 
     def to_json(self) -> str:
         """Serialise; equal texts mean the very same comparison."""
@@ -249,7 +271,7 @@ def asked_of(
     ------
     CampaignError
         When `seeds` is not positive.
-    ScenarioError
+    ScenarioError, ModelError, SceneError
         When a variant cannot be flown.
     """
     if seeds < 1:
@@ -257,10 +279,20 @@ def asked_of(
     scenario = load_scenario(scenario_name)
     variants = variants_of(scenario, models, devices, policies)
     seed_values = tuple(range(scenario.seed, scenario.seed + seeds))
-    for variant in variants:  # a misspelt name or a seed too far must cost nothing
+    flown = [  # a misspelt name or a seed too far must cost nothing
         load_scenario(scenario_name, _overrides(scenario, variant, seed_values[-1]))
-    digest = hashlib.sha256(resolved_yaml(scenario).encode()).hexdigest()
-    return Asked(scenario.name, digest, variants, seed_values)
+        for variant in variants
+    ]
+    return Asked(
+        scenario.name,
+        hashlib.sha256(resolved_yaml(scenario).encode()).hexdigest(),
+        variants,
+        seed_values,
+        inputs=tuple(input_hashes(each) for each in flown),
+        scenes=scene_hashes(scenario),
+        project_version=project_version(),
+        schema_version=SCHEMA_VERSION,
+    )
 
 
 def folder_for(asked: Asked, root: Path) -> Path:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from payload.scenes import read_collection
-from simulator.environment.scene_library import SceneLibrary
-from simulator.inputs import input_hashes
+from simulator.inputs import input_hashes, scene_hashes
 from simulator.scenario import Scenario, resolved_yaml
 from simulator.telemetry.manifest import new_manifest, run_folder_name
 from simulator.telemetry.runs import list_runs
@@ -14,12 +12,7 @@ from simulator.telemetry.runs import list_runs
 
 def earlier_run(scenario: Scenario, folder: Path) -> Path | None:
     """Find the complete run, directly below a folder, that flying a scenario would repeat."""
-    library = SceneLibrary(
-        [read_collection(collection) for collection in scenario.scene_folders()],
-        strategy=scenario.scenes.strategy,
-        seed=scenario.seed,
-        epoch=scenario.epoch,
-    )
+    scenes, inputs = scene_hashes(scenario), input_hashes(scenario)
     for run in list_runs(folder):
         if run.manifest is None or run.state != "complete":
             continue
@@ -30,8 +23,8 @@ def earlier_run(scenario: Scenario, folder: Path) -> Path | None:
             duration_s=scenario.duration_s,
             scenario_yaml=resolved_yaml(scenario),
             models=run.manifest.models,  # `inputs` has their cards, and these the networks' hashes
-            scenes=library.manifest_sha256(),
-            inputs=input_hashes(scenario),
+            scenes=scenes,
+            inputs=inputs,
         )
         if run_folder_name(repeated) == run.path.name:
             return run.path

@@ -12,6 +12,8 @@ from pathlib import Path
 from payload.card_library import load_card
 from payload.device import device_paths
 from payload.link.trace import TRACE_FILE
+from payload.scenes import read_collection
+from simulator.environment.scene_library import collection_hashes
 from simulator.ground.screening import PERFECT
 from simulator.scenario import Satellite, Scenario
 from simulator.scenario.problems import FieldPath, dotted
@@ -22,8 +24,8 @@ from simulator.telemetry.manifest import file_sha256
 def input_hashes(scenario: Scenario) -> dict[str, str]:
     """SHA-256 of every file that a scenario names, by the field that names it.
 
-    Scene collections are not among them: they have hashes of their own
-    (`SceneLibrary.manifest_sha256`). Nor are networks: a card holds the hash of its own.
+    Scene collections are not among them: they have hashes of their own (`scene_hashes`). Nor are
+    networks: a card holds the hash of its own.
 
     Raises
     ------
@@ -33,6 +35,17 @@ def input_hashes(scenario: Scenario) -> dict[str, str]:
         When a file has gone since the scenario was checked.
     """
     return {dotted(field): file_sha256(path) for field, path in _named_files(scenario)}
+
+
+def scene_hashes(scenario: Scenario) -> dict[str, str]:
+    """One hash per scene collection of a scenario, as the manifest of a run has them.
+
+    Raises
+    ------
+    SceneError
+        When a collection cannot be read.
+    """
+    return collection_hashes([read_collection(folder) for folder in scenario.scene_folders()])
 
 
 def _named_files(scenario: Scenario) -> Iterator[tuple[FieldPath, Path]]:

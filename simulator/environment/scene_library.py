@@ -53,6 +53,22 @@ class _Asked:
     frame_px: tuple[int, int]
 
 
+def collection_hashes(collections: Sequence[SceneCollection]) -> dict[str, str]:
+    """One hash per collection, over its images, its masks and what its manifest says of them.
+
+    Two listed collections of one name are told apart by a number.
+    """
+    hashes: dict[str, str] = {}
+    for index, collection in enumerate(collections):
+        digest = hashlib.sha256()
+        for scene in sorted(collection, key=lambda s: s.name):
+            digest.update(_identity(scene).encode())
+        namesakes = [c.name for c in collections[:index]].count(collection.name)
+        name = f"{collection.name}#{namesakes + 1}" if namesakes else collection.name
+        hashes[name] = digest.hexdigest()
+    return hashes
+
+
 class SceneLibrary:
     """Finds the scene of a capture and gives its frame.
 
@@ -98,19 +114,8 @@ class SceneLibrary:
             self._places.setdefault(scene.place, []).append(scene)
 
     def manifest_sha256(self) -> dict[str, str]:
-        """One hash per collection, over its images, its masks and what its manifest says of them.
-
-        Two listed collections of one name are told apart by a number.
-        """
-        hashes: dict[str, str] = {}
-        for index, collection in enumerate(self._collections):
-            digest = hashlib.sha256()
-            for scene in sorted(collection, key=lambda s: s.name):
-                digest.update(_identity(scene).encode())
-            namesakes = [c.name for c in self._collections[:index]].count(collection.name)
-            name = f"{collection.name}#{namesakes + 1}" if namesakes else collection.name
-            hashes[name] = digest.hexdigest()
-        return hashes
+        """One hash per collection (`collection_hashes`)."""
+        return collection_hashes(self._collections)
 
     def check_targets(self, targets: Iterable[str]) -> None:
         """Refuse targets that no scene shows, where each is to show its own ground.

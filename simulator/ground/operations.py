@@ -1,15 +1,16 @@
 """The ground loop: what the ground learns, how long it thinks, and what it asks for next.
 
-At the end of each pass the ground knows the products that came down completely (their cover is
-then judged with the truth, which favours the policies that lean on it, or by a model of the
-ground's own: `ground.screening`) and, for policies that report by telemetry, what the payload saw
-in frames decided since the last pass. A target that is not satisfied is asked for again: the
-tasking is ready after the processing delay and goes up at the next pass - to the satellite that can
-image the target first after its next uplink, where several fly; those that look again on board on
-their own keep their targets.
+At the end of each contact - at LOS, or where an outage, the end of an antenna's assignment or an
+empty battery cuts the pass short - the ground knows the products that came down completely (their
+cover is then judged with the truth, which favours the policies that lean on it, or by a model of
+the ground's own: `ground.screening`) and, for policies that report by telemetry, what the payload
+saw in frames decided since the last contact. A target that is not satisfied is asked for again:
+the tasking is ready after the processing delay and goes up at the next contact - to the satellite
+that can image the target first after its next uplink, where several fly; those that look again on
+board on their own keep their targets.
 
 A preview is answered: the pixels behind it are asked for where it shows enough clear ground and
-nothing better of the target is down yet, else they may go. The answer goes up in a later pass.
+nothing better of the target is down yet, else they may go. The answer goes up in a later contact.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def same_satellite(report: Report, ready_s: float) -> str:
 
 
 class GroundOperations:
-    """Collects reports during passes and turns them into tasking.
+    """Collects reports during contacts and turns them into tasking.
 
     Parameters
     ----------
@@ -143,12 +144,12 @@ class GroundOperations:
         self.satisfied: set[tuple[str, int]] = set()
 
     def report(self, report: Report) -> None:
-        """Something happened on board that the ground will learn at the end of the next pass."""
+        """Something happened on board that the ground will learn at the end of the next contact."""
         if report.source == "telemetry" and not self._traits.telemetry_tasking:
             return
         self._waiting.setdefault(report.satellite, []).append(report)
 
-    def pass_ends(self, satellite: str, now_s: float) -> None:
+    def contact_ends(self, satellite: str, now_s: float) -> None:
         """Learn what came down, and prepare tasking."""
         for report in self._waiting.pop(satellite, []):
             self._learn(report, now_s)
@@ -217,7 +218,7 @@ class GroundOperations:
             self._log(covered)
 
     def _answer(self, report: Report, now_s: float) -> Answer:
-        """Whether the pixels behind a preview are wanted; said in a later pass."""
+        """Whether the pixels behind a preview are wanted; said in a later contact."""
         answer = Answer(
             report.capture,
             report.key,

@@ -32,7 +32,7 @@ class Outage(Section):
 
 
 class StationOutage(Outage):
-    """A station receives and sends nothing."""
+    """A station receives and sends nothing: the contact under way ends as the outage begins."""
 
     kind: Literal["station_outage"]
     station: str

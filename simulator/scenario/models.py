@@ -111,8 +111,8 @@ class Ground(Section):
     """From downlink over the ground's cloud mask to new tasking ready for uplink, hours."""
     antenna_assignment: Literal["priority", "optimal"] = "priority"
     """priority: who asks first for an antenna keeps it to the end of the pass, and of those who
-    wait the one with the best product is next; optimal: contacts are assigned before flight by
-    CP-SAT, so that they can carry most (`radio.antenna_weight`)."""
+    wait the one with the best product is next (an empty battery gives it up); optimal: contacts
+    are assigned before flight by CP-SAT, so that they can carry most (`radio.antenna_weight`)."""
     screening: str = Field(default="perfect", min_length=1)
     """perfect: the ground sees the truth in what came down; else the card, by name or path, of the
     model it screens frames with."""

@@ -4,7 +4,8 @@ Loads are named and constant between switches. At every switch, every change of 
 crossing of a threshold and every minimum of the charge the battery is advanced exactly and one
 `Power` event is written. When the charge falls to the low-power threshold payload, imager and
 look-ahead are shed until it has recovered; when the battery is empty the radio is shed as well,
-until then. The bus is never shed: what it lacks is counted as unserved.
+until then, and there is no link to the ground. The bus is never shed: what it lacks is counted as
+unserved.
 """
 
 from __future__ import annotations

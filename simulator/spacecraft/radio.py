@@ -7,6 +7,10 @@ other is awaited. Then products are sent, best rank first; the order is looked a
 product, so that what was seen a moment ago counts, and what has become urgent. A pass that ends in
 mid-product keeps the rest for the next one, and so does a battery that runs empty. Where antennas
 were assigned before flight (`simulator.ground.antennas`), a pass is served in its contact.
+
+A contact ends at LOS, or before it: where a station outage begins, where an assigned antenna goes
+to another satellite, and where the battery runs empty. From then on nothing goes down or up, and a
+satellite without power lets go of its antenna until the battery has recovered.
 """
 
 from __future__ import annotations
@@ -101,6 +105,8 @@ class PlannedPass:
         Why there is no window, ``too_short``, ``outage`` or ``no_rate``; empty where there is one.
     assigned_s : tuple of (start, end) or None
         When an antenna belongs to the satellite, s; None where it has to ask for one.
+    cut_s : tuple of float
+        When outages of the station begin in the pass, s.
     """
 
     contact: Contact
@@ -108,11 +114,27 @@ class PlannedPass:
     windows_s: tuple[tuple[float, float], ...]
     closed: str = ""
     assigned_s: tuple[tuple[float, float], ...] | None = None
+    cut_s: tuple[float, ...] = ()
 
     @property
     def served_s(self) -> tuple[tuple[float, float], ...]:
         """When the satellite may hope to send."""
         return self.windows_s if self.assigned_s is None else self.assigned_s
+
+    @property
+    def contact_ends_s(self) -> tuple[float | None, ...]:
+        """When a contact over each of them ends; None where it lasts into the next one.
+
+        A part of the pass without a rate does not end it: only pixels need one.
+        """
+        handed_over_s = tuple(end for _, end in self.assigned_s or ())
+        cut_s = self.cut_s if self.assigned_s is None else handed_over_s
+        next_s = (*(start for start, _ in self.served_s[1:]), self.contact.los_s)
+        last = (None,) * (len(self.served_s) - 1) + (self.contact.los_s,)
+        return tuple(
+            next((t_s for t_s in cut_s if end <= t_s < until), otherwise)
+            for (_, end), until, otherwise in zip(self.served_s, next_s, last, strict=False)
+        )
 
     @property
     def served_bytes(self) -> int:
@@ -157,11 +179,31 @@ def plan_pass(
     closed = ""
     if not windows_s:
         closed = "no_rate" if in_service else "outage" if acquired else "too_short"
-    return PlannedPass(contact, rates, windows_s, closed)
+    cut_s = tuple(end for _, end in in_service if end < contact.los_s)
+    return PlannedPass(contact, rates, windows_s, closed, cut_s=cut_s)
+
+
+@dataclass
+class _Served:
+    """What came of a pass so far.
+
+    `lacked` is ``radio_busy`` or ``no_antenna``, of the last window. `contacts` are those begun;
+    `in_contact` says whether the last of them lasts on.
+    """
+
+    lacked: str = ""
+    contacts: int = 0
+    in_contact: bool = False
+    transmit_s: float = 0.0
+    sent_bytes: int = 0
 
 
 class Radio:
-    """The downlink process of one satellite."""
+    """The downlink process of one satellite.
+
+    `on_contact` is called as a contact begins, with its station, and `on_contact_ends` as it ends;
+    `on_los` at LOS of every pass that could be used, whether it was or not.
+    """
 
     def __init__(
         self,
@@ -177,12 +219,14 @@ class Radio:
         log: Callable[[Event], None],
         on_contact: Callable[[str], None],
         on_delivered: Callable[[QueuedProduct], None],
-        on_los: Callable[[str, bool], None],
+        on_contact_ends: Callable[[], None],
+        on_los: Callable[[], None],
     ) -> None:
         self._env, self._satellite, self._passes = env, satellite, passes
         self._antennas, self._power, self._storage = antennas, power, storage
         self._queue, self._power_w, self._log = queue, power_w, log
-        self._on_contact, self._on_delivered, self._on_los = on_contact, on_delivered, on_los
+        self._on_contact, self._on_delivered = on_contact, on_delivered
+        self._on_contact_ends, self._on_los = on_contact_ends, on_los
         self._filled = env.event()
         self._transmitter = simpy.Resource(env)
 
@@ -201,7 +245,7 @@ class Radio:
     def _follow(self, planned: PlannedPass) -> Generator[simpy.Event, None, None]:
         """One pass from AOS to LOS."""
         contact = planned.contact
-        transmit_s, sent_bytes, lacked = yield from self._serve(planned)
+        served = yield from self._serve(planned)
         yield self._env.timeout(max(contact.los_s - self._env.now, 0.0))
         self._log(
             Pass(
@@ -211,35 +255,64 @@ class Radio:
                 aos_s=contact.aos_s,
                 los_s=contact.los_s,
                 max_elevation_deg=contact.max_elevation_deg,
-                outcome=_outcome(planned, sent_bytes, lacked),
+                outcome=_outcome(planned, served),
                 usable_s=planned.usable_s,
-                transmit_s=transmit_s,
+                transmit_s=served.transmit_s,
                 capacity_bytes=planned.capacity_bytes,
-                bytes=sent_bytes,
+                bytes=served.sent_bytes,
             )
         )
+        if served.in_contact:
+            self._on_contact_ends()
         if planned.windows_s:
-            self._on_los(contact.station, not lacked)
+            self._on_los()
 
-    def _serve(self, planned: PlannedPass) -> Generator[simpy.Event, None, tuple[float, int, str]]:
-        """Transmit in each window; returns seconds on air, bytes, and what was lacking throughout.
-
-        What lacks is ``radio_busy`` or ``no_antenna``; empty once both were there.
-        """
-        transmit_s, sent_bytes = 0.0, 0
-        lacked = "" if planned.served_s or not planned.windows_s else "no_antenna"
-        served = False
-        for start_s, end_s in planned.served_s:
+    def _serve(self, planned: PlannedPass) -> Generator[simpy.Event, None, _Served]:
+        """Transmit in each window; a contact that is cut short ends here, the others at LOS."""
+        served = _Served("" if planned.served_s or not planned.windows_s else "no_antenna")
+        windows = zip(planned.served_s, planned.contact_ends_s, strict=True)
+        for (start_s, end_s), contact_ends_s in windows:
             yield self._env.timeout(max(start_s - self._env.now, 0.0))
+            yield from self._serve_window(planned, end_s, served)
+            if contact_ends_s is None or not served.in_contact:
+                continue
+            if self._env.now < contact_ends_s:
+                yield self._power.emptied | self._until(contact_ends_s)
+            if self._power.empty or contact_ends_s < planned.contact.los_s:
+                self._end_contact(served)
+        return served
+
+    def _serve_window(
+        self, planned: PlannedPass, end_s: float, served: _Served
+    ) -> Generator[simpy.Event, None, None]:
+        """One contact to the end of a window, or one before the battery runs empty and one after.
+
+        Without power nothing is asked for: others have the antenna meanwhile.
+        """
+        while self._env.now < end_s:
+            if self._power.empty:
+                served.lacked = ""
+                yield self._power.recovered | self._until(end_s)
+                continue
             with ExitStack() as held:
-                lacked = yield from self._take(held, planned.contact.station, end_s)
-                if lacked:
+                served.lacked = yield from self._take(held, planned.contact.station, end_s)
+                if served.lacked:
+                    return
+                if self._power.empty:  # it ran empty while it waited
                     continue
-                served = True
+                served.contacts, served.in_contact = served.contacts + 1, True
                 self._on_contact(planned.contact.station)
                 on_air_s, sent = yield from self._transmit(planned, end_s)
-                transmit_s, sent_bytes = transmit_s + on_air_s, sent_bytes + sent
-        return transmit_s, sent_bytes, "" if served else lacked
+                served.transmit_s, served.sent_bytes = (
+                    served.transmit_s + on_air_s,
+                    served.sent_bytes + sent,
+                )
+                if self._power.empty:
+                    self._end_contact(served)
+
+    def _end_contact(self, served: _Served) -> None:
+        served.in_contact = False
+        self._on_contact_ends()
 
     def _take(
         self, held: ExitStack, station: str, end_s: float
@@ -279,16 +352,13 @@ class Radio:
     def _transmit(
         self, planned: PlannedPass, end_s: float
     ) -> Generator[simpy.Event, None, tuple[float, int]]:
+        """Send until `end_s` or until the battery is empty; returns seconds on air, and bytes."""
         on_air_s, sent_bytes = 0.0, 0
-        while self._env.now < end_s:
-            if self._power.empty:
-                self._power.switch("radio", 0.0, "the radio is shed")
-                yield self._power.recovered | self._until(end_s)
-                continue
+        while self._env.now < end_s and not self._power.empty:
             product = self._queue.first(self._env.now)
             if product is None:
                 self._power.switch("radio", 0.0, "nothing is left to send")
-                yield self._filled | self._until(end_s)
+                yield self._env.any_of([self._filled, self._power.emptied, self._until(end_s)])
                 continue
             start_s = self._env.now
             stop_s, sent = planned.rates.send(product.remaining_bytes, start_s, end_s)
@@ -300,7 +370,8 @@ class Radio:
                 sent = min(sent, planned.rates.bytes_between(start_s, self._env.now))
             on_air_s += self._env.now - start_s
             sent_bytes += self._book(product, planned, start_s, sent)
-        self._power.switch("radio", 0.0, "transmission ends")
+        why = "the radio is shed" if self._power.empty else "transmission ends"
+        self._power.switch("radio", 0.0, why)
         return on_air_s, sent_bytes
 
     def _book(self, product: QueuedProduct, planned: PlannedPass, start_s: float, sent: int) -> int:
@@ -332,5 +403,6 @@ class Radio:
         return sent
 
 
-def _outcome(planned: PlannedPass, sent_bytes: int, lacked: str) -> str:
-    return planned.closed or lacked or ("used" if sent_bytes else "idle")
+def _outcome(planned: PlannedPass, served: _Served) -> str:
+    lacked = "" if served.contacts else served.lacked
+    return planned.closed or lacked or ("used" if served.sent_bytes else "idle")

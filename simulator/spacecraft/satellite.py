@@ -169,6 +169,7 @@ class Satellite:
             log=log,
             on_contact=self._on_contact,
             on_delivered=self._on_delivered,
+            on_contact_ends=self._on_contact_ends,
             on_los=self._on_los,
         )
         handling = Handling(rules.data_handling, section.imager)
@@ -235,11 +236,11 @@ class Satellite:
         self._report(taken, "overflow", 1.0)
 
     def previewed(self, taken: Taken, kind: str, not_clear: float) -> None:
-        """The ground has a preview and can answer it after the pass."""
+        """The ground has a preview and can answer it after the contact."""
         self._report(taken, kind, not_clear)
 
     def delivered(self, taken: Taken, not_clear: float) -> None:
-        """The ground has all of a product and can judge it at the end of the pass."""
+        """The ground has all of a product and can judge it at the end of the contact."""
         self._report(taken, "downlink", not_clear)
 
     def _look_again(self, taken: Taken, trigger: str) -> None:
@@ -307,14 +308,15 @@ class Satellite:
                 self.planner.tasks[key] = task.handed_over(request.attempt)
         self.imaging.replan("uplink" if message.tasking else "forecast")
 
-    def _on_los(self, station: str, served: bool) -> None:
-        """A pass is over: the ground learns of it, and storage has the room it will have.
+    def _on_contact_ends(self) -> None:
+        """The link is over, at LOS or before: the ground has what it will have of this pass."""
+        self._ground.contact_ends(self.name, self._env.now)
+
+    def _on_los(self) -> None:
+        """A pass is over: storage has the room it will have.
 
         One that was not served freed none, although the plan had counted on it.
         """
-        del station
-        if served:
-            self._ground.pass_ends(self.name, self._env.now)
         self.imaging.replan("pass")
 
     def _on_payload_event(self, event: Event) -> None:

@@ -171,7 +171,7 @@ def new_manifest(
         scenes=dict(sorted(scenes.items())),
         inputs=dict(sorted((inputs or {}).items())),
         scenario_folder=scenario_folder,
-        project_version=_version("nephoscope"),
+        project_version=project_version(),
         libraries={"python": platform.python_version()} | {n: _version(n) for n in _LIBRARIES},
         created=wall_clock(),
         heartbeat=wall_clock(),
@@ -285,6 +285,11 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def project_version() -> str:
+    """Version of this project."""
+    return _version("nephoscope")
 
 
 def _version(distribution: str) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
+import rasterio
 from typer.testing import CliRunner
 
 import simulator.campaign
+from payload.card import MODELS_DIR
+from payload.device import DEVICES_DIR
 from simulator.campaign import (
     Campaign,
     CampaignError,
@@ -65,6 +69,64 @@ def test_another_comparison_never_takes_the_place_of_an_earlier_one(
     names = ["compare-example", *(f"compare-example-{n}" for n in (2, 3, 4))]
     assert folders == [Path("runs") / name for name in names]
     assert [len(read_campaign(folder).runs) for folder in folders] == [12, 2, 12, 12]
+
+
+@pytest.mark.usefixtures("flown_at_once")
+@pytest.mark.parametrize(
+    "file", ["targets/world_200.geojson", "threshold.yaml", "myriad2.yaml", "samples/clear.tif"]
+)
+def test_a_comparison_with_an_edited_file_is_another_one(
+    mission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for suffix in (".yaml", ".onnx"):
+        shutil.copyfile(MODELS_DIR / f"threshold{suffix}", mission / f"threshold{suffix}")
+    shutil.copyfile(DEVICES_DIR / "myriad2.yaml", mission / "myriad2.yaml")
+    named = ("--models", mission / "threshold.yaml", "--devices", mission / "myriad2.yaml")
+    asked = (mission / "scenario.yaml", "--seeds", 1, *named)
+    assert compared(*asked) == Path("runs/compare-example")
+    shutil.copytree(mission, tmp_path / "before")
+    _edit(mission / file)
+    assert compared(*asked) == Path("runs/compare-example-2")
+    shutil.copyfile(tmp_path / "before" / file, mission / file)
+    assert compared(*asked) == Path("runs/compare-example")
+
+
+def _edit(path: Path) -> None:
+    """Change what a file says, but not whether it can be read."""
+    if path.suffix == ".tif":
+        with rasterio.open(path, "r+") as image:
+            image.write(image.read() + 1)
+        return
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n")
+
+
+@pytest.mark.usefixtures("flown_at_once")
+def test_a_comparison_of_another_version_is_another_one(
+    mission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = (mission / "scenario.yaml", "--policies", "prune", "--seeds", 1)
+    assert compared(*asked) == Path("runs/compare-example")
+    monkeypatch.setattr(simulator.campaign, "project_version", lambda: "0.0.1")
+    assert compared(*asked) == Path("runs/compare-example-2")
+
+
+@pytest.mark.usefixtures("flown_at_once")
+def test_a_comparison_of_a_version_that_hashed_the_scenario_only_is_read_and_left_alone(
+    mission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = (mission / "scenario.yaml", "--policies", "prune", "--seeds", 1)
+    old = compared(*asked)
+    said = json.loads((old / "asked.json").read_text())
+    kept = ("scenario", "scenario_sha256", "variants", "seeds")
+    old_text = json.dumps({name: said[name] for name in kept}, indent=1) + "\n"
+    (old / "asked.json").write_text(old_text)
+    assert compared(*asked) == Path("runs/compare-example-2")
+    assert (old / "asked.json").read_text() == old_text
+    assert len(read_campaign(old).runs) == 1
 
 
 @pytest.mark.usefixtures("flown_at_once")

@@ -255,6 +255,43 @@ def _usable(
     return [(start_s, end_s) for start_s, end_s in windows if end_s > start_s]
 
 
+def link_windows(over: Pass, log: RunLog) -> list[tuple[float, float]]:
+    """Parts of a pass in which there may be a link: in service, and with an antenna if assigned."""
+    if log.scenario["ground"].get("antenna_assignment", "priority") == "optimal":
+        own = (row for row in log.antennas if row.satellite == over.satellite)
+        return [(row.start_s, row.end_s) for row in own if _within(row, over)]
+    radio = log.sections[over.satellite]["radio"] if over.satellite in log.sections else {}
+    outages_s = log.outages_s("station_outage", station=over.station)
+    return _usable(over, radio.get("acquisition_s", 0.0), outages_s)
+
+
+def contact_ends_s(satellite: str, log: RunLog) -> set[float]:
+    """When contacts of a satellite may have ended, which is when the ground learns.
+
+    That is where a link does: at LOS, at a station outage or where an assigned antenna goes to
+    another - unless the battery was empty by then, for then the contact ended as it ran empty.
+    """
+    windows = [
+        w for row in log.passes if row.satellite == satellite for w in link_windows(row, log)
+    ]
+    ends_s = {end_s for _, end_s in windows if not has_no_power(satellite, end_s, log)}
+    return ends_s | {
+        empty_s
+        for empty_s, _ in _without_power_s(satellite, log)
+        if any(start_s <= empty_s <= end_s for start_s, end_s in windows)
+    }
+
+
+def has_no_power(satellite: str, t_s: float, log: RunLog) -> bool:
+    """Whether the radio was shed before `t_s` and still is."""
+    return any(start < t_s < end for start, end in _without_power_s(satellite, log))
+
+
+def _without_power_s(satellite: str, log: RunLog) -> tuple[tuple[float, float], ...]:
+    timeline = log.timelines.get(satellite)
+    return () if timeline is None else timeline.empty_s
+
+
 def _sent_in(contact: Pass, downlinks: Sequence[Downlink]) -> list[Downlink]:
     """Transfers of a pass; `downlinks` are in the order of their ends."""
     last = bisect_right(downlinks, contact.los_s + TIME_TOLERANCE_S, key=lambda row: row.t_s)

@@ -20,6 +20,10 @@ TIME_TOLERANCE_S = 1e-6
 """Times computed in two ways agree to this; simulated times are far below 1e9 s."""
 
 
+EMPTY_WH = 1e-6
+"""A battery with no more than this is empty: the time at which it runs empty is a float."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something that cannot be: where (event type and row, or file) and why."""
@@ -245,3 +249,16 @@ class PowerTimeline:
                 return
             if until_s > max(row.t_s, start_s):
                 yield row
+
+    @cached_property
+    def empty_s(self) -> tuple[tuple[float, float], ...]:
+        """Spans from an empty battery to the end of low power: the radio is shed in them."""
+        spans: list[tuple[float, float]] = []
+        since_s: float | None = None
+        for row in self._rows:
+            if since_s is None and row.low_power and row.charge_wh <= EMPTY_WH:
+                since_s = row.t_s
+            elif since_s is not None and not row.low_power:
+                spans.append((since_s, row.t_s))
+                since_s = None
+        return tuple(spans) if since_s is None else (*spans, (since_s, math.inf))

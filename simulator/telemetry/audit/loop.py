@@ -1,7 +1,8 @@
 """The ground loop and the plan: who learned what when, and what the plan made of it.
 
-The ground learns of a capture at the end of a pass, from its pixels or from telemetry, and asks
-again after its delay; what goes up was ready. The size of the plan follows from its changes.
+The ground learns of a capture at the end of a contact, from its pixels or from telemetry, and asks
+again after its delay; what goes up was ready. A contact is the part of a pass in which there is a
+link. The size of the plan follows from its changes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from simulator.telemetry.audit.contacts import contact_ends_s, has_no_power, link_windows
 from simulator.telemetry.audit.findings import (
     TIME_TOLERANCE_S,
     Finding,
@@ -41,9 +43,7 @@ def check_loop(log: RunLog) -> Iterator[Finding]:
 
 
 def _news(log: RunLog) -> Iterator[Finding]:
-    ends_s: dict[str, set[float]] = defaultdict(set)
-    for contact in log.passes:
-        ends_s[contact.satellite].add(contact.los_s)
+    ends_s = {name: contact_ends_s(name, log) for name in log.sections}
     delay_s = log.scenario["ground"]["processing_delay_h"] * 3600.0
     delivered_s = pixels_delivered_s(log)
     decisions = {row.capture: row for row in log.decisions}
@@ -56,8 +56,10 @@ def _news(log: RunLog) -> Iterator[Finding]:
             continue
         if capture.period != row.period:
             yield Finding(at(row), f"period is {row.period}, the capture's {capture.period}")
-        if row.t_s not in ends_s[row.satellite]:
-            yield Finding(at(row), "the ground learns at the end of a pass, and none ends then")
+        if row.t_s not in ends_s.get(row.satellite, ()) and not log.may_be_of_a_pass_under_way(
+            row.satellite, row.t_s
+        ):
+            yield Finding(at(row), "the ground learns at the end of a contact, and none ends then")
         tolerance = COVER_TOLERANCE
         if row.source in ("mask", "thumbnail"):
             continue  # `check_previews`
@@ -106,14 +108,18 @@ def _tasking(log: RunLog) -> Iterator[Finding]:
         if row.tasking_ready_s >= 0.0:
             asked[row.target, row.period].append(row.tasking_ready_s)
     sent_s: dict[tuple[str, int], list[float]] = defaultdict(list)
-    contacts = [(c.satellite, c.station, c.aos_s, c.los_s) for c in log.passes]
+    links = [
+        (c.satellite, c.station, *window) for c in log.passes for window in link_windows(c, log)
+    ]
     for uplink in log.uplinks:
         if not any(
             (satellite, station) == (uplink.satellite, uplink.station)
-            and aos_s - TIME_TOLERANCE_S <= uplink.t_s <= los_s + TIME_TOLERANCE_S
-            for satellite, station, aos_s, los_s in contacts
+            and start_s - TIME_TOLERANCE_S <= uplink.t_s <= end_s + TIME_TOLERANCE_S
+            for satellite, station, start_s, end_s in links
         ) and not log.may_be_of_a_pass_under_way(uplink.satellite, uplink.t_s):
-            yield Finding(at(uplink), f"there is no pass over {uplink.station} then")
+            yield Finding(at(uplink), f"there is no link over {uplink.station} then")
+        if has_no_power(uplink.satellite, uplink.t_s, log):
+            yield Finding(at(uplink), "the battery is empty, the radio is shed")
         if len(uplink.periods) != len(uplink.targets):
             yield Finding(at(uplink), "targets and periods differ in number")
         for key in zip(uplink.targets, uplink.periods, strict=False):

@@ -115,7 +115,7 @@ def by_priority(
         radio = Radio(
             env, satellite, passes, resources, power, storage, queue, power_w=5.0,
             log=log.append, on_contact=lambda _: None, on_delivered=lambda _: None,
-            on_los=lambda *_: None,
+            on_contact_ends=lambda: None, on_los=lambda: None,
         )  # fmt: skip
         env.process(radio.run())
     env.run()

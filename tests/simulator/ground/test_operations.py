@@ -24,7 +24,7 @@ def test_a_cloudy_target_is_asked_for_after_the_delay(source):
     operations = ground("bent_pipe", log)
     operations.report(report(source, 0.5))
     assert operations.contact("sat", "matera", 100.0).tasking == ()
-    operations.pass_ends("sat", 100.0)
+    operations.contact_ends("sat", 100.0)
     assert operations.contact("sat", "matera", 100.0 + DELAY_S - 1.0).tasking == ()
     (asked,) = operations.contact("sat", "matera", 100.0 + DELAY_S).tasking
     assert (asked.target, asked.attempt) == ("lake", 1)
@@ -37,7 +37,7 @@ def test_telemetry_speaks_only_for_policies_with_a_detector():
         log: list = []
         operations = ground(policy, log)
         operations.report(report("telemetry", 0.9))
-        operations.pass_ends("sat", 0.0)
+        operations.contact_ends("sat", 0.0)
         assert len(log) == expected
 
 
@@ -45,9 +45,9 @@ def test_a_clear_product_satisfies_and_withdraws_what_was_asked():
     log: list = []
     operations = ground("prune", log)
     operations.report(report("telemetry", 0.9, attempt=1))
-    operations.pass_ends("sat", 0.0)
+    operations.contact_ends("sat", 0.0)
     operations.report(report("downlink", 0.1, attempt=2))
-    operations.pass_ends("sat", 10.0)
+    operations.contact_ends("sat", 10.0)
     assert operations.satisfied == {("lake", 0)}
     assert operations.contact("sat", "matera", 1e9).tasking == ()
 
@@ -57,10 +57,10 @@ def test_attempts_run_out_and_news_twice_asks_once():
     operations = ground("prune", log)
     operations.report(report("telemetry", 0.9))
     operations.report(report("downlink", 0.8))
-    operations.pass_ends("sat", 0.0)
+    operations.contact_ends("sat", 0.0)
     assert len(operations.contact("sat", "matera", 1e9).tasking) == 1
     operations.report(report("downlink", 0.8, attempt=3))
-    operations.pass_ends("sat", 2e9)
+    operations.contact_ends("sat", 2e9)
     assert operations.contact("sat", "matera", 3e9).tasking == ()
     assert "attempts are used up" in log[-1].reason
 
@@ -72,7 +72,7 @@ def test_previews_are_answered_in_a_later_contact():
     )
     for capture, target, cover in (("a", "lake", 0.1), ("b", "wood", 0.5), ("c", "hill", 0.51)):
         operations.report(Report("sat", capture, target, 1, "mask", cover, 0.2))
-    operations.pass_ends("sat", 0.0)
+    operations.contact_ends("sat", 0.0)
     assert [row.answer for row in log] == ["request", "request", "release"]
     assert operations.contact("sat", "matera", 599.0).requested == ()
     message = operations.contact("sat", "matera", 600.0)
@@ -85,8 +85,8 @@ def test_pixels_of_a_target_that_is_satisfied_meanwhile_may_go():
         POLICIES["prune"], DELAY_S, 3, lambda _: None, previews=PreviewRules(0.5, 600.0)
     )
     operations.report(report("thumbnail", 0.3, attempt=1))
-    operations.pass_ends("sat", 0.0)
+    operations.contact_ends("sat", 0.0)
     operations.report(report("downlink", 0.1, attempt=2))
-    operations.pass_ends("sat", 10.0)
+    operations.contact_ends("sat", 10.0)
     message = operations.contact("sat", "matera", 600.0)
     assert (message.requested, message.released) == ((), ("sat-1",))

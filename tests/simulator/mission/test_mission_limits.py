@@ -15,6 +15,7 @@ from simulator.telemetry.run_folder import RunFolder
 TIME_TOLERANCE_S = 1e-3
 EMPTY_WH = 1e-9
 FEW_FRAMES = 4.01
+EMPTIED_SOON_WH = 51.2
 
 
 def rows(run, name):
@@ -106,6 +107,28 @@ def test_patience_with_the_payload_costs_no_captures(fly):
     assert many["captures"] == few["captures"]
 
 
+def test_an_empty_battery_hears_and_tells_nothing(fly):
+    """It runs empty after the first frames and before the first pass."""
+    run = fly(
+        autonomy__policy="prune",
+        ground__processing_delay_h=0,
+        **{
+            satellite("power__panel_area_m2"): 0,
+            satellite("power__battery_wh"): EMPTIED_SOON_WH,
+            satellite("power__initial_fraction"): 1,
+            satellite("power__low_power_fraction"): 0,
+        },
+    )
+    empty_s = min(row["t_s"] for row in rows(run, "power") if row["charge_wh"] < EMPTY_WH)
+    assert any(row["t_s"] < empty_s for row in rows(run, "decision"))
+    assert all(row["aos_s"] > empty_s for row in rows(run, "pass"))
+    assert rows(run, "pass")
+    assert not rows(run, "ground")
+    assert not rows(run, "uplink")
+    report = audit(run)
+    assert report.passed, report.text()
+
+
 def test_an_empty_battery_sends_nothing(fly):
     run = fly(
         autonomy__policy="bent_pipe",
@@ -172,6 +195,26 @@ def test_a_station_outage_silences_its_passes(fly):
     assert {row["outcome"] for row in rows(run, "pass")} == {"outage"}
     assert not rows(run, "downlink")
     assert audit(run).passed
+
+
+def test_the_ground_learns_nothing_from_a_pass_after_an_outage_cut_it(fly):
+    whole = fly(autonomy__policy="prune")
+    decisions_s = [row["t_s"] for row in rows(whole, "decision")]
+    over, from_s = next(
+        (row, (before_s + after_s) / 2)
+        for row in rows(whole, "pass")
+        for before_s, after_s in itertools.pairwise(decisions_s)
+        if row["aos_s"] < before_s < after_s < row["los_s"]
+    )
+    hours = {"from_h": from_s / 3600, "to_h": over["los_s"] / 3600 + 1}
+    outage = {"kind": "station_outage", "station": over["station"], **hours}
+    run = fly(autonomy__policy="prune", faults=[outage])
+    begins_s = outage["from_h"] * 3600
+    learned = [row for row in rows(run, "ground") if over["aos_s"] < row["t_s"] <= over["los_s"]]
+    assert {row["t_s"] for row in learned} == {begins_s}
+    assert any(begins_s < row["t_s"] < over["los_s"] for row in rows(run, "decision"))
+    report = audit(run)
+    assert report.passed, report.text()
 
 
 def test_a_payload_outage_is_a_fault_and_frames_go_unprocessed(fly):

@@ -1,8 +1,11 @@
-"""One antenna and three satellites: who waits with the best product goes first."""
+"""One antenna, several satellites: who waits with the best product goes first; when links end."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import simpy
 
 from simulator.autonomy.policies import Rank
@@ -60,8 +63,10 @@ def start_radio(
     antennas: dict[str, simpy.PriorityResource],
     log: list,
     rank: float = 0.5,
+    contacts: list[tuple[str, float]] | None = None,
 ) -> AnyPower:
     """A satellite with one product of ten seconds begins its passes; returns its power."""
+    heard = [] if contacts is None else contacts
     storage, queue, power = Storage(10**6, lambda _: None), DownlinkQueue(), AnyPower(env)
     storage.admit(name, SIZE_BYTES)
     storage.enqueue(name, f"{name}-p")
@@ -76,9 +81,10 @@ def start_radio(
         queue,
         power_w=5.0,
         log=log.append,
-        on_contact=lambda _: None,
+        on_contact=lambda _: heard.append(("begins", env.now)),
         on_delivered=lambda _: None,
-        on_los=lambda *_: None,
+        on_contact_ends=lambda: heard.append(("ends", env.now)),
+        on_los=lambda: None,
     )
     env.process(radio.run())
     return power
@@ -196,3 +202,82 @@ def test_only_the_part_of_a_pass_with_a_rate_is_usable():
 def test_an_empty_battery_stops_a_transfer_and_the_rest_goes_on_after_it():
     log = fly_alone((planned(0.0, 60.0),), empty_s=(4.0, 30.0))
     assert sent_bytes(log) == [("matera", 0.0, 4.0, 4000), ("matera", 30.0, 36.0, 6000)]
+
+
+def contacts_of(
+    window: PlannedPass, empty_s: tuple[float, float] | None = None
+) -> list[tuple[str, float]]:
+    """When contacts of one satellite alone begin and end in a pass."""
+    env, contacts = simpy.Environment(), []
+    antennas = {"matera": simpy.PriorityResource(env, capacity=1)}
+    power = start_radio(env, "only", (window,), antennas, [], contacts=contacts)
+    if empty_s:
+        env.process(power.run_empty(*empty_s))
+    env.run()
+    return contacts
+
+
+def with_outage(from_s: float, to_s: float) -> PlannedPass:
+    """A pass of a minute in which the station is out of service for some time."""
+    return plan_pass(seen(0.0, 60.0), planned(0.0, 60.0).rates, 1.0, ((from_s, to_s),))
+
+
+def test_a_contact_lasts_to_los():
+    assert contacts_of(planned(0.0, 60.0)) == [("begins", 0.0), ("ends", 60.0)]
+
+
+def test_a_contact_ends_where_an_outage_begins():
+    assert contacts_of(with_outage(20.0, 90.0)) == [("begins", 1.0), ("ends", 20.0)]
+    assert contacts_of(with_outage(20.0, 30.0)) == [
+        *[("begins", 1.0), ("ends", 20.0)],
+        *[("begins", 30.0), ("ends", 60.0)],
+    ]
+
+
+def test_a_contact_ends_with_the_assignment_of_its_antenna():
+    assigned = replace(planned(0.0, 60.0), assigned_s=((10.0, 40.0),))
+    assert contacts_of(assigned) == [("begins", 10.0), ("ends", 40.0)]
+
+
+def test_a_part_of_a_pass_without_a_rate_does_not_end_the_contact():
+    edges = np.array([0.0, 20.0, 60.0])
+    rates = RateProfile(edges, np.array([RATE_BPS, 0.0]), ("a", ""))
+    assert contacts_of(plan_pass(seen(0.0, 60.0), rates, 0.0, ()))[-1] == ("ends", 60.0)
+    cut = plan_pass(seen(0.0, 60.0), rates, 0.0, ((50.0, 70.0),))
+    assert contacts_of(cut)[-1] == ("ends", 50.0)
+    assert contacts_of(cut, (30.0, 90.0))[-1] == ("ends", 30.0)
+
+
+def test_a_contact_ends_when_the_battery_runs_empty_and_another_begins_as_it_has_recovered():
+    sending, idle = (4.0, 30.0), (15.0, 30.0)
+    for empty_s in (sending, idle):
+        assert contacts_of(planned(0.0, 60.0), empty_s) == [
+            *[("begins", 0.0), ("ends", empty_s[0])],
+            *[("begins", 30.0), ("ends", 60.0)],
+        ]
+
+
+def test_an_empty_battery_makes_no_contact():
+    assert contacts_of(planned(5.0, 60.0), (1.0, 90.0)) == []
+
+
+@pytest.mark.parametrize("empty_from_s", [1.0, 4.0, 15.0])  # before, while it sends, and idle
+def test_a_satellite_without_power_lets_go_of_the_antenna(empty_from_s: float):
+    env, log = simpy.Environment(), []
+    antennas = {"matera": simpy.PriorityResource(env, capacity=1)}
+    power = start_radio(env, "dark", (planned(2.0, 60.0),), antennas, log)
+    env.process(power.run_empty(empty_from_s, 90.0))
+    start_radio(env, "other", (planned(3.0, 60.0),), antennas, log)
+    env.run()
+    (other,) = (row for row in log if row.kind_of_event == "downlink" and row.satellite == "other")
+    assert other.start_s == max(empty_from_s, 3.0)
+
+
+def test_a_battery_that_runs_empty_while_an_antenna_is_awaited_makes_no_contact():
+    env, contacts = simpy.Environment(), []
+    antennas = {"matera": simpy.PriorityResource(env, capacity=1)}
+    start_radio(env, "first", (planned(0.0, 20.0),), antennas, [])
+    power = start_radio(env, "dark", (planned(1.0, 60.0),), antennas, [], contacts=contacts)
+    env.process(power.run_empty(10.0, 90.0))
+    env.run()
+    assert contacts == []

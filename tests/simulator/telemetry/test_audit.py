@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from simulator.telemetry.audit import audit
 from simulator.telemetry.audit.accounts import check_metrics
@@ -36,6 +37,8 @@ PHYSICAL = (
     "look-ahead",
 )
 MOST_DELETIONS = 4
+LEARNED_WITHOUT_LINK = "the ground learns at the end of a contact, and none ends then"
+UPLINK_WITHOUT_POWER = "the battery is empty, the radio is shed"
 
 Rows = list[dict[str, Any]]
 
@@ -268,6 +271,71 @@ def test_physics_alone_catches_deleted_rows(copy: RunFolder, name: str) -> None:
         rewrite(copy, name, lambda rows, i=index: rows[:i] + rows[i + 1 :])
         assert failed(copy, PHYSICAL), f"row {index} of {name}"
         (copy.path / "events" / f"{name}.parquet").write_bytes(genuine)
+
+
+def messages_of_loop(run: RunFolder) -> set[str]:
+    return {finding.message for finding in audit(run, ("loop",)).findings}
+
+
+def with_scenario(run: RunFolder, change: Callable[[dict[str, Any]], None]) -> None:
+    scenario = yaml.safe_load(run.scenario_yaml)
+    change(scenario)
+    (run.path / "scenario.yaml").write_text(yaml.safe_dump(scenario))
+
+
+def test_the_ground_may_learn_when_an_outage_cuts_the_pass_and_then_only(copy: RunFolder) -> None:
+    first = copy.events("pass").to_pylist()[0]
+    cut_s = first["los_s"] - 5.0
+    outage = {"kind": "station_outage", "station": first["station"]}
+
+    def cut(scenario: dict[str, Any]) -> None:
+        scenario["ground"]["antenna_assignment"] = "priority"
+        hours = {"from_h": cut_s / 3600, "to_h": first["los_s"] / 3600 + 1}
+        scenario["faults"] = [*scenario.get("faults", []), outage | hours]
+
+    with_scenario(copy, cut)
+    assert LEARNED_WITHOUT_LINK in messages_of_loop(copy)
+
+    def at_the_cut(rows: Rows) -> Rows:
+        return [row | {"t_s": cut_s / 3600 * 3600} for row in rows]
+
+    rewrite(copy, "ground", at_the_cut)
+    assert LEARNED_WITHOUT_LINK not in messages_of_loop(copy)
+
+
+def test_the_ground_may_learn_when_an_assignment_ends_and_then_only(copy: RunFolder) -> None:
+    first = copy.events("pass").to_pylist()[0]
+    end_s = first["los_s"] - 5.0
+    rewrite(copy, "antenna", lambda rows: [rows[0] | {"end_s": end_s}, *rows[1:]])
+    assert LEARNED_WITHOUT_LINK in messages_of_loop(copy)
+    rewrite(copy, "ground", lambda rows: [row | {"t_s": end_s} for row in rows])
+    assert LEARNED_WITHOUT_LINK not in messages_of_loop(copy)
+
+
+def test_the_ground_may_learn_as_the_battery_runs_empty_and_then_only(copy: RunFolder) -> None:
+    first = copy.events("pass").to_pylist()[0]
+
+    def run_empty(rows: Rows) -> Rows:
+        empty = {"low_power": True, "charge_wh": 0.0}
+        return [row | empty if row["t_s"] >= first["aos_s"] else row for row in rows]
+
+    rewrite(copy, "power", run_empty)
+    assert {LEARNED_WITHOUT_LINK, UPLINK_WITHOUT_POWER} <= messages_of_loop(copy)
+    rewrite(copy, "ground", lambda rows: [row | {"t_s": first["aos_s"]} for row in rows])
+    assert LEARNED_WITHOUT_LINK not in messages_of_loop(copy)
+
+
+def test_tasking_does_not_go_up_in_an_outage(copy: RunFolder) -> None:
+    (uplink,) = copy.events("uplink").to_pylist()
+    hours = {"from_h": uplink["t_s"] / 3600 - 1, "to_h": uplink["t_s"] / 3600 + 1}
+
+    def out(scenario: dict[str, Any]) -> None:
+        scenario["ground"]["antenna_assignment"] = "priority"
+        outage = {"kind": "station_outage", "station": uplink["station"], **hours}
+        scenario["faults"] = [*scenario.get("faults", []), outage]
+
+    with_scenario(copy, out)
+    assert f"there is no link over {uplink['station']} then" in messages_of_loop(copy)
 
 
 def test_metrics_are_recomputed(copy: RunFolder) -> None:
