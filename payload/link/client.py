@@ -255,6 +255,25 @@ class WireLink:
         """Parts of frames sent again on this connection."""
         return self._conversation.line.counts.parts_repeated if self._conversation else 0
 
+    def start_afresh(self) -> None:
+        """Have a payload that outlives missions load its model anew, before the first frame.
+
+        Weights flipped in an earlier mission would silently fly on in this one.
+
+        Raises
+        ------
+        LinkError
+            If the payload does not say that it is done.
+        """
+        try:
+            self._talk().perform(Function.RESET, self._take_request(), starting=True)
+        except (LinkDownError, NoAnswerError, RequestRefusedError) as error:
+            self._drop_line()
+            raise LinkError(
+                f"payload link {self._name!r}: the payload did not load its model afresh for this "
+                f"mission: {error}; restart the server, and look into what it logs"
+            ) from error
+
     def inject(self, fault: int, amount: float, seed: int) -> None:
         """Make the payload fail on the next frame (`payload.link.faults`).
 

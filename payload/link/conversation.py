@@ -111,8 +111,7 @@ class Conversation:
 
         A payload that was just started loads its model first, and gets `start_s` for it.
         """
-        timeouts = self._timeouts
-        attempts = math.ceil(timeouts.start_s / timeouts.answer_s) if starting else None
+        attempts = self._attempts(starting)
         for name, deadline_s in self._ask(Function.CONNECT, request, hello.pack(), attempts):
             while self._pump(deadline_s):
                 self._raise_refusal(name)
@@ -123,9 +122,12 @@ class Conversation:
                             return answer
         raise NoAnswerError("no valid answer to the handshake")
 
-    def perform(self, function: Function, request: int, arguments: bytes = b"") -> None:
-        """Have a short function done."""
-        for name, deadline_s in self._ask(function, request, arguments):
+    def perform(
+        self, function: Function, request: int, arguments: bytes = b"", starting: bool = False
+    ) -> None:
+        """Have a function done; with `starting` it gets `start_s`, to load a model meanwhile."""
+        attempts = self._attempts(starting)
+        for name, deadline_s in self._ask(function, request, arguments, attempts):
             while self._pump(deadline_s):
                 self._raise_refusal(name)
                 if name in self._inbox.completed:
@@ -236,11 +238,16 @@ class Conversation:
 
     # Both ----------------------------------------------------------------------------------
 
+    def _attempts(self, starting: bool) -> int:
+        """How often to ask: for `start_s` where the payload loads its model meanwhile."""
+        timeouts = self._timeouts
+        return math.ceil(timeouts.start_s / timeouts.answer_s) if starting else timeouts.attempts
+
     def _ask(
-        self, function: Function, request: int, arguments: bytes, attempts: int | None = None
+        self, function: Function, request: int, arguments: bytes, attempts: int
     ) -> Iterator[tuple[bytes, float]]:
         """Send a function as often as may be; yields its name and when to give up on it."""
-        for _ in range(attempts or self._timeouts.attempts):
+        for _ in range(attempts):
             self._inbox = _Inbox()
             data = pack_perform(function, request, arguments)
             name = self.line.send(Service.FUNCTION, FunctionSubtype.PERFORM, data)

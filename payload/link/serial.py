@@ -123,10 +123,10 @@ def open_serial(
     Raises
     ------
     LinkError
-        If nobody answers there, or not what the settings ask for.
+        If nobody answers there, or not what the settings ask for, or it cannot load its model.
     """
     port = split_serial(address)
-    return WireLink(
+    link = WireLink(
         "serial",
         lambda: open_port(port),
         key=key_for("localhost", key_file),
@@ -138,3 +138,5 @@ def open_serial(
         timeouts=timeouts,
         cost=failure_cost(settings),
     )
+    link.start_afresh()
+    return link

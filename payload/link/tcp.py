@@ -119,10 +119,10 @@ def open_tcp(
     Raises
     ------
     LinkError
-        If nobody serves there, or not what the settings ask for.
+        If nobody serves there, or not what the settings ask for, or it cannot load its model.
     """
     host, port = split_tcp(address)
-    return WireLink(
+    link = WireLink(
         "tcp",
         lambda: connect_tcp(host, port),
         key=key_for(host, key_file),
@@ -133,6 +133,8 @@ def open_tcp(
         timeouts=timeouts,
         cost=failure_cost(settings),
     )
+    link.start_afresh()
+    return link
 
 
 def failure_cost(settings: PayloadSettings) -> FailureCost:

@@ -26,6 +26,7 @@ from payload.limits import CageError, CageLimits
 from payload.link import open_link
 from payload.link.bench import bench_frame, identical
 from payload.link.board import Limits
+from payload.link.client import WireLink
 from payload.link.conversation import Timeouts
 from payload.link.faults import BoxFault
 from payload.link.replay import ReplayLink
@@ -37,6 +38,8 @@ from payload.link.tcp import open_tcp
 from payload.link.trace import ContentNames, TraceError
 
 SETTINGS = PayloadSettings("threshold", "myriad2")
+CLOUDING_SEED = 3
+"""Flips a bit of the threshold model that changes its mask of the known tile."""
 HOST_FIELDS = ("host_latency_s", "peak_memory_mib", "memory_provenance", "model_calls")
 """What may differ between bodies; it goes to host events only."""
 
@@ -162,6 +165,29 @@ def test_another_device_or_timing_is_refused(tcp_address: str) -> None:
         asked = {"model": "threshold", "device": "myriad2", **changes}
         with pytest.raises(LinkError, match=f"the payload has {field}"):
             open_link(tcp_address, **asked)
+
+
+def test_an_upset_board_is_reached_again_and_is_well_in_the_next_mission() -> None:
+    process, line = serve("--listen=tcp://127.0.0.1:0", "--allow-faults")
+    address = line.split(" on ")[1].split(",")[0]
+    try:
+        link = open_link(address, model="threshold", device="myriad2")
+        assert isinstance(link, WireLink)
+        sound = link.process(known_tile()).mask
+        link.inject(BoxFault.FLIP_WEIGHTS, 1, CLOUDING_SEED)
+        assert not np.array_equal(link.process(known_tile()).mask, sound)
+        assert link._conversation is not None
+        link._conversation.line.channel.close()  # the cable is out for a moment
+        upset = link.process(known_tile())
+        assert upset.status == "ok", upset.detail
+        assert not np.array_equal(upset.mask, sound)
+        link.close()
+        following = open_link(address, model="threshold", device="myriad2")
+        assert np.array_equal(following.process(known_tile()).mask, sound)
+        following.close()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_serial_line_answers_as_one_at_hand(
