@@ -12,6 +12,7 @@ is kept and reported (`Lateness`).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import time
@@ -82,6 +83,7 @@ class RealtimeEnvironment(simpy.Environment):  # type: ignore[misc]  # SimPy is 
         """Wait for the next event's moment, or for a worker, and process what is due."""
         if self._started_s is None:
             self._started_s = self._clock()
+        self._take_finished()
         while True:
             due_s = self._wall_s(self.peek())
             if math.isinf(due_s) and not self._working:
@@ -122,6 +124,15 @@ class RealtimeEnvironment(simpy.Environment):  # type: ignore[misc]  # SimPy is 
                 return self._finished.get(timeout=min(left_s, MAX_SLEEP_S))
             except queue.Empty:
                 continue
+
+    def _take_finished(self) -> None:
+        """Take what is finished already.
+
+        A calendar that is late does not wait, and its overdue events would overtake the answer.
+        """
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._take(*self._finished.get_nowait())
 
     def _take(self, wall_s: float, event: simpy.Event, done: Any) -> None:
         """Put a finished event into the calendar at the moment its work ended."""
