@@ -104,9 +104,17 @@ class RealtimeEnvironment(simpy.Environment):  # type: ignore[misc]  # SimPy is 
             len(self._late_s), float(p50_s), float(p99_s), float(late_s.max()), self.factor
         )
 
-    def close(self) -> None:
-        """Wait for the workers and end them."""
-        self._workers.shutdown()
+    def close(self, patience_s: float) -> None:
+        """Wait for the workers, at the longest `patience_s` of wall time, and end them.
+
+        One that is still at work then goes on, and what it comes to is not heard any more.
+        """
+        deadline_s = time.monotonic() + patience_s
+        with contextlib.suppress(queue.Empty):
+            while self._working:
+                self._finished.get(timeout=max(deadline_s - time.monotonic(), 0.0))
+                self._working -= 1
+        self._workers.shutdown(wait=not self._working, cancel_futures=True)
 
     def _wall_s(self, simulated_s: float) -> float:
         return (self._started_s or 0.0) + simulated_s / self.factor

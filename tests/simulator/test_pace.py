@@ -43,7 +43,7 @@ def test_events_keep_step_with_the_wall_clock() -> None:
     lateness = env.lateness()
     assert lateness.events >= 6
     assert 0 <= lateness.p50_s <= lateness.p99_s <= lateness.max_s < SLACK_S
-    env.close()
+    env.close(PATIENCE_S)
 
 
 def test_time_goes_on_while_a_worker_works() -> None:
@@ -62,7 +62,7 @@ def test_time_goes_on_while_a_worker_works() -> None:
     env.process(ask())
     env.process(tick())
     env.run(until=10.0)
-    env.close()
+    env.close(PATIENCE_S)
     answered = [moment for name, moment in seen if name == "answer"]
     assert len(answered) == 1
     assert 3.0 - 1e-6 <= answered[0] < 3.0 + 10 * SLACK_S
@@ -96,7 +96,7 @@ def test_a_late_calendar_lets_no_event_overtake_an_answer() -> None:
     env.process(ask())
     env.process(fall_behind())
     env.run(until=11.0)
-    env.close()
+    env.close(PATIENCE_S)
     assert [name for name, _ in seen] == ["tick"] * 3 + ["answer"] + ["tick"] * 7
     assert dict(seen)["answer"] == pytest.approx(3.5)
 
@@ -114,12 +114,27 @@ def test_what_a_worker_raises_is_raised_where_it_is_waited_for() -> None:
     env.process(ask())
     env.process(env.timeout(50.0) for _ in range(1))
     env.run(until=60.0)
-    env.close()
+    env.close(PATIENCE_S)
     assert len(caught) == 1
+
+
+def test_the_end_waits_for_a_worker_and_not_for_ever() -> None:
+    done: list[str] = []
+    env = RealtimeEnvironment(1.0)
+    env.in_background(lambda: time.sleep(0.3) or done.append("slow"))
+    env.close(PATIENCE_S)
+    assert done == ["slow"]
+    gate = threading.Event()
+    env = RealtimeEnvironment(1.0)
+    env.in_background(gate.wait)
+    started_s = time.monotonic()
+    env.close(0.1)
+    assert 0.1 <= time.monotonic() - started_s < SLACK_S
+    gate.set()
 
 
 def test_an_interrupt_of_the_simulation_is_simpys() -> None:
     env = RealtimeEnvironment(1000.0)
     with pytest.raises(simpy.core.EmptySchedule):
         env.step()
-    env.close()
+    env.close(PATIENCE_S)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,8 @@ from payload.link.tcp import open_tcp
 from payload.link.trace import ContentNames, TraceError
 
 SETTINGS = PayloadSettings("threshold", "myriad2")
+PATIENCE_S = 30.0
+"""Far longer than a worker takes to notice that its link was closed."""
 CLOUDING_SEED = 3
 """Flips a bit of the threshold model that changes its mask of the known tile."""
 HOST_FIELDS = ("host_latency_s", "peak_memory_mib", "memory_provenance", "model_calls")
@@ -277,6 +280,21 @@ def test_a_hanging_child_is_killed_by_its_watchdog() -> None:
     assert link.process(known_tile()).status == "ok"
     assert link.pid != first
     link.close()
+
+
+def test_a_link_closed_under_a_frame_starts_no_other_child() -> None:
+    link = SubprocessLink(SETTINGS)
+    link.inject(BoxFault.HANG, 3600.0, 0)
+    results: list[FrameResult] = []
+    worker = threading.Thread(target=lambda: results.append(link.process(known_tile())))
+    worker.start()
+    time.sleep(0.5)  # the frame is on board by now
+    link.close()
+    worker.join(PATIENCE_S)
+    started = link._subprocess.starts
+    link._subprocess.stop()  # whatever the worker may have started
+    assert [result.status for result in results] == ["link_lost"]
+    assert started == 1
 
 
 def test_over_its_memory_limit_the_child_dies_and_the_mission_goes_on() -> None:
