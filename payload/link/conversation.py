@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from payload.frame import FrameResult
@@ -36,6 +36,7 @@ from payload.link.packets import (
     unpack_part,
     unpack_transaction,
 )
+from payload.link.settings import LinkError
 from payload.link.transfer import IncomingMessage, OutgoingMessage
 from payload.link.wire import Packet, Report, Service, WireError, decode_report
 
@@ -65,6 +66,43 @@ class Timeouts:
     reconnect_s: float = 5.0
     start_s: float = 60.0
     attempts: int = 5
+
+
+FRAME_OPTION = "frame_s"
+"""Option of every live link: `Timeouts.frame_s`."""
+
+
+def frame_timeouts(options: Mapping[str, str], timeouts: Timeouts | None = None) -> Timeouts:
+    """Timeouts with the wait for a frame that the options of a link ask for, s.
+
+    Declared time leaves the host no deadline: one that is slower than `Timeouts.frame_s` would turn
+    its frames into timeouts, which the payload it stands for does not have.
+
+    Parameters
+    ----------
+    options : mapping of str to str
+        Options of the link by name; without ``frame_s`` nothing changes.
+    timeouts : Timeouts, optional
+
+    Raises
+    ------
+    LinkError
+        If ``frame_s`` is not a positive, finite number; why, as the end of a sentence.
+    """
+    timeouts = timeouts or Timeouts()
+    text = options.get(FRAME_OPTION)
+    if text is None:
+        return timeouts
+    try:
+        frame_s = float(text)
+    except ValueError:
+        frame_s = math.nan
+    if not 0 < frame_s < math.inf:
+        raise LinkError(
+            f"{FRAME_OPTION} is {text!r}; expected seconds over 0, such as {FRAME_OPTION}=300, "
+            f"or leave it out for {timeouts.frame_s:g}"
+        )
+    return replace(timeouts, frame_s=frame_s)
 
 
 class RequestRefusedError(Exception):

@@ -39,6 +39,7 @@ from payload.link.tcp import open_tcp
 from payload.link.trace import ContentNames, TraceError
 
 SETTINGS = PayloadSettings("threshold", "myriad2")
+HANG_S = 2.0
 PATIENCE_S = 30.0
 """Far longer than a worker takes to notice that its link was closed."""
 CLOUDING_SEED = 3
@@ -322,10 +323,47 @@ def test_cage_options_stand_in_the_link() -> None:
     link.close()
 
 
+def is_given_up(link_name: str) -> bool:
+    """Whether a frame that takes `HANG_S` is a timeout, as it is where the link waits less."""
+    link = open_link(link_name, model="threshold", device="myriad2")
+    assert isinstance(link, WireLink)
+    link.inject(BoxFault.HANG, HANG_S, 0)
+    status = link.process(known_tile()).status
+    link.close()
+    assert status in ("ok", "timeout")
+    return status == "timeout"
+
+
+@pytest.mark.parametrize(("option", "given_up"), [("frame_s=0.3", True), ("frame_s=60", False)])
+def test_how_long_a_frame_is_awaited_stands_in_the_link(
+    option: str, given_up: bool, serial_devices: tuple[str, str]
+) -> None:
+    pytest.importorskip("serial", reason="a serial line needs pyserial")
+    board, simulator = serial_devices
+    assert is_given_up(f"subprocess?{option}") == given_up
+    process, line = serve("--listen=tcp://127.0.0.1:0", "--allow-faults")
+    wired, _ = serve(f"--listen=serial://{board}?baud=921600", "--allow-faults")
+    try:
+        assert is_given_up(f"{line.split(' on ')[1].split(',')[0]}?{option}") == given_up
+        assert is_given_up(f"serial://{simulator}?baud=921600&{option}") == given_up
+    finally:
+        for server in (process, wired):
+            server.kill()
+            server.wait()
+
+
+@pytest.mark.parametrize("link_name", ["subprocess", "tcp://127.0.0.1:9", "serial:///dev/null"])
+@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "long"])
+def test_a_wait_for_a_frame_that_is_none_is_refused(link_name: str, text: str) -> None:
+    reason = f"payload.link '{link_name}.*frame_s is '{text}'; expected seconds over 0"
+    with pytest.raises(LinkError, match=reason):
+        open_link(f"{link_name}?frame_s={text}", model="threshold", device="myriad2")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("cores=1", "cores is not an option; valid: affinity, cage, cpu_cores"),
+        ("cores=1", "cores is not an option; valid: affinity, cage, cpu_cores, frame_s"),
         ("cpu_cores=x", "expected a number"),
         ("cpu_cores=inf", "expected a finite number"),
         ("rlimit", "'rlimit' is no name=value"),
