@@ -60,6 +60,12 @@ Progress = Callable[[float, str], None]
 
 PROGRESS_STEPS = 200
 
+END_PATIENCE_S = 30.0
+"""Wall time for which the end of a real-time mission waits for answers still under way.
+
+They change nothing any more, but who is cut off in mid-frame cannot say how it is.
+"""
+
 
 def run_mission(scenario: Scenario, out_dir: Path, *, progress: Progress | None = None) -> Path:
     """Simulate a scenario and leave a run folder.
@@ -149,10 +155,12 @@ def simulate(
     _let_run(env, scenario.duration_s, report)
     for satellite in satellites:
         satellite.finish()
+    if isinstance(env, RealtimeEnvironment):
+        # Before the boxes: who closes one while a worker talks to it reads that worker's answer.
+        env.close(END_PATIENCE_S)
     for box in boxes.values():
         box.close()
     if isinstance(env, RealtimeEnvironment):
-        env.close()
         late = dataclasses.asdict(env.lateness())
         writer.write(HostPace(t_s=scenario.duration_s, satellite="", **late))
 

@@ -12,6 +12,7 @@ is kept and reported (`Lateness`).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import time
@@ -82,6 +83,7 @@ class RealtimeEnvironment(simpy.Environment):  # type: ignore[misc]  # SimPy is 
         """Wait for the next event's moment, or for a worker, and process what is due."""
         if self._started_s is None:
             self._started_s = self._clock()
+        self._take_finished()
         while True:
             due_s = self._wall_s(self.peek())
             if math.isinf(due_s) and not self._working:
@@ -102,9 +104,17 @@ class RealtimeEnvironment(simpy.Environment):  # type: ignore[misc]  # SimPy is 
             len(self._late_s), float(p50_s), float(p99_s), float(late_s.max()), self.factor
         )
 
-    def close(self) -> None:
-        """Wait for the workers and end them."""
-        self._workers.shutdown()
+    def close(self, patience_s: float) -> None:
+        """Wait for the workers, at the longest `patience_s` of wall time, and end them.
+
+        One that is still at work then goes on, and what it comes to is not heard any more.
+        """
+        deadline_s = time.monotonic() + patience_s
+        with contextlib.suppress(queue.Empty):
+            while self._working:
+                self._finished.get(timeout=max(deadline_s - time.monotonic(), 0.0))
+                self._working -= 1
+        self._workers.shutdown(wait=not self._working, cancel_futures=True)
 
     def _wall_s(self, simulated_s: float) -> float:
         return (self._started_s or 0.0) + simulated_s / self.factor
@@ -122,6 +132,15 @@ class RealtimeEnvironment(simpy.Environment):  # type: ignore[misc]  # SimPy is 
                 return self._finished.get(timeout=min(left_s, MAX_SLEEP_S))
             except queue.Empty:
                 continue
+
+    def _take_finished(self) -> None:
+        """Take what is finished already.
+
+        A calendar that is late does not wait, and its overdue events would overtake the answer.
+        """
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._take(*self._finished.get_nowait())
 
     def _take(self, wall_s: float, event: simpy.Event, done: Any) -> None:
         """Put a finished event into the calendar at the moment its work ended."""

@@ -1,21 +1,27 @@
 """Many missions on all cores: a worker is handed the next one when it is free.
 
 A worker that is interrupted goes on with whatever already lies in its pool's queue. So nothing
-waits there: after Ctrl-C, or when a mission fails, no further mission begins.
+waits there: after Ctrl-C, or when a mission fails, no further mission begins. A worker whose
+program was killed would wait for its next mission for ever: it watches the program and ends with
+it.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from typing import Any, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
+
+ORPHANED_EXIT = 1
+"""Exit code of a worker whose program is gone; nobody is left to read it."""
 
 
 def call_each(
@@ -63,13 +69,28 @@ def _failed(future: Future[Any]) -> bool:
 @contextmanager
 def _processes(count: int) -> Iterator[Executor]:
     """Worker processes; whoever is interrupted or fails does not wait for them."""
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        count, mp_context=get_context("spawn"), initializer=_end_with_the_program
+    )
     try:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def _end_with_the_program() -> None:
+    """Have this worker end, whatever it is doing, when the program that started it has."""
+    program = parent_process()
+    if program is None:
+        return
+
+    def watch() -> None:
+        connection.wait([program.sentinel])
+        os._exit(ORPHANED_EXIT)  # sys.exit would end this thread alone
+
+    threading.Thread(target=watch, name="watch the program", daemon=True).start()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ link                         body
 ``replay:PATH``              a recorded trace of any of these
 ===========================  =======================================================
 
+The three with a line take the option ``frame_s``: the longest wait for a frame, wall seconds (60).
 A body is imported when it is asked for, so a serial line costs nothing to those who have none.
 """
 

@@ -84,6 +84,8 @@ class Board:
         The last frame's request with its result.
     injected : int or None
         The last request by which a fault was arranged.
+    reset_by : int or None
+        The last request by which the payload was reset.
     """
 
     def __init__(
@@ -106,3 +108,4 @@ class Board:
         self.started_s = time.monotonic()
         self.answered: Answered | None = None
         self.injected: int | None = None
+        self.reset_by: int | None = None

@@ -64,8 +64,13 @@ class Box:
         self._frames = 0
 
     def describe(self) -> Capabilities:
-        """Say who you are."""
-        return self._payload.capabilities("box")
+        """Say who you are: with the model of the card, even while bits of it are flipped.
+
+        An upset is a fault on board. A peer that were told of another model would refuse this
+        payload before it could reset it, which is the cure.
+        """
+        capabilities = self._payload.capabilities("box")
+        return dataclasses.replace(capabilities, model_sha256=self._card.sha256)
 
     def process(self, frame: Frame) -> FrameResult:
         """Detect cloud in `frame`, measuring what it takes."""

@@ -57,6 +57,10 @@ Counted, not timed: on a slow line the way up alone may take longer than any res
 """
 
 
+CLOSED = "the link was closed"
+"""What becomes of a frame whose link is closed under it."""
+
+
 @dataclass(frozen=True)
 class FailureCost:
     """What a frame without result costs in simulated time and energy.
@@ -170,6 +174,7 @@ class WireLink:
         self._frames = 0
         self._incident = ""
         self._just_restarted = False
+        self._closed = False
         self._capabilities = self._first_connect(expected)
 
     # The protocol --------------------------------------------------------------------------
@@ -224,7 +229,7 @@ class WireLink:
 
     def reset(self) -> None:
         """Restart the payload: by its keeper, or by asking it to; not if it just was."""
-        if self._just_restarted:
+        if self._just_restarted or self._closed:
             return
         self._restarts += 1
         if self._keeper is not None:
@@ -240,7 +245,8 @@ class WireLink:
             self._drop_line()
 
     def close(self) -> None:
-        """Close the line."""
+        """Close the line for good: a worker still on it starts and reaches no payload any more."""
+        self._closed = True
         self._drop_line()
 
     # What else can be asked ----------------------------------------------------------------
@@ -254,6 +260,25 @@ class WireLink:
     def parts_repeated(self) -> int:
         """Parts of frames sent again on this connection."""
         return self._conversation.line.counts.parts_repeated if self._conversation else 0
+
+    def start_afresh(self) -> None:
+        """Have a payload that outlives missions load its model anew, before the first frame.
+
+        Weights flipped in an earlier mission would silently fly on in this one.
+
+        Raises
+        ------
+        LinkError
+            If the payload does not say that it is done.
+        """
+        try:
+            self._talk().perform(Function.RESET, self._take_request(), starting=True)
+        except (LinkDownError, NoAnswerError, RequestRefusedError) as error:
+            self._drop_line()
+            raise LinkError(
+                f"payload link {self._name!r}: the payload did not load its model afresh for this "
+                f"mission: {error}; restart the server, and look into what it logs"
+            ) from error
 
     def inject(self, fault: int, amount: float, seed: int) -> None:
         """Make the payload fail on the next frame (`payload.link.faults`).
@@ -302,6 +327,8 @@ class WireLink:
             ) from error
 
     def _connect(self) -> Capabilities:
+        if self._closed:
+            raise LinkDownError(CLOSED)
         patience_s = self._timeouts.reconnect_s
         deadline_s = time.monotonic() + patience_s
         while True:
@@ -355,6 +382,8 @@ class WireLink:
         """
         self._drop_line()
         self._incident = reason
+        if self._closed:
+            return Death("link_lost", CLOSED)
         boot = self._boot
         death = self._keeper.death() if self._keeper is not None else None
         if self._keeper is not None and death is not None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from payload.frame import FrameResult
@@ -36,6 +36,7 @@ from payload.link.packets import (
     unpack_part,
     unpack_transaction,
 )
+from payload.link.settings import LinkError
 from payload.link.transfer import IncomingMessage, OutgoingMessage
 from payload.link.wire import Packet, Report, Service, WireError, decode_report
 
@@ -65,6 +66,43 @@ class Timeouts:
     reconnect_s: float = 5.0
     start_s: float = 60.0
     attempts: int = 5
+
+
+FRAME_OPTION = "frame_s"
+"""Option of every live link: `Timeouts.frame_s`."""
+
+
+def frame_timeouts(options: Mapping[str, str], timeouts: Timeouts | None = None) -> Timeouts:
+    """Timeouts with the wait for a frame that the options of a link ask for, s.
+
+    Declared time leaves the host no deadline: one that is slower than `Timeouts.frame_s` would turn
+    its frames into timeouts, which the payload it stands for does not have.
+
+    Parameters
+    ----------
+    options : mapping of str to str
+        Options of the link by name; without ``frame_s`` nothing changes.
+    timeouts : Timeouts, optional
+
+    Raises
+    ------
+    LinkError
+        If ``frame_s`` is not a positive, finite number; why, as the end of a sentence.
+    """
+    timeouts = timeouts or Timeouts()
+    text = options.get(FRAME_OPTION)
+    if text is None:
+        return timeouts
+    try:
+        frame_s = float(text)
+    except ValueError:
+        frame_s = math.nan
+    if not 0 < frame_s < math.inf:
+        raise LinkError(
+            f"{FRAME_OPTION} is {text!r}; expected seconds over 0, such as {FRAME_OPTION}=300, "
+            f"or leave it out for {timeouts.frame_s:g}"
+        )
+    return replace(timeouts, frame_s=frame_s)
 
 
 class RequestRefusedError(Exception):
@@ -111,8 +149,7 @@ class Conversation:
 
         A payload that was just started loads its model first, and gets `start_s` for it.
         """
-        timeouts = self._timeouts
-        attempts = math.ceil(timeouts.start_s / timeouts.answer_s) if starting else None
+        attempts = self._attempts(starting)
         for name, deadline_s in self._ask(Function.CONNECT, request, hello.pack(), attempts):
             while self._pump(deadline_s):
                 self._raise_refusal(name)
@@ -123,9 +160,12 @@ class Conversation:
                             return answer
         raise NoAnswerError("no valid answer to the handshake")
 
-    def perform(self, function: Function, request: int, arguments: bytes = b"") -> None:
-        """Have a short function done."""
-        for name, deadline_s in self._ask(function, request, arguments):
+    def perform(
+        self, function: Function, request: int, arguments: bytes = b"", starting: bool = False
+    ) -> None:
+        """Have a function done; with `starting` it gets `start_s`, to load a model meanwhile."""
+        attempts = self._attempts(starting)
+        for name, deadline_s in self._ask(function, request, arguments, attempts):
             while self._pump(deadline_s):
                 self._raise_refusal(name)
                 if name in self._inbox.completed:
@@ -236,11 +276,16 @@ class Conversation:
 
     # Both ----------------------------------------------------------------------------------
 
+    def _attempts(self, starting: bool) -> int:
+        """How often to ask: for `start_s` where the payload loads its model meanwhile."""
+        timeouts = self._timeouts
+        return math.ceil(timeouts.start_s / timeouts.answer_s) if starting else timeouts.attempts
+
     def _ask(
-        self, function: Function, request: int, arguments: bytes, attempts: int | None = None
+        self, function: Function, request: int, arguments: bytes, attempts: int
     ) -> Iterator[tuple[bytes, float]]:
         """Send a function as often as may be; yields its name and when to give up on it."""
-        for _ in range(attempts or self._timeouts.attempts):
+        for _ in range(attempts):
             self._inbox = _Inbox()
             data = pack_perform(function, request, arguments)
             name = self.line.send(Service.FUNCTION, FunctionSubtype.PERFORM, data)

@@ -6,6 +6,7 @@ less, and frames are coded compactly where that is exact. Needs pyserial.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from payload.card_library import load_card
 from payload.device import load_device
 from payload.link.channel import Channel, LinkDownError, Pieces
 from payload.link.client import WireLink
-from payload.link.conversation import Timeouts
+from payload.link.conversation import FRAME_OPTION, Timeouts, frame_timeouts
 from payload.link.settings import LinkError, PayloadSettings, link_options
 from payload.link.tcp import failure_cost, key_for
 
@@ -40,10 +41,15 @@ def split_serial(address: str, field: str = "payload.link") -> Port:
     LinkError
         If the address has another form.
     """
+    return _split(address, field, ("baud",))[0]
+
+
+def _split(address: str, field: str, known: Sequence[str]) -> tuple[Port, dict[str, str]]:
+    """The port of an address, and its options by name."""
     form = "expected serial:///dev/tty...?baud=N"
     try:
         parts = urlsplit(address)
-        query = link_options(parts.query, ("baud",))
+        query = link_options(parts.query, known)
     except ValueError as error:
         raise LinkError(f"{field} {address!r}: {error}; {form}") from error
     if parts.scheme != "serial" or parts.netloc or not parts.path.startswith("/"):
@@ -51,7 +57,7 @@ def split_serial(address: str, field: str = "payload.link") -> Port:
     text = query.get("baud", str(DEFAULT_BAUD))
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise LinkError(f"{field} {address!r}: baud is {text!r}; {form}")
-    return Port(parts.path, int(text))
+    return Port(parts.path, int(text)), query
 
 
 class SerialChannel:
@@ -118,15 +124,20 @@ def open_serial(
     key_file: Path | None = None,
     timeouts: Timeouts | None = None,
 ) -> WireLink:
-    """Open the payload at the other end of a serial line.
+    """Open the payload at the other end of a serial line, with the option ``frame_s``, s.
 
     Raises
     ------
     LinkError
-        If nobody answers there, or not what the settings ask for.
+        If an option is unknown or no number, nobody answers there, or not what the settings ask
+        for, or it cannot load its model.
     """
-    port = split_serial(address)
-    return WireLink(
+    port, options = _split(address, "payload.link", ("baud", FRAME_OPTION))
+    try:
+        timeouts = frame_timeouts(options, timeouts)
+    except LinkError as error:
+        raise LinkError(f"payload.link {address!r}: {error}") from error
+    link = WireLink(
         "serial",
         lambda: open_port(port),
         key=key_for("localhost", key_file),
@@ -138,3 +149,5 @@ def open_serial(
         timeouts=timeouts,
         cost=failure_cost(settings),
     )
+    link.start_afresh()
+    return link

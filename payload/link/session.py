@@ -176,9 +176,7 @@ class Session:
         elif function == Function.PROCESS:
             self._process(packet, request, *unpack_process(arguments))
         elif function == Function.RESET:
-            self._board.payload.reset()
-            self._board.answered = None
-            self._report(packet, Verification.COMPLETED)
+            self._reset(packet, request)
         elif function == Function.INJECT:
             self._inject(packet, request, *unpack_inject(arguments))
         else:
@@ -266,6 +264,15 @@ class Session:
         )
         self._board.answered = Answered(request, message)
         self.line.send_parts(message)
+        self._report(packet, Verification.COMPLETED)
+
+    def _reset(self, packet: Packet, request: int) -> None:
+        # Loading a model may take longer than the peer waits before it asks again: loading it once
+        # more for each of those questions would keep the payload away for minutes.
+        if self._board.reset_by != request:
+            self._board.payload.reset()
+            self._board.answered = None
+            self._board.reset_by = request
         self._report(packet, Verification.COMPLETED)
 
     def _inject(self, packet: Packet, request: int, fault: int, amount: float, seed: int) -> None:

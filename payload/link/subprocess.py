@@ -4,8 +4,8 @@ The child runs the same server as a board (`payload.link.serve`) over a socket p
 of `payload.limits`. Over its memory limit it really dies; the keeper sees the exit signal and the
 cage's counter, and starts it again for the next frame.
 
-The link is written ``subprocess``, or with options of the cage:
-``subprocess?cage=rlimit&cpu_cores=0.5&affinity=0``.
+The link is written ``subprocess``, or with options of the cage and the longest wait for a frame, s:
+``subprocess?cage=rlimit&cpu_cores=0.5&affinity=0&frame_s=300``.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from payload.frame import Capabilities
 from payload.limits import Cage, CageKind, CageLimits, open_cage
 from payload.link.channel import Channel, LinkDownError, SocketChannel
 from payload.link.client import Death, WireLink
-from payload.link.conversation import Timeouts
+from payload.link.conversation import FRAME_OPTION, Timeouts, frame_timeouts
 from payload.link.settings import LinkError, PayloadSettings, link_options
 from payload.link.tcp import TCP_PART_BYTES, failure_cost
 from payload.runtime import versions
 
 EXIT_WAIT_S = 5.0
 USER_ERROR_EXIT = 2
-OPTIONS = ("affinity", "cage", "cpu_cores")
+OPTIONS = ("affinity", "cage", "cpu_cores", FRAME_OPTION)
 
 
 class SubprocessKeeper:
@@ -248,7 +248,7 @@ class SubprocessLink(WireLink):
 
 
 def open_subprocess(link: str, settings: PayloadSettings) -> SubprocessLink:
-    """Open `subprocess` or `subprocess?cage=...&cpu_cores=...&affinity=0,1`.
+    """Open `subprocess` or `subprocess?cage=...&cpu_cores=...&affinity=0,1&frame_s=...`.
 
     Raises
     ------
@@ -259,6 +259,7 @@ def open_subprocess(link: str, settings: PayloadSettings) -> SubprocessLink:
     """
     try:
         options = link_options(link.partition("?")[2], OPTIONS)
+        timeouts = frame_timeouts(options)
     except LinkError as error:
         raise LinkError(f"payload.link {link!r}: {error}") from error
     try:
@@ -268,7 +269,7 @@ def open_subprocess(link: str, settings: PayloadSettings) -> SubprocessLink:
         raise LinkError(f"payload.link {link!r}: {error}; expected a number") from error
     limits = CageLimits(settings.memory_limit_mib, cores, affinity)
     kind = cast("CageKind | None", options.get("cage"))
-    return SubprocessLink(settings, limits, kind)
+    return SubprocessLink(settings, limits, kind, timeouts)
 
 
 def _child_environment(threads: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A payload across a network: `tcp://HOST:PORT`.
+"""A payload across a network: `tcp://HOST:PORT`, or `tcp://HOST:PORT?frame_s=300`.
 
 Off loopback the line must be authenticated, on both sides alike: a server refuses to listen, and
 a link refuses to connect, without a key file.
@@ -16,9 +16,9 @@ from payload.card_library import load_card
 from payload.device import load_device
 from payload.link.channel import Channel, LinkDownError, SocketChannel
 from payload.link.client import FailureCost, WireLink
-from payload.link.conversation import Timeouts
+from payload.link.conversation import FRAME_OPTION, Timeouts, frame_timeouts
 from payload.link.security import load_key
-from payload.link.settings import LinkError, PayloadSettings
+from payload.link.settings import LinkError, PayloadSettings, link_options
 
 TCP_PART_BYTES = 65000
 CONNECT_TIMEOUT_S = 5.0
@@ -39,7 +39,7 @@ def split_tcp(address: str, field: str = "payload.link") -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise LinkError(f"{field} {address!r}: {error}; expected tcp://HOST:PORT") from error
-    if parts.scheme != "tcp" or not host or port is None or parts.path.strip("/"):
+    if parts.scheme != "tcp" or not host or port is None or parts.path.strip("/") or parts.query:
         raise LinkError(f"{field} {address!r}: expected tcp://HOST:PORT")
     return host, port
 
@@ -114,15 +114,21 @@ def open_tcp(
     key_file: Path | None = None,
     timeouts: Timeouts | None = None,
 ) -> WireLink:
-    """Open the payload that serves at `tcp://HOST:PORT`.
+    """Open the payload that serves at `tcp://HOST:PORT`, with the option ``frame_s``, s.
 
     Raises
     ------
     LinkError
-        If nobody serves there, or not what the settings ask for.
+        If an option is unknown or no number, nobody serves there, or not what the settings ask
+        for, or it cannot load its model.
     """
-    host, port = split_tcp(address)
-    return WireLink(
+    where, _, query = address.partition("?")
+    host, port = split_tcp(where)
+    try:
+        timeouts = frame_timeouts(link_options(query, (FRAME_OPTION,)), timeouts)
+    except LinkError as error:
+        raise LinkError(f"payload.link {address!r}: {error}") from error
+    link = WireLink(
         "tcp",
         lambda: connect_tcp(host, port),
         key=key_for(host, key_file),
@@ -133,6 +139,8 @@ def open_tcp(
         timeouts=timeouts,
         cost=failure_cost(settings),
     )
+    link.start_afresh()
+    return link
 
 
 def failure_cost(settings: PayloadSettings) -> FailureCost:

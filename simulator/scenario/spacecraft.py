@@ -30,7 +30,9 @@ Name = Annotated[
     ),
 ]
 
-LINK_PATTERN = r"^(inprocess|subprocess(?:\?\S+)?|tcp://\S+:\d{1,5}|serial://\S+|replay:.+)$"
+LINK_PATTERN = (
+    r"^(inprocess|subprocess(?:\?\S+)?|tcp://\S+:\d{1,5}(?:\?\S+)?|serial://\S+|replay:.+)$"
+)
 
 
 class Section(BaseModel):
@@ -346,7 +348,10 @@ class Payload(Section):
     device: str = Field(min_length=1)
     """A profile in payload/devices by name, or the path of one."""
     link: str = Field(default="inprocess", pattern=LINK_PATTERN)
-    """inprocess | subprocess | tcp://host:port | serial:///dev/...?baud=N | replay:PATH"""
+    """inprocess | subprocess | tcp://host:port | serial:///dev/...?baud=N | replay:PATH
+
+    The three with a line take frame_s=N after a question mark: the longest wait for a frame, wall
+    seconds (60)."""
     timing: Literal["declared", "measured"] = "declared"
     """declared: latency from the device profile (repeatable); measured: from the clock."""
     memory_limit_mib: float = Field(default=512, gt=0, le=1_048_576)

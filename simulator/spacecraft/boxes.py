@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,10 @@ class BoxPlace:
     track: Track
     now_s: Callable[[], float]
     log: Callable[[Event], None]
+
+
+STILL_AT_WORK = "still at work on a frame and given up; the counts are those of its last report"
+"""What is noted of a payload that had not answered when the mission ended."""
 
 
 class WatchedBox:
@@ -86,6 +90,8 @@ class WatchedBox:
             link if trace is None else RecordingLink(link, trace, settings.timing)
         )
         self._last_s = 0.0
+        self._at_work = False
+        self._health = Health(True, 0.0, 0, 0)
         self._anomaly_s = _time_in_anomaly_s(place.track)
         self._note("start")
 
@@ -106,7 +112,11 @@ class WatchedBox:
                 )
             )
         # Under real-time pace this runs in a worker thread: nothing may be logged here.
-        return self._link.process(frame)
+        self._at_work = True
+        try:
+            return self._link.process(frame)
+        finally:
+            self._at_work = False
 
     def health(self) -> Health:
         """Health of the payload."""
@@ -118,7 +128,10 @@ class WatchedBox:
         self._note("restart")
 
     def close(self) -> None:
-        """Note how the payload ended, and release it."""
+        """Note how the payload ended, and release it.
+
+        One that is still at work on a frame is not asked: its worker would take the answer.
+        """
         self._note("end")
         self._link.close()
 
@@ -143,7 +156,10 @@ class WatchedBox:
         )
 
     def _note(self, moment: str) -> None:
-        health = self._link.health()
+        if self._at_work:
+            health = replace(self._health, alive=False, rss_mib=0.0, detail=STILL_AT_WORK)
+        else:
+            health = self._health = self._link.health()
         self._place.log(
             HostPayload(
                 t_s=self._place.now_s(),

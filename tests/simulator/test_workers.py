@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import truediv
 from pathlib import Path
 
+import psutil
 import pytest
 
 from simulator.workers import call_each
 
 PATIENCE_S = 60.0
+ORPHAN_S = 10.0
+"""How long a worker may outlive its program: far less than its call takes."""
 
 MANY_CALLS = """
 import sys
@@ -47,9 +51,8 @@ def begun(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.usefixtures("ctrl_c_heeded")
-def test_nothing_begins_after_an_interrupt(tmp_path: Path) -> None:
-    folder, script = tmp_path / "begun", tmp_path / "many_calls.py"
+def start_many_calls(folder: Path, script: Path) -> subprocess.Popen[bytes]:
+    """A program of its own session whose two workers have begun and wait."""
     folder.mkdir()
     script.write_text(MANY_CALLS)
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
@@ -64,10 +67,44 @@ def test_nothing_begins_after_an_interrupt(tmp_path: Path) -> None:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return process
+
+
+def at_work(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that run; one that nobody has reaped yet does not."""
+    running = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                running.append(process)
+    return running
+
+
+@pytest.mark.usefixtures("ctrl_c_heeded")
+def test_nothing_begins_after_an_interrupt(tmp_path: Path) -> None:
+    folder = tmp_path / "begun"
+    process = start_many_calls(folder, tmp_path / "many_calls.py")
     time.sleep(0.5)  # whatever else a pool would queue is in its queue by now
     os.killpg(process.pid, signal.SIGINT)
     process.wait(PATIENCE_S / 2)
     assert begun(folder) == ["0", "1"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_of_a_killed_program_end_with_it(tmp_path: Path, how: signal.Signals) -> None:
+    process = start_many_calls(tmp_path / "begun", tmp_path / "many_calls.py")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(how)
+    process.wait(ORPHAN_S)
+    try:
+        assert len(workers) >= 2
+        deadline = time.monotonic() + ORPHAN_S
+        while at_work(workers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert at_work(workers) == []
+    finally:
+        for left_over in at_work(workers):
+            left_over.kill()
 
 
 def test_every_call_is_made_once_and_results_keep_their_keys() -> None:

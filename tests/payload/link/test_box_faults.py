@@ -138,6 +138,7 @@ def test_a_box_suffers_slow_down_and_flips_and_is_cured_by_a_reset() -> None:
     box.inject(BoxFault.FLIP_WEIGHTS, 1, CLOUDING_SEED)
     upset = box.process(known_tile())
     assert not np.array_equal(upset.mask, sound.mask)
+    assert box.describe().model_sha256 == sound.model_sha256, "or its peer refuses it, for good"
     assert upset.model_sha256 == sound.model_sha256
     assert not np.array_equal(box.process(known_tile()).mask, sound.mask)
     box.reset()

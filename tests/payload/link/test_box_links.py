@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from payload.limits import CageError, CageLimits
 from payload.link import open_link
 from payload.link.bench import bench_frame, identical
 from payload.link.board import Limits
+from payload.link.client import WireLink
 from payload.link.conversation import Timeouts
 from payload.link.faults import BoxFault
 from payload.link.replay import ReplayLink
@@ -37,6 +39,11 @@ from payload.link.tcp import open_tcp
 from payload.link.trace import ContentNames, TraceError
 
 SETTINGS = PayloadSettings("threshold", "myriad2")
+HANG_S = 2.0
+PATIENCE_S = 30.0
+"""Far longer than a worker takes to notice that its link was closed."""
+CLOUDING_SEED = 3
+"""Flips a bit of the threshold model that changes its mask of the known tile."""
 HOST_FIELDS = ("host_latency_s", "peak_memory_mib", "memory_provenance", "model_calls")
 """What may differ between bodies; it goes to host events only."""
 
@@ -164,6 +171,29 @@ def test_another_device_or_timing_is_refused(tcp_address: str) -> None:
             open_link(tcp_address, **asked)
 
 
+def test_an_upset_board_is_reached_again_and_is_well_in_the_next_mission() -> None:
+    process, line = serve("--listen=tcp://127.0.0.1:0", "--allow-faults")
+    address = line.split(" on ")[1].split(",")[0]
+    try:
+        link = open_link(address, model="threshold", device="myriad2")
+        assert isinstance(link, WireLink)
+        sound = link.process(known_tile()).mask
+        link.inject(BoxFault.FLIP_WEIGHTS, 1, CLOUDING_SEED)
+        assert not np.array_equal(link.process(known_tile()).mask, sound)
+        assert link._conversation is not None
+        link._conversation.line.channel.close()  # the cable is out for a moment
+        upset = link.process(known_tile())
+        assert upset.status == "ok", upset.detail
+        assert not np.array_equal(upset.mask, sound)
+        link.close()
+        following = open_link(address, model="threshold", device="myriad2")
+        assert np.array_equal(following.process(known_tile()).mask, sound)
+        following.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_serial_line_answers_as_one_at_hand(
     expected: list[FrameResult], tmp_path: Path, serial_devices: tuple[str, str]
 ) -> None:
@@ -253,6 +283,21 @@ def test_a_hanging_child_is_killed_by_its_watchdog() -> None:
     link.close()
 
 
+def test_a_link_closed_under_a_frame_starts_no_other_child() -> None:
+    link = SubprocessLink(SETTINGS)
+    link.inject(BoxFault.HANG, 3600.0, 0)
+    results: list[FrameResult] = []
+    worker = threading.Thread(target=lambda: results.append(link.process(known_tile())))
+    worker.start()
+    time.sleep(0.5)  # the frame is on board by now
+    link.close()
+    worker.join(PATIENCE_S)
+    started = link._subprocess.starts
+    link._subprocess.stop()  # whatever the worker may have started
+    assert [result.status for result in results] == ["link_lost"]
+    assert started == 1
+
+
 def test_over_its_memory_limit_the_child_dies_and_the_mission_goes_on() -> None:
     """Resident memory sampled and the address space bounded: to be had on any Linux."""
     link = SubprocessLink(
@@ -278,10 +323,47 @@ def test_cage_options_stand_in_the_link() -> None:
     link.close()
 
 
+def is_given_up(link_name: str) -> bool:
+    """Whether a frame that takes `HANG_S` is a timeout, as it is where the link waits less."""
+    link = open_link(link_name, model="threshold", device="myriad2")
+    assert isinstance(link, WireLink)
+    link.inject(BoxFault.HANG, HANG_S, 0)
+    status = link.process(known_tile()).status
+    link.close()
+    assert status in ("ok", "timeout")
+    return status == "timeout"
+
+
+@pytest.mark.parametrize(("option", "given_up"), [("frame_s=0.3", True), ("frame_s=60", False)])
+def test_how_long_a_frame_is_awaited_stands_in_the_link(
+    option: str, given_up: bool, serial_devices: tuple[str, str]
+) -> None:
+    pytest.importorskip("serial", reason="a serial line needs pyserial")
+    board, simulator = serial_devices
+    assert is_given_up(f"subprocess?{option}") == given_up
+    process, line = serve("--listen=tcp://127.0.0.1:0", "--allow-faults")
+    wired, _ = serve(f"--listen=serial://{board}?baud=921600", "--allow-faults")
+    try:
+        assert is_given_up(f"{line.split(' on ')[1].split(',')[0]}?{option}") == given_up
+        assert is_given_up(f"serial://{simulator}?baud=921600&{option}") == given_up
+    finally:
+        for server in (process, wired):
+            server.kill()
+            server.wait()
+
+
+@pytest.mark.parametrize("link_name", ["subprocess", "tcp://127.0.0.1:9", "serial:///dev/null"])
+@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "long"])
+def test_a_wait_for_a_frame_that_is_none_is_refused(link_name: str, text: str) -> None:
+    reason = f"payload.link '{link_name}.*frame_s is '{text}'; expected seconds over 0"
+    with pytest.raises(LinkError, match=reason):
+        open_link(f"{link_name}?frame_s={text}", model="threshold", device="myriad2")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("cores=1", "cores is not an option; valid: affinity, cage, cpu_cores"),
+        ("cores=1", "cores is not an option; valid: affinity, cage, cpu_cores, frame_s"),
         ("cpu_cores=x", "expected a number"),
         ("cpu_cores=inf", "expected a finite number"),
         ("rlimit", "'rlimit' is no name=value"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from payload.link.client import CUTS_PER_FRAME, WireLink
 from payload.link.conversation import Timeouts
 from payload.link.faults import BoxFault
 from payload.link.packets import LargeDataSubtype
+from payload.link.settings import LinkError
 from payload.link.wire import Packet, Service, Verification, parse
 
 OpenBench = Callable[..., tuple[WireLink, BenchPayload]]
@@ -121,6 +123,26 @@ def test_a_fault_asked_for_twice_is_injected_once(open_bench: OpenBench) -> None
     assert payload.injected == [(BoxFault.FLIP_WEIGHTS, 3.0, 7)]
     link.inject(BoxFault.FLIP_WEIGHTS, 3.0, 7)
     assert len(payload.injected) == 2
+
+
+def test_a_model_that_loads_slowly_is_loaded_once(open_bench: OpenBench) -> None:
+    link, payload = open_bench(timeouts=dataclasses.replace(QUICK, answer_s=0.1))
+
+    def load_slowly() -> None:
+        payload.resets += 1
+        time.sleep(1.0)  # longer than a short question is asked for
+
+    payload.reset = load_slowly  # type: ignore[method-assign]
+    link.start_afresh()
+    assert link.process(bench_frame()).status == "ok"
+    assert payload.resets == 1
+
+
+def test_a_payload_that_loads_no_model_is_refused_before_flight(open_bench: OpenBench) -> None:
+    link, payload = open_bench(timeouts=dataclasses.replace(QUICK, answer_s=0.1, start_s=0.3))
+    payload.reset = lambda: time.sleep(1.0)  # type: ignore[method-assign]
+    with pytest.raises(LinkError, match=r"did not load its model afresh .* restart the server"):
+        link.start_afresh()
 
 
 def test_one_cut_of_a_slow_line_costs_no_frame(open_bench: OpenBench) -> None:

@@ -266,12 +266,22 @@ def test_nobody_there_is_a_link_error_that_says_what_to_check() -> None:
     settings = PayloadSettings("threshold", "host")
     with pytest.raises(LinkError, match="check that the payload is serving"):
         open_tcp(f"tcp://127.0.0.1:{port}", settings, timeouts=NOBODY_THERE)
+    with pytest.raises(LinkError, match="wait_s is not an option; valid: frame_s"):
+        open_tcp(f"tcp://127.0.0.1:{port}?wait_s=1", settings)
     with pytest.raises(LinkDownError):
         connect_tcp("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(
-    "address", ["tcp://host", "tcp://:5", "udp://host:5", "tcp://host:port", "tcp://h:5/x"]
+    "address",
+    [
+        "tcp://host",
+        "tcp://:5",
+        "udp://host:5",
+        "tcp://host:port",
+        "tcp://h:5/x",
+        "tcp://h:5?frame_s=9",
+    ],
 )
 def test_addresses_of_another_form_are_refused(address: str) -> None:
     with pytest.raises(LinkError, match="expected tcp://HOST:PORT"):

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import simulator.mission
 from payload.device import load_device
 from payload.link.faults import FaultPlan
 from payload.link.trace import TraceError
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, ScenarioError
+from simulator.spacecraft.boxes import STILL_AT_WORK
 from simulator.spacecraft.computer import WATCHDOG_RESTART_S
 from simulator.telemetry.audit import audit
 from simulator.telemetry.run_folder import RunFolder
@@ -205,3 +207,44 @@ def test_under_real_time_the_power_limit_holds_while_the_answer_is_awaited(
     drawn_w = run.events("power")["payload_w"].to_pylist()
     assert 0 < max(drawn_w) <= limit_w
     assert audit(run).passed
+
+
+def fly_to_the_middle_of_a_frame(
+    at_hand: Path, small_scenario: Callable[..., Scenario], out_dir: Path, hang_s: float
+) -> RunFolder:
+    """A real-time mission of a caged payload that ends while its first frame is under way."""
+    first_s = RunFolder.open(at_hand).events("capture")["t_s"].to_pylist()[0]
+    factor = 20_000
+    changes = {
+        LINK: "subprocess",
+        "satellites__*__payload__pace": "realtime",
+        "satellites__*__payload__realtime_factor": factor,
+        "faults": [{"kind": "payload_faults", "hang_per_frame": 1, "hang_s": hang_s}],
+        "duration_h": (first_s + hang_s * factor / 4) / 3600,
+    }
+    return RunFolder.open(run_mission(small_scenario(**changes), out_dir))
+
+
+def end_of(run: RunFolder) -> dict[str, object]:
+    (row,) = [r for r in run.host_events("payload").to_pylist() if r["moment"] == "end"]
+    return row
+
+
+def test_the_end_of_a_real_time_mission_waits_for_the_frame_under_way(
+    at_hand: Path, small_scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
+    run = fly_to_the_middle_of_a_frame(at_hand, small_scenario, tmp_path, hang_s=3.0)
+    assert end_of(run)["alive"], end_of(run)["detail"]
+    (trace,) = (run.path / "trace").glob("*/trace.jsonl")
+    assert len(trace.read_text().splitlines()) == 2, "header, and the frame under way"
+
+
+def test_the_end_of_a_real_time_mission_waits_no_longer_than_it_may(
+    at_hand: Path,
+    small_scenario: Callable[..., Scenario],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(simulator.mission, "END_PATIENCE_S", 0.1)
+    run = fly_to_the_middle_of_a_frame(at_hand, small_scenario, tmp_path, hang_s=3.0)
+    assert (end_of(run)["alive"], end_of(run)["detail"]) == (False, STILL_AT_WORK)

@@ -315,7 +315,15 @@ def test_a_model_that_cannot_be_opened_is_not_asked_to_be_measured(
     assert "does not exist" in problem.reason
 
 
-@pytest.mark.parametrize("link", ["replay:.", "tcp://127.0.0.1:5555", "serial:///dev/ttyUSB0"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "replay:.",
+        "tcp://127.0.0.1:5555",
+        "tcp://127.0.0.1:5555?frame_s=300",
+        "serial:///dev/ttyUSB0",
+    ],
+)
 def test_a_payload_that_has_the_model_itself_needs_the_card_alone_here(
     mission: Path, link: str
 ) -> None:
