@@ -25,6 +25,10 @@ mostly overcast (Beta marginal, its parameters' sum 0.8 as in `simulator.environ
 ``sqrt(0.25 / 1.8)``)."""
 
 
+FORGOTTEN = 20.0
+"""Correlation times after which a look says nothing: the square of what is left is 4e-18."""
+
+
 @dataclass(frozen=True)
 class Look:
     """What the payload found over a target, and when."""
@@ -69,15 +73,18 @@ class Prospects:
         """Cover at `t_s` by a forecast of this lead time and by the last look, if there is one.
 
         The mean of both, weighed by the inverse of their error variances (optimal interpolation).
-        That of a forecast is ``forecast_sigma_24h^2 lead / 24 h``; that of a look is the mean
-        square by which an exponentially correlated series changes in the meantime,
-        ``2 COVER_SIGMA^2 (1 - exp(-t / correlation_h))``.
+        That of a forecast is ``forecast_sigma_24h^2 lead / 24 h``. That of a look is
+        ``COVER_SIGMA^2 (1 / r^2 - 1)`` with ``r = exp(-t / correlation_h)``, which of a Gaussian
+        series with that correlation is the information the look still has: all of it at once, none
+        in the end, when the forecast is believed as if nothing had been seen.
         """
         forecast = self.forecast_sigma_24h**2 * max(lead_s, 0.0) / 86400.0
         if look is None:
             return Belief(forecast_cover, math.sqrt(forecast))
-        waited_h = (t_s - look.t_s) / 3600.0
-        persistence = -2.0 * COVER_SIGMA**2 * math.expm1(-max(waited_h, 0.0) / self.correlation_h)
+        correlations = max(t_s - look.t_s, 0.0) / 3600.0 / self.correlation_h
+        if correlations > FORGOTTEN:
+            return Belief(forecast_cover, math.sqrt(forecast))
+        persistence = COVER_SIGMA**2 * math.expm1(2.0 * correlations)
         both = forecast + persistence
         if both == 0.0:
             return Belief(forecast_cover, 0.0)

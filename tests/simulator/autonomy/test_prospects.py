@@ -48,15 +48,32 @@ def test_a_perfect_forecast_is_believed_whatever_was_seen() -> None:
     assert belief == Belief(0.1, 0.0)
 
 
-def test_against_a_simulated_pair_of_errors() -> None:
-    """The weights are those of least squares: no other mixture of the two errs less."""
+def test_against_a_simulated_series() -> None:
+    """Of a correlated series that was seen once and forecast, the mean square error is as said.
+
+    The prior is the forecast alone, so the look is told as what it adds to a flat prior: the
+    series at the time of the look, over the correlation.
+    """
     rng = np.random.default_rng(5)
-    lead_h, waited_h, draws = 10.0, 5.0, 200_000
-    forecast_error = rng.normal(0.0, SIGMA_24H * math.sqrt(lead_h / 24.0), draws)
+    lead_h, waited_h, draws = 10.0, 5.0, 400_000
     rho = math.exp(-waited_h / CORRELATION_H)
-    changed = rng.normal(0.0, COVER_SIGMA * math.sqrt(2.0 * (1.0 - rho)), draws)
+    sigma_forecast = SIGMA_24H * math.sqrt(lead_h / 24.0)
+    then = rng.normal(0.0, COVER_SIGMA, draws)
+    seen = rho * then + rng.normal(0.0, COVER_SIGMA * math.sqrt(1.0 - rho**2), draws)
+    forecast = then + rng.normal(0.0, sigma_forecast, draws)
     shares = np.linspace(0.0, 1.0, 201)
-    errors = [np.std(share * changed + (1.0 - share) * forecast_error) for share in shares]
+    errors = [np.std(share * seen / rho + (1.0 - share) * forecast - then) for share in shares]
     belief = PROSPECTS.believed(0.0, lead_h * HOUR_S, Look(0.0, 1.0), waited_h * HOUR_S)
     assert belief.cover == pytest.approx(shares[int(np.argmin(errors))], abs=SAMPLING)
     assert belief.sigma == pytest.approx(min(errors), rel=SAMPLING)
+
+
+def test_a_look_of_long_ago_leaves_the_forecast_alone() -> None:
+    """However little the forecast is worth: a target found cloudy once is not given up."""
+    vague = Prospects(0.2, 1.0, CORRELATION_H)
+    day_s, year_s = 24 * HOUR_S, 365 * 24 * HOUR_S
+    alone = vague.believed(0.3, day_s, None, day_s)
+    assert vague.believed(0.3, day_s, Look(0.0, 1.0), year_s) == alone
+    after_days = vague.believed(0.3, day_s, Look(0.0, 1.0), 3 * day_s)
+    assert after_days.cover == pytest.approx(alone.cover, abs=0.02)
+    assert after_days.sigma == pytest.approx(alone.sigma, rel=0.02)
