@@ -94,7 +94,7 @@ class Metrics:
     )
     time_to_clear_h_restricted_mean: float | None = _metric(
         "h",
-        "wait for a clear image, at most the mission: mean of all targets (Kaplan-Meier)",
+        "wait for a clear image, cut at the end of the mission; mean of all (Kaplan-Meier)",
         "lower",
     )
     delivery_latency_h_p50: float | None = _metric("h", "capture to ground, median", "lower")

@@ -302,7 +302,7 @@ def test_compare_warns_of_intervals_of_few_seeds(
                   "--seeds", seeds, "--out", mission / "campaign")  # fmt: skip
     assert len(compared) == 1
     assert (f"{seeds} seeds are few" in result.stderr) == warned
-    assert ("interval" in result.stdout) == (seeds > 1)
+    assert ("95 % interval" in result.stdout) == (seeds > 1)
 
 
 def test_compare_of_no_name_at_all_is_refused(

@@ -97,6 +97,7 @@ def test_reschedule_looks_again_and_bent_pipe_cannot_so_soon(fly):
             autonomy__policy=policy,
             weather__forecast_sigma_24h=1.0,
             ground__processing_delay_h=GROUND_DELAY_H,
+            **{"satellites__*__imager__max_off_nadir_deg": 50},
         )
         for row in rows(run, "capture"):
             if row["reacquisition"]:
