@@ -182,7 +182,7 @@ def _surfaces(found: Folders, cards: Sequence[ModelCard]) -> None:
         return
     models_flown = lines.groupby("mission")["model"].nunique().sort_values(ascending=False)
     chosen = st.selectbox(
-        "Mission",
+        "Missions flown",
         list(models_flown.index),
         key="mission",
         bind="query-params",
