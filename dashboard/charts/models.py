@@ -180,7 +180,7 @@ def by_surface(table: pd.DataFrame, known: Sequence[str] = ()) -> go.Figure:
             hovertemplate="%{x}: %{y:.2%}<extra>" + str(model) + "</extra>",
         )
     most = float(table["fraction"].max()) if len(table) else 0.0
-    figure.update_yaxes(tickformat=".0%", range=[0, max(0.01, 1.15 * most)])
+    figure.update_yaxes(tickformat=".1~%", range=[0, max(0.01, 1.15 * most)])
     return figure
 
 
