@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dashboard.delivery import PIXELS, SATISFIED, TARGET_STATES
+from dashboard.delivery import BYTES, PIXELS, SATISFIED, TARGET_STATES
 from dashboard.event_store import EventStore
 from simulator.mission import run_mission
 from simulator.scenario import load_scenario
@@ -111,3 +111,12 @@ def test_an_image_is_on_board_until_it_is_sent_or_lost(now_s: float, gone: str, 
         )
         (found,) = log.execute(TARGET_STATES, {"now_s": now_s}).df()["state"]
     assert found == state
+
+
+def test_what_is_queued_at_the_end_is_the_metric_of_it(tmp_path: Path) -> None:
+    """Storage tells of a frame before it joins the queue, so its last row is no balance."""
+    changes = {**SHORT, "autonomy.policy": "bent_pipe", "ground.stations": ["matera"]}
+    store = EventStore(run_mission(load_scenario("first_light", changes), tmp_path))
+    queued = store.rows(BYTES).set_index("change")["mib"]["queued"]
+    assert queued > 0
+    assert queued == pytest.approx(store.run.metrics()["backlog_mib"])

@@ -82,6 +82,17 @@ def test_broken_card_in_the_cache_is_named_and_hides_no_other(
         assert "this card is left out" in said
 
 
+def test_list_says_which_models_are_there_by_card_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    last = runner.invoke(app, ["models", "list"]).stdout.splitlines()[-1]
+    reason, _, names = last.partition(": ")
+    assert "not on this machine" in reason
+    assert {"nnunet-teacher", "unet-resnet34"} <= set(names.split(", "))
+    assert "threshold" not in names.split(", ")
+
+
 def test_no_number_is_cut_where_the_terminal_is_narrow() -> None:
     wide, narrow = (
         runner.invoke(app, ["models", "list"], env={"COLUMNS": columns}).stdout
