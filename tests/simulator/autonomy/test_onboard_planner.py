@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -161,10 +162,11 @@ def seen_cloudy(planner: OnboardPlanner, at_s: float, cover: float) -> None:
     planner.replan("result", free_s=at_s, not_before_s=at_s, attitude=NADIR)
 
 
-def test_an_access_is_good_for_one_image_of_a_target():
-    """A minute later the clouds are the same, whatever an old forecast says."""
+@pytest.mark.parametrize("forecast_sigma_24h", [0.2, 0.0])
+def test_an_access_is_good_for_one_image_of_a_target(forecast_sigma_24h):
+    """A minute later the clouds are the same, whatever is forecast and however surely."""
     now, tomorrow = access("north", 500.0, 0.0), access("north", 500.0 + DAY_S, 0.0)
-    planner = onboard(once("north"), [now, tomorrow])
+    planner = onboard(once("north"), [now, tomorrow], forecast_sigma_24h=forecast_sigma_24h)
     planner.replan("start", free_s=0.0, not_before_s=0.0, attitude=NADIR)
     assert planner.plan[0].access_start_s == now.start_s
     seen_cloudy(planner, 540.0, cover=0.9)

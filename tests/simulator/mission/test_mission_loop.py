@@ -86,6 +86,7 @@ def test_changing_one_weight_changes_decisions(fly, tmp_path):
 
 GROUND_DELAY_H = 24
 LONGEST_ACCESS_S = 900.0
+NEAR_COVER = 0.1
 
 
 def test_reschedule_looks_again_and_bent_pipe_cannot_so_soon(fly):
@@ -108,6 +109,23 @@ def test_reschedule_looks_again_and_bent_pipe_cannot_so_soon(fly):
     on_board, by_ground = waits_s("reschedule"), waits_s("bent_pipe")
     assert min(on_board) < GROUND_DELAY_H * 3600.0 <= min(by_ground, default=np.inf)
     assert min(on_board) > LONGEST_ACCESS_S, "the clouds of one access are the same all through"
+
+
+@pytest.mark.parametrize(("correlation_h", "believes_the_look"), [(8000, True), (0.5, False)])
+def test_a_plan_reckons_with_what_the_payload_saw_as_long_as_clouds_last(
+    fly, correlation_h, believes_the_look
+):
+    run = fly(
+        weather__forecast_sigma_24h=1.0,
+        weather__correlation_h=correlation_h,
+        **{"satellites__*__imager__max_off_nadir_deg": 50},
+    )
+    seen = {row["capture"]: row["cover_detected"] for row in rows(run, "decision")}
+    last = {row["target"]: seen[row["capture"]] for row in rows(run, "capture")}
+    again = [row for row in rows(run, "plan") if "last look" in row["reason"]]
+    assert again
+    near = [abs(row["forecast_cover"] - last[row["target"]]) < NEAR_COVER for row in again]
+    assert all(near) == believes_the_look
 
 
 def test_the_ground_asks_again_after_its_delay(fly):
