@@ -3,14 +3,13 @@
 Every random draw of a run is keyed by its seed, so two runs of one seed see the same weather and
 the same scenes: their difference is what the variant changed. A comparison takes the differences
 seed by seed and gives their mean with a 95 % confidence interval (bootstrap over seeds, BCa, from
-SciPy). A campaign folder holds one run folder per run, ``asked.json`` from the start and
-``campaign.json`` at the end.
+SciPy). A campaign folder holds one run folder per run, ``asked.json`` from the start
+(`simulator.comparison`) and ``campaign.json`` at the end.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import math
@@ -25,18 +24,21 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from payload.whole_file import finished_or_nothing
+from simulator.comparison import (
+    ASKED_NAME,
+    CampaignError,
+    Variant,
+    asked_of,
+    begun,
+    holds,
+    overrides_of,
+)
 from simulator.earlier_runs import earlier_run
-from simulator.inputs import input_hashes, scene_hashes
 from simulator.mission import run_mission
-from simulator.scenario import Scenario, load_scenario, resolved_yaml
-from simulator.telemetry.events import SCHEMA_VERSION
-from simulator.telemetry.manifest import project_version
+from simulator.scenario import load_scenario
 from simulator.telemetry.run_folder import RunFolder
-from simulator.telemetry.runs import CAMPAIGN_NAME, list_runs, short_names
+from simulator.telemetry.runs import CAMPAIGN_NAME, short_names
 from simulator.workers import call_each
-
-ASKED_NAME = "asked.json"
-"""What a campaign folder was begun for, so that another comparison does not take its place."""
 
 CONFIDENCE = 0.95
 RESAMPLES = 5000
@@ -44,57 +46,6 @@ RESAMPLES = 5000
 ENOUGH_SEEDS = 10
 """From so many seeds on an interval may be taken at its word. Of 400 samples of a normal variable,
 the 95 % intervals of 3 values held the mean in 71 %, of 5 in 84 %, of 10 in 91 %, of 20 in 93 %."""
-
-
-class CampaignError(ValueError):
-    """A campaign cannot be run or read as asked."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One combination that is compared; an empty name leaves each satellite its own."""
-
-    model: str
-    device: str
-    policy: str
-
-    @property
-    def label(self) -> str:
-        """Short name for tables."""
-        return " / ".join(filter(None, (self.policy, self.model, self.device)))
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a comparison is of: everything that decides the events of its runs.
-
-    Attributes
-    ----------
-    scenario, scenario_sha256 : str
-        Name and hash of the scenario before any variant.
-    variants : tuple of Variant
-    seeds : tuple of int
-    inputs : tuple of dict of str to str
-        `simulator.inputs.input_hashes` of each variant: the content of the files it names.
-    scenes : dict of str to str
-        `simulator.inputs.scene_hashes`, the same for all variants.
-    project_version : str
-    schema_version : int
-        Of the events.
-    """
-
-    scenario: str
-    scenario_sha256: str
-    variants: tuple[Variant, ...]
-    seeds: tuple[int, ...]
-    inputs: tuple[Mapping[str, str], ...]
-    scenes: Mapping[str, str]
-    project_version: str
-    schema_version: int
-
-    def to_json(self) -> str:
-        """Serialise; equal texts mean the very same comparison."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
 @dataclass(frozen=True)
@@ -235,96 +186,6 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, low, high, len(sample))
 
 
-def variants_of(
-    scenario: Scenario,
-    models: Sequence[str] = (),
-    devices: Sequence[str] = (),
-    policies: Sequence[str] = (),
-) -> tuple[Variant, ...]:
-    """Every combination, once; where nothing is named the scenario's own is taken."""
-    payloads = [satellite.payload for satellite in scenario.satellites]
-    combinations = itertools.product(
-        policies or (scenario.autonomy.policy,),
-        models or (_in_common([payload.model for payload in payloads]),),
-        devices or (_in_common([payload.device for payload in payloads]),),
-    )
-    named = (Variant(model, device, policy) for policy, model, device in combinations)
-    return tuple(dict.fromkeys(named))
-
-
-def _in_common(names: Sequence[str]) -> str:
-    """The name all satellites share; empty where they differ."""
-    return names[0] if len(set(names)) == 1 else ""
-
-
-def asked_of(
-    scenario_name: str,
-    *,
-    models: Sequence[str] = (),
-    devices: Sequence[str] = (),
-    policies: Sequence[str] = (),
-    seeds: int = 5,
-) -> Asked:
-    """Check what is asked before anything is flown; parameters as in `compare`.
-
-    Raises
-    ------
-    CampaignError
-        When `seeds` is not positive.
-    ScenarioError, ModelError, SceneError
-        When a variant cannot be flown.
-    """
-    if seeds < 1:
-        raise CampaignError(f"seeds: {seeds} is not positive; give 1 or more, 20 for a verdict")
-    scenario = load_scenario(scenario_name)
-    variants = variants_of(scenario, models, devices, policies)
-    seed_values = tuple(range(scenario.seed, scenario.seed + seeds))
-    flown = [  # a misspelt name or a seed too far must cost nothing
-        load_scenario(scenario_name, _overrides(scenario, variant, seed_values[-1]))
-        for variant in variants
-    ]
-    return Asked(
-        scenario.name,
-        hashlib.sha256(resolved_yaml(scenario).encode()).hexdigest(),
-        variants,
-        seed_values,
-        inputs=tuple(input_hashes(each) for each in flown),
-        scenes=scene_hashes(scenario),
-        project_version=project_version(),
-        schema_version=SCHEMA_VERSION,
-    )
-
-
-def folder_for(asked: Asked, root: Path) -> Path:
-    """``compare-NAME`` below `root`, numbered where another comparison lies there already."""
-    names = itertools.count(2)
-    folder = root / f"compare-{asked.scenario}"
-    while _taken(folder, asked):
-        folder = root / f"compare-{asked.scenario}-{next(names)}"
-    return folder
-
-
-def _taken(folder: Path, asked: Asked) -> bool:
-    """Whether a folder holds anything but the comparison that is asked for."""
-    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    return not empty and not _holds(folder, asked)
-
-
-def _holds(folder: Path, asked: Asked) -> bool:
-    """Whether a folder was begun for the very same comparison."""
-    try:
-        return (folder / ASKED_NAME).read_text(encoding="utf-8") == asked.to_json()
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _begun(folder: Path) -> bool:
-    """Whether a comparison left complete runs, from which its own command would go on."""
-    return (folder / ASKED_NAME).exists() and any(
-        run.state == "complete" for run in list_runs(folder)
-    )
-
-
 def compare(
     scenario_name: str,
     out_dir: Path,
@@ -363,8 +224,8 @@ def compare(
         on, or a worker process dies.
     """
     asked = asked_of(scenario_name, models=models, devices=devices, policies=policies, seeds=seeds)
-    finished, ours = (out_dir / CAMPAIGN_NAME).exists(), _holds(out_dir, asked)
-    if not ours and (finished or _begun(out_dir)):
+    finished, ours = (out_dir / CAMPAIGN_NAME).exists(), holds(out_dir, asked)
+    if not ours and (finished or begun(out_dir)):
         raise CampaignError(
             f"{out_dir} holds another comparison, which would be lost; name another folder (--out)"
         )
@@ -400,20 +261,10 @@ def run_variant(
 ) -> RunRecord:
     """Run one variant with one seed (in a worker process), unless it lies there when going on."""
     scenario = load_scenario(scenario_name)
-    scenario = load_scenario(scenario_name, _overrides(scenario, variant, seed))
+    scenario = load_scenario(scenario_name, overrides_of(scenario, variant, seed))
     earlier = earlier_run(scenario, out_dir) if going_on else None
     folder = earlier or run_mission(scenario, out_dir)
     return RunRecord(variant, seed, folder.name, flat_metrics(RunFolder.open(folder).metrics()))
-
-
-def _overrides(scenario: Scenario, variant: Variant, seed: int) -> dict[str, object]:
-    """The variant as dotted fields; what it names goes to every satellite."""
-    overrides: dict[str, object] = {"seed": seed, "autonomy.policy": variant.policy}
-    for index in range(len(scenario.satellites)):
-        for field, name in (("model", variant.model), ("device", variant.device)):
-            if name:
-                overrides[f"satellites.{index}.payload.{field}"] = name
-    return overrides
 
 
 def flat_metrics(metrics: Mapping[str, object], prefix: str = "") -> dict[str, float | None]:

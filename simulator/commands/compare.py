@@ -70,8 +70,8 @@ def compare(
         named["policy"] = list(POLICIES)
     _check(scenario, named)
 
-    from simulator.campaign import asked_of, folder_for
     from simulator.campaign import compare as fly_all
+    from simulator.comparison import asked_of, folder_for
     from simulator.telemetry.runs import CAMPAIGN_NAME
 
     asked: dict[str, Any] = {
@@ -109,7 +109,7 @@ def _names(option: str, text: str) -> list[str]:
     """Names in a list; an option that was given names at least one."""
     names = [str(from_here(name.strip())) for name in text.split(",") if name.strip()]
     if text and not names:
-        from simulator.campaign import CampaignError
+        from simulator.comparison import CampaignError
 
         raise CampaignError(
             f"{option} is {text!r}, which names nothing; give names separated by commas, or leave "

@@ -15,18 +15,18 @@ import rasterio
 from typer.testing import CliRunner
 
 import simulator.campaign
+import simulator.comparison
 from payload.card import MODELS_DIR
 from payload.device import DEVICES_DIR
 from simulator.campaign import (
     Campaign,
-    CampaignError,
     RunRecord,
-    Variant,
     compare,
     read_campaign,
     write_campaign,
 )
 from simulator.cli import app
+from simulator.comparison import CampaignError, Variant
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, ScenarioError
 
@@ -109,7 +109,7 @@ def test_a_comparison_of_another_version_is_another_one(
     monkeypatch.chdir(tmp_path)
     asked = (mission / "scenario.yaml", "--policies", "prune", "--seeds", 1)
     assert compared(*asked) == Path("runs/compare-example")
-    monkeypatch.setattr(simulator.campaign, "project_version", lambda: "0.0.1")
+    monkeypatch.setattr(simulator.comparison, "project_version", lambda: "0.0.1")
     assert compared(*asked) == Path("runs/compare-example-2")
 
 

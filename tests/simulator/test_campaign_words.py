@@ -11,9 +11,8 @@ from simulator.campaign import (
     Campaign,
     Estimate,
     RunRecord,
-    Variant,
-    variants_of,
 )
+from simulator.comparison import Variant, variants_of
 from simulator.scenario import load_scenario
 from simulator.telemetry.runs import short_name
 

@@ -17,10 +17,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import simulator.campaign
-from simulator.campaign import Campaign, RunRecord, Variant
+from simulator.campaign import Campaign, RunRecord
 from simulator.cli import app
 from simulator.commands import missions
 from simulator.commands.display import VALUE_WITHOUT_FEATURE
+from simulator.comparison import Variant
 from simulator.scenario.explain import json_schema
 from simulator.telemetry.metrics import METRICS
 from simulator.telemetry.run_folder import RunFolder
