@@ -45,7 +45,7 @@ class Frame:
         Identifier chosen by the sender, echoed in the result.
     reflectance : ndarray of float32, shape (4, H, W)
         Top-of-atmosphere or surface reflectance, 0..1 and above, in the order of `BANDS`.
-        A pixel whose four bands are all 0 holds no data.
+        A pixel whose four bands are all 0, or of which one is not finite, holds no data.
     """
 
     frame_id: str
@@ -61,8 +61,8 @@ class Frame:
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """Pixels that hold data, shape (H, W)."""
-        return np.asarray(np.any(self.reflectance != 0, axis=0))
+        """Pixels that hold data, shape (H, W); see `valid_pixels`."""
+        return valid_pixels(self.reflectance)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from payload.frame import BLOCK_PX, NO_DATA, Capabilities, Frame, FrameResult
+import numpy as np
+from numpy.typing import NDArray
+
+from payload.frame import (
+    BLOCK_PX,
+    COVER_STEP,
+    NO_DATA,
+    Capabilities,
+    Frame,
+    FrameResult,
+    block_cover,
+    frame_cover,
+)
 from payload.link.conversation import NoAnswerError
+
+COVER_TOLERANCE = COVER_STEP + 1e-9
+"""A board may round the other way."""
 
 
 def contradiction(frame: Frame, result: FrameResult) -> str:
@@ -30,7 +45,21 @@ def contradiction(frame: Frame, result: FrameResult) -> str:
         return f"it has not the cover of {blocks} blocks"
     if not ((result.block_cover >= 0) & (result.block_cover <= 1)).all():
         return "its cover per block is not between 0 and 1"
-    return ""
+    misplaced_px = int(((result.mask != NO_DATA) != frame.valid).sum())
+    if misplaced_px:
+        return f"its mask and the frame do not agree over {misplaced_px} px whether there is data"
+    return _false_cover(result.mask, result.cover, result.block_cover)
+
+
+def _false_cover(mask: NDArray[np.uint8], cover: float, covers: NDArray[np.float64]) -> str:
+    """In what the cover that is told is not that of the mask, beyond rounding."""
+    told = np.append(covers, cover)
+    counted = np.append(block_cover(mask), frame_cover(mask))
+    worst = int(np.argmax(np.abs(told - counted)))
+    if abs(told[worst] - counted[worst]) <= COVER_TOLERANCE:
+        return ""
+    of = "frame" if worst == covers.size else f"block {worst}"
+    return f"it tells a cover of {told[worst]:g} of the {of}, its mask has {counted[worst]:g}"
 
 
 def read_capabilities(answer: dict[str, Any], link: str) -> tuple[bytes, int, int, Capabilities]:

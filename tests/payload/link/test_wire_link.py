@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import payload.link.client as client
-from payload.frame import Frame, FrameResult
+from payload.frame import NO_DATA, Frame, FrameResult, valid_pixels
 from payload.link.bench import BENCH_MODEL_SHA256, BenchPayload, bench_frame, identical
 from payload.link.board import Board, Limits
 from payload.link.channel import Channel, LinkDownError, SocketChannel
@@ -85,6 +85,10 @@ def test_a_noisy_line_loses_nothing(open_bench: OpenBench) -> None:
         ({"mask": np.full((300, 200), 7, np.uint8)}, "refused"),
         ({"block_cover": None}, "refused"),
         ({"block_cover": np.full((2, 1), np.nan)}, "refused"),
+        ({"mask": np.full((300, 200), 255, np.uint8), "cover": 1.0}, "refused"),
+        ({"mask": np.ones((300, 200), np.uint8), "cover": 1.0}, "refused"),
+        ({"cover": 0.97}, "refused"),
+        ({"block_cover": np.array([[0.0], [0.97]])}, "refused"),
         ({"energy_wh": float("nan")}, "link_lost"),
         ({"energy_wh": -1.0}, "link_lost"),
         ({"latency_s": float("inf")}, "link_lost"),
@@ -105,6 +109,17 @@ def test_a_result_that_cannot_be_of_the_frame_is_not_taken_for_one(
         result = link.process(bench_frame())
         link.close()
     assert (result.status, result.mask, result.latency_s) == (status, None, 0.0)
+
+
+def test_pixels_without_data_are_so_on_both_ends_of_a_line(open_bench: OpenBench) -> None:
+    link, _ = open_bench()
+    reflectance = bench_frame().reflectance.copy()
+    reflectance[:, :7] = 0
+    reflectance[2, 40:, 3] = np.nan
+    result = link.process(Frame("gaps", reflectance))
+    assert result.status == "ok"
+    assert result.mask is not None
+    assert np.array_equal(result.mask == NO_DATA, ~valid_pixels(reflectance))
 
 
 def test_a_frame_beyond_the_payloads_bound_is_refused(open_bench: OpenBench) -> None:
