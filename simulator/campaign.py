@@ -36,6 +36,7 @@ from simulator.comparison import (
 from simulator.earlier_runs import earlier_run
 from simulator.mission import run_mission
 from simulator.scenario import load_scenario
+from simulator.scenario.loading import bundled_scenarios, scenario_path
 from simulator.telemetry.run_folder import RunFolder
 from simulator.telemetry.runs import CAMPAIGN_NAME, short_names
 from simulator.workers import call_each
@@ -212,8 +213,7 @@ def compare(
     seeds : int
         Number of seeds, counted up from the scenario's own.
     executor : concurrent.futures.Executor, optional
-        Where runs go; a process pool on this machine by default. Any executor with this interface
-        serves, dask.distributed's ``Client.get_executor()`` too.
+        Where runs go; a process pool on this machine by default, or `simulator.cluster.cluster`.
     progress : callable, optional
         ``progress(done, total, label)``.
 
@@ -221,7 +221,7 @@ def compare(
     ------
     CampaignError
         When `seeds` is not positive, `out_dir` holds another comparison that is finished or can go
-        on, or a worker process dies.
+        on, a worker process dies, or what it flew is not found in `out_dir`.
     """
     asked = asked_of(scenario_name, models=models, devices=devices, policies=policies, seeds=seeds)
     finished, ours = (out_dir / CAMPAIGN_NAME).exists(), holds(out_dir, asked)
@@ -236,11 +236,17 @@ def compare(
     records: dict[tuple[Variant, int], RunRecord] = {}
 
     def take(job: tuple[Variant, int], record: RunRecord) -> None:
+        if not (out_dir / record.folder).is_dir():
+            raise CampaignError(
+                f"{out_dir / record.folder}: a worker flew it and it is not here; give workers the "
+                "same folder under the same name (--out), such as on a shared disk"
+            )
         records[job] = record
         if progress is not None:
             progress(len(records), len(jobs), record.variant.label)
 
-    calls = {job: (scenario_name, *job, out_dir, going_on) for job in jobs}
+    named, folder = _seen_anywhere(scenario_name), out_dir.resolve()
+    calls = {job: (named, *job, folder, going_on) for job in jobs}
     try:
         call_each(run_variant, calls, take, executor=executor)
     except BrokenExecutor:
@@ -254,6 +260,12 @@ def compare(
     campaign = Campaign(asked.scenario, asked.variants, asked.seeds, runs)
     write_campaign(campaign, out_dir)
     return campaign
+
+
+def _seen_anywhere(scenario_name: str) -> str:
+    """The name of a bundled scenario, or the whole path of a file: workers stand elsewhere."""
+    path = scenario_path(scenario_name)
+    return scenario_name if path in bundled_scenarios().values() else str(path.resolve())
 
 
 def run_variant(

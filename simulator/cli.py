@@ -207,6 +207,14 @@ def compare(
             "--out", metavar="DIR", help="Campaign folder (default: a free runs/compare-NAME)."
         ),
     ] = None,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Fly on the Dask cluster of this scheduler (needs the extra `cluster`).",
+            show_default=False,
+        ),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Fly every combination with the same seeds, on all cores, and show the differences.
@@ -224,6 +232,7 @@ def compare(
             devices=devices,
             policies=policies,
             seeds=seeds,
+            cluster=cluster,
             as_json=as_json,
         )
     )

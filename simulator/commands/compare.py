@@ -8,6 +8,8 @@ policy table adds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -47,6 +49,7 @@ def compare(
     devices: str,
     policies: str,
     seeds: int,
+    cluster: str,
     as_json: bool,
 ) -> int:
     """Fly every variant with every seed, show means and paired differences; return the exit code.
@@ -58,6 +61,8 @@ def compare(
     models, devices, policies : str
         Names separated by commas; empty for the scenario's own. When all three are empty, the six
         policies are compared.
+    cluster : str
+        Address of a Dask scheduler; empty for the cores of this machine.
     """
     named = {
         "model": _names("--models", models),
@@ -82,11 +87,12 @@ def compare(
     }
     folder = out_dir or folder_for(asked_of(scenario, **asked), Path("runs"))
     try:
-        with display.progress_bar(shown=not as_json) as report:
+        with _workers(cluster) as executor, display.progress_bar(shown=not as_json) as report:
             campaign = fly_all(
                 scenario,
                 folder,
                 **asked,
+                executor=executor,
                 progress=lambda done, total, label: report(done / total, label),
             )
     except KeyboardInterrupt:
@@ -103,6 +109,14 @@ def compare(
     warning = campaign.warning if as_json else campaign.warning_of(HEADLINES)
     show_notes([warning] if warning else [])
     return 0
+
+
+def _workers(cluster: str) -> AbstractContextManager[Executor | None]:
+    if not cluster:
+        return nullcontext()
+    from simulator.cluster import cluster as workers_of
+
+    return workers_of(cluster)
 
 
 def _names(option: str, text: str) -> list[str]:

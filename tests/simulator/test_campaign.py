@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rasterio
@@ -31,16 +32,24 @@ from simulator.mission import run_mission
 from simulator.scenario import Scenario, ScenarioError
 
 
-def fly_nothing(_scenario: str, variant: Variant, seed: int, *_: object) -> RunRecord:
+def fly_nothing(
+    _scenario: str, variant: Variant, seed: int, out_dir: Path, _: object = None
+) -> RunRecord:
     """Stand in for a mission that is flown."""
-    return RunRecord(variant, seed, f"{variant.policy}-{seed}", {"captures": float(seed)})
+    folder = out_dir / f"{variant.policy}-{seed}"
+    folder.mkdir(exist_ok=True)
+    return RunRecord(variant, seed, folder.name, {"captures": float(seed)})
 
 
 @pytest.fixture
 def flown_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Comparisons fly nothing, in this process."""
     with ThreadPoolExecutor(1) as pool:
-        flying = partial(simulator.campaign.compare, executor=pool)
+        whole = simulator.campaign.compare
+
+        def flying(*asked: Any, **more: Any) -> Campaign:
+            return whole(*asked, **{**more, "executor": pool})
+
         monkeypatch.setattr(simulator.campaign, "run_variant", fly_nothing)
         monkeypatch.setattr(simulator.campaign, "compare", flying)
         yield
@@ -166,10 +175,12 @@ def test_what_is_no_comparison_of_ours_is_left_alone(
 def test_a_worker_that_is_killed_is_told_in_a_sentence(
     mission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die_at_nine(_scenario: str, variant: Variant, seed: int, *_: object) -> RunRecord:
+    def die_at_nine(
+        _scenario: str, variant: Variant, seed: int, out_dir: Path, _: object
+    ) -> RunRecord:
         if seed == 9:
             raise BrokenExecutor("A process in the process pool was terminated abruptly")
-        return fly_nothing("", variant, seed)
+        return fly_nothing("", variant, seed, out_dir)
 
     monkeypatch.setattr(simulator.campaign, "run_variant", die_at_nine)
     words = ["compare", str(mission / "scenario.yaml"), "--policies", "prune", "--seeds", "3"]
