@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from simulator.scenario.targets import Target
 from simulator.telemetry.events import Coverage
 
+HOUR_S = 3600.0
+
 
 class AreaCoverage:
     """The state of the area targets as the ground knows it.
@@ -26,9 +28,14 @@ class AreaCoverage:
         self._covered: dict[tuple[str, int], dict[str, float]] = {}
 
     def satisfied(self, target: str, period: int, now_s: float) -> Coverage | None:
-        """Book a clear frame; the event says what of its area is covered now."""
+        """Book a clear frame; the event says what of its area is covered now.
+
+        What comes down after the deadline covers nothing that is still wanted: no event.
+        """
         frame = self._frames.get(target)
         if frame is None or frame.area is None:
+            return None
+        if frame.deadline_h is not None and now_s > frame.deadline_h * HOUR_S:
             return None
         covered = self._covered.setdefault((frame.area, period), {})
         covered[target] = frame.area_share

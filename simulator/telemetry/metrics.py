@@ -285,15 +285,14 @@ _BY_SURFACE: dict[str, str] = {
         GROUP BY c.surface ORDER BY c.surface""",
 }
 
-_SATISFIED = """
-    SELECT d.target, min(d.delivered_s) FROM delivered d JOIN targets t ON t.name = d.target
+_CLEAR_IN_TIME = """
+    FROM delivered d JOIN targets t ON t.name = d.target
     WHERE d.region_px > 0 AND 1 - d.clear_px / d.region_px < t.cloud_limit
-      AND (t.deadline_s IS NULL OR d.delivered_s <= t.deadline_s)
-    GROUP BY d.target"""
+      AND (t.deadline_s IS NULL OR d.delivered_s <= t.deadline_s)"""
 
-_PERIODS_SATISFIED = """
-    SELECT DISTINCT d.target, d.period FROM delivered d JOIN targets t ON t.name = d.target
-    WHERE d.region_px > 0 AND 1 - d.clear_px / d.region_px < t.cloud_limit"""
+_SATISFIED = f"SELECT d.target, min(d.delivered_s) {_CLEAR_IN_TIME} GROUP BY d.target"
+
+_PERIODS_SATISFIED = f"SELECT DISTINCT d.target, d.period {_CLEAR_IN_TIME}"
 
 
 def compute_metrics(run: RunFolder) -> Metrics:

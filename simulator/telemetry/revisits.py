@@ -2,7 +2,8 @@
 
 A target with `repeat_days` is due once in each period that lies whole within the mission (a
 deadline ends the requirement); other targets are due once. A period is satisfied by an image
-captured for it that reached the ground clear, whenever it did.
+captured for it that reached the ground clear, whenever it did, but before the target's deadline
+where it has one.
 """
 
 from __future__ import annotations

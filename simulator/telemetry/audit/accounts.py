@@ -198,7 +198,7 @@ def _targets(
             end_s = ends_s[product.product]
             if end_s <= deadlines_s.get(product.target, math.inf):
                 first_s[product.target] = min(end_s, first_s.get(product.target, end_s))
-            periods.add((product.target, log.capture_by_name[product.capture].period))
+                periods.add((product.target, log.capture_by_name[product.capture].period))
     clear_again = _clear_again(log, limits)
     median_h, mean_h = _kaplan_meier(sorted(first_s.values()), len(limits), log.run.horizon_s)
     return {

@@ -34,12 +34,13 @@ def _period(row: ev.Capture, properties: Mapping[str, Any]) -> Iterator[Finding]
 
 
 def _coverage(log: RunLog) -> Iterator[Finding]:
-    """The ground books a frame once a period, when it learns of a clear product."""
+    """The ground books a frame once a period, when it learns in time of a clear product."""
     sizes = Counter(p["area"] for p in log.targets.values() if p.get("area") is not None)
     learned = {
         (row.target, row.period, row.t_s)
         for row in log.grounds
         if row.source == "downlink" and row.satisfied
+        if row.t_s <= _deadline_s(log.targets.get(row.target, {}))
     }
     first_s: dict[tuple[str, int], float] = {}
     for target, period, t_s in sorted(learned, key=lambda known: known[2]):
@@ -69,6 +70,11 @@ def _coverage(log: RunLog) -> Iterator[Finding]:
             yield Finding(f"coverage of {target}", f"period {period} came clear and is not booked")
 
 
+def _deadline_s(properties: Mapping[str, Any]) -> float:
+    hours = properties.get("deadline_h")
+    return math.inf if hours is None else float(hours) * 3600.0
+
+
 def recount(log: RunLog, satisfied: set[tuple[str, int]]) -> dict[str, Any]:
     """The metrics of repeats and areas, target by target and period by period."""
     horizon_s = log.run.horizon_s
@@ -77,7 +83,7 @@ def recount(log: RunLog, satisfied: set[tuple[str, int]]) -> dict[str, Any]:
     areas: dict[str, dict[str, Any]] = {}
     for name, properties in log.targets.items():
         days, area = properties.get("repeat_days"), properties.get("area")
-        end_s = min(horizon_s, 3600.0 * (properties.get("deadline_h") or math.inf))
+        end_s = min(horizon_s, _deadline_s(properties))
         period = 0
         while days is not None and (period + 1) * days * DAY_S <= end_s + 1e-6:
             due.append((name, period))

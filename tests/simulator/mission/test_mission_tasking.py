@@ -137,6 +137,36 @@ def test_the_auditor_accepts_it(flown):
     assert report.passed, report.text()
 
 
+def test_what_comes_down_after_the_deadline_covers_nothing(flown, fly, wanted, tmp_path):
+    captured_s = {row["capture"]: row["t_s"] for row in rows(flown, "capture")}
+    of_basin = {
+        row["capture"]: row["t_s"]
+        for row in rows(flown, "ground")
+        if row["satisfied"] and row["source"] == "downlink" and row["target"].startswith("basin")
+    }
+    last = max(of_basin, key=captured_s.__getitem__)
+    deadline_s = (captured_s[last] + of_basin[last]) / 2
+    urgent = json.loads(wanted.read_text())
+    (basin,) = (f for f in urgent["features"] if f["properties"]["name"] == "basin")
+    basin["properties"]["deadline_h"] = deadline_s / 3600
+    path = tmp_path / "urgent.geojson"
+    path.write_text(json.dumps(urgent))
+    run = fly(targets=str(path), duration_h=84, **WIDE)
+    came_clear = [
+        row["t_s"] > deadline_s
+        for row in rows(run, "ground")
+        if row["source"] == "downlink" and row["satisfied"] and row["target"].startswith("basin")
+    ]
+    assert {True, False} == set(came_clear)
+    booked = [row["t_s"] <= deadline_s for row in rows(run, "coverage") if row["area"] == "basin"]
+    assert booked
+    assert all(booked)
+    before = flown.metrics()["area_coverage_fraction_by_area"]["basin"]
+    assert 0 < run.metrics()["area_coverage_fraction_by_area"]["basin"] < before
+    report = audit(run)
+    assert report.passed, report.text()
+
+
 @pytest.mark.parametrize("policy", ["bent_pipe", "prune"])
 def test_the_ground_asks_again_within_the_period_only(fly, wanted, policy):
     run = fly(
