@@ -26,7 +26,7 @@ from payload.training.datasets import LABEL_KINDS
 from payload.training.distillation import StudentRecipe, train_student
 from payload.training.evaluation import ALL, Evaluation, evaluate, select_scenes
 from payload.training.publication import gather, publish
-from payload.training.soft_labels import NNUNET_TEACHERS, SOFT_LABELS
+from payload.training.soft_labels import NNUNET, SOFT_LABELS
 from payload.training.teacher import PSEUDO_LABELS, training_folder
 from payload.training.weak_labels import LABEL_VERSION
 from payload.whole_file import finished_or_nothing
@@ -213,7 +213,7 @@ def _run_missing(given: argparse.Namespace) -> None:
     planned = list(runs(given.size, given.steps, given.seeds))
     for run in [] if given.report_only else planned:
         wanted = run.key not in results and (not given.arm or run.arm in given.arm)
-        needs_teacher = run.recipe.is_taught and run.recipe.teacher in NNUNET_TEACHERS
+        needs_teacher = run.recipe.is_taught and run.recipe.teacher == NNUNET
         if not wanted or (needs_teacher and not teacher_is_there(run.recipe.teacher)):
             continue
         results[run.key] = run_one(run, given.scenes, given.folder)

@@ -28,7 +28,7 @@ from payload.training.datasets import LABEL_KINDS, Sample, TrainingSet
 from payload.training.losses import cross_entropy, soft_loss, squared_dice_loss
 from payload.training.muon import KernelMuon
 from payload.training.sampling import Sampler
-from payload.training.soft_labels import NNUNET_TEACHERS
+from payload.training.soft_labels import NNUNET
 from payload.training.students import Student, StudentError, student_shape
 
 WARM_UP_SHARE = 0.08
@@ -45,7 +45,7 @@ Report = Callable[[int, int, float], None]
 """Called after each step with (steps done, steps in all, loss)."""
 
 
-TEACHERS: tuple[str, ...] = ("peers", *NNUNET_TEACHERS)
+TEACHERS: tuple[str, ...] = ("peers", NNUNET)
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class StudentRecipe:
         Of the initial weights and of every draw.
     label_kinds : tuple of str
         Of `payload.training.datasets.LABEL_KINDS`.
-    teacher : {"peers", "nnunet", "nnunet-muon"}
+    teacher : {"peers", "nnunet"}
         Whose soft targets: the joint opinion of the peers (`payload.training.weak_labels`), or
-        the committed soft labels of an nnU-Net teacher (`soft_labels.NNUNET_TEACHERS`).
+        the committed soft labels of the nnU-Net teacher, of images and of their views.
     teacher_share : float
         Share of the loss given to soft targets; 0 learns from labels alone.
     temperature : float
@@ -83,7 +83,7 @@ class StudentRecipe:
     patch_px: int = 192
     seed: int = 0
     label_kinds: tuple[str, ...] = LABEL_KINDS
-    teacher: str = "nnunet"
+    teacher: str = NNUNET
     teacher_share: float = 0.5
     temperature: float = 2.0
     learning_rate: float = 4e-3

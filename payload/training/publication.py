@@ -29,7 +29,7 @@ from payload.training.distillation import (
 )
 from payload.training.export import export_student
 from payload.training.quantisation import calibration_tiles, quantise_student
-from payload.training.soft_labels import NNUNET_TEACHERS, SOFT_LABELS, read_soft_labels
+from payload.training.soft_labels import NNUNET, SOFT_LABELS, read_soft_labels
 from payload.training.students import StudentError
 from payload.training.views import VIEWS, with_views
 from payload.training.weak_labels import pseudo_labels
@@ -56,7 +56,7 @@ PEER_THREADS = os.cpu_count() or 1
 
 _TAUGHT_BY = {
     "peers": "taught by labels and by the joint opinion of ukis-csmask and s2cloudless",
-    **{name: f"taught by labels and {how}" for name, how in NNUNET_TEACHERS.items()},
+    NNUNET: "taught by labels and distilled from the nnU-Net teacher",
 }
 
 
@@ -152,14 +152,15 @@ def gather(
         else None
     )
     teacher = pseudo if peers_teach else None
-    if recipe.is_taught and recipe.teacher in NNUNET_TEACHERS:
+    if recipe.is_taught and recipe.teacher == NNUNET:
         teacher = read_soft_labels(SOFT_LABELS / recipe.teacher)
     training_set = load_training_set(
         scenes_root, recipe.label_kinds, pseudo=pseudo, teacher=teacher
     )
     if "pseudo" not in recipe.label_kinds:  # views are judged by the peers
         return training_set
-    return with_views(training_set, pseudo_label_cache.with_name(VIEWS), say, PEER_THREADS)
+    views, nnunet = pseudo_label_cache.with_name(VIEWS), None if peers_teach else teacher
+    return with_views(training_set, views, say, PEER_THREADS, nnunet)
 
 
 def publish(

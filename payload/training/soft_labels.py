@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from zipfile import BadZipFile
 
 import numpy as np
@@ -32,17 +31,9 @@ PROBABILITY_STEP = 15
 SOFT_LABELS = Path(__file__).parent / "soft_labels"
 """Folder of the committed teacher labels: a folder per teacher, a file per scene collection."""
 
-NNUNET_TEACHERS: Mapping[str, str] = MappingProxyType(
-    {
-        "nnunet": "distilled from the nnU-Net teacher",
-        "nnunet-muon": "distilled from the nnU-Net teacher that learnt with Muon",
-    }
-)
-"""Teachers whose labels are committed, and what is said of a student of theirs. The first, which
-learnt with AdamW, taught the committed students, and its labels are kept to rebuild them."""
-
-PUBLISHED_TEACHER = "nnunet-muon"
-"""Whose labels `nephoscope train teacher --publish` writes: those of the committed card."""
+NNUNET = "nnunet"
+"""The teacher whose card and labels are committed; `nephoscope train teacher --publish` writes
+both."""
 
 _PROBABILITY, _CONFIDENCE = ".probability", ".confidence"
 
@@ -127,7 +118,7 @@ def _files(roots: Iterable[Path]) -> Iterator[Path]:
         else:
             raise SoftLabelError(
                 f"{root}: there are no soft labels there; restore them from the repository, or "
-                f"make those of {PUBLISHED_TEACHER} with `nephoscope train teacher --publish`"
+                f"make them with `nephoscope train teacher --publish`"
             )
 
 

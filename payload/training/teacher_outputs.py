@@ -27,8 +27,8 @@ from payload.training.datasets import LABEL_KINDS, training_images
 from payload.training.loss_log import CURVE, LOG
 from payload.training.soft_labels import (
     FULL_SCALE,
+    NNUNET,
     PROBABILITY_STEP,
-    PUBLISHED_TEACHER,
     SoftLabel,
     quantise,
     write_soft_labels,
@@ -42,6 +42,7 @@ from payload.training.teacher import (
     TrainingError,
     parameter_count,
 )
+from payload.training.views import VIEWS, is_view, opinions_of_views
 
 PACKAGE = Path(__file__).parents[1]
 """The package folder ``payload``, whose parts are committed."""
@@ -182,6 +183,20 @@ def label_scenes(
     return sum(len(labels) for labels in by_collection.values())
 
 
+def _label_views(
+    model: CloudModel, trained: TrainedTeacher, folder: Path, report: Callable[[str], None]
+) -> None:
+    """Write a teacher's soft labels of the views it learnt from, if it learnt from any."""
+    cache = trained.options.pseudo_label_cache.with_name(VIEWS)
+    if not any(map(is_view, trained.training_set.samples)):
+        return
+    opinions = opinions_of_views(
+        trained.training_set, cache, lambda seen: model.probability(seen[None])[0]
+    )
+    write_soft_labels(folder / VIEWS, opinions)
+    report(f"soft labels: {len(opinions)} views")
+
+
 def card_of(trained: TrainedTeacher, onnx: Path) -> ModelCard:
     """The card of a trained teacher; scores and latencies are measured into it afterwards."""
     record, options = trained.record, trained.options
@@ -253,8 +268,8 @@ def write_outputs(
         Is told of progress, one line at a time.
     publish_to : Path, optional
         The package folder ``payload``. Its ``models`` gets the card, its ``training/records`` plan,
-        loss log and curve, and, for the nnU-Net teacher, its ``training/soft_labels/nnunet-muon``
-        the labels.
+        loss log and curve, and, for the nnU-Net teacher, its ``training/soft_labels/nnunet``
+        the labels of images and views.
 
     Returns
     -------
@@ -274,11 +289,12 @@ def write_outputs(
         save_card(card, publish_to / "models" / f"{name}.yaml")
         _publish_records(trained.options.work_dir, publish_to / "training" / "records", name)
         if trained.options.architecture == "nnunet":
-            folder = publish_to / "training" / "soft_labels" / PUBLISHED_TEACHER
+            folder = publish_to / "training" / "soft_labels" / NNUNET
             model = CloudModel(
                 read_card(onnx.with_suffix(".yaml")), threads=trained.options.schedule.threads
             )
             label_scenes(model, trained.options.scenes_root, folder, report)
+            _label_views(model, trained, folder, report)
     return card
 
 

@@ -15,7 +15,8 @@ heart, and one hazy forest labelled cloud then makes every hazy forest cloud. Wh
 it under another haze draws the line between the two.
 
 Views are made once, from scenes of the splits ``train`` and ``unlabelled``, and kept in a cache;
-making them needs the extra ``peers``.
+making them needs the extra ``peers``. What the nnU-Net teacher says of them is committed with its
+other soft labels, at half their resolution, which is that of a student's output.
 """
 
 from __future__ import annotations
@@ -34,7 +35,13 @@ from payload.scenes import REFLECTANCE_SCALE
 from payload.training.augmentation import Augmentation, change_radiometry, saturate
 from payload.training.datasets import Sample, TrainingSet
 from payload.training.sampling import cut_patch
-from payload.training.soft_labels import FULL_SCALE, open_arrays, quantise
+from payload.training.soft_labels import (
+    FULL_SCALE,
+    PROBABILITY_STEP,
+    SoftLabel,
+    open_arrays,
+    quantise,
+)
 from payload.training.weak_labels import LABEL_VERSION, UkisDetector, grown
 from payload.whole_file import finished_or_nothing
 
@@ -54,8 +61,13 @@ VIEWS = f"views-v{LABEL_VERSION}.npz"
 RADIOMETRY = Augmentation(haze_range=(-0.06, 0.08), saturation_probability=0.25)
 """Wider than in training: here the label follows what is seen."""
 
+TEACHER_PX = 2
+"""Edge, in pixels of a view, of the squares over which the teacher's probability is kept."""
+
 PSEUDO = "pseudo"
 """Label kind of a view, whoever labelled the image it was made from."""
+
+FloatArray = NDArray[np.floating]
 
 _SEEN_ANEW = " seen anew"
 _IMAGE, _PROBABILITY = "image", "probability"
@@ -107,6 +119,7 @@ def with_views(
     cache: Path,
     report: Callable[[str], None] = lambda _: None,
     threads: int = 1,
+    teacher: Mapping[str, SoftLabel] | None = None,
 ) -> TrainingSet:
     """A training set with the views of its images beside them.
 
@@ -117,8 +130,12 @@ def with_views(
         An ``.npz`` file; made when missing, or when it lacks an image of the set.
     report : callable
         Is told of progress, one line at a time.
+    threads : int
+        That judge views which have to be made.
+    teacher : mapping of str to SoftLabel, optional
+        What the teacher said of views, by their keys (`opinions_of_views`).
     """
-    viewed = [sample for sample in training_set.samples if sample.label_kind in VIEWS_PER_IMAGE]
+    viewed = _viewed(training_set)
     if not viewed:
         return training_set
     if not _holds(cache, viewed):
@@ -131,8 +148,51 @@ def with_views(
                 continue
             own = sample.sampling_weight * (1 - VIEW_SHARE)
             samples.append(replace(sample, sampling_weight=own))
-            samples.extend(_read_views(sample, arrays))
+            samples.extend(view for _, view in _read_views(sample, arrays, teacher or {}))
     return TrainingSet(tuple(samples))
+
+
+def opinions_of_views(
+    training_set: TrainingSet, cache: Path, judge: Callable[[NDArray[np.float32]], FloatArray]
+) -> dict[str, SoftLabel]:
+    """What a teacher says of the views of a training set, as it is kept.
+
+    Parameters
+    ----------
+    training_set : TrainingSet
+        Of `with_views`.
+    cache : Path
+        The same.
+    judge : callable
+        Cloud probability (H, W) of reflectance (4, H, W).
+    """
+    opinions: dict[str, SoftLabel] = {}
+    viewed = _viewed(training_set)
+    if not viewed:
+        return opinions
+    with open_arrays(cache) as arrays:
+        for sample in viewed:
+            for key, view in _read_views(sample, arrays, {}):
+                seen = view.digital_number.astype(np.float32) / REFLECTANCE_SCALE
+                probability = _coarse(judge(seen))
+                opinions[key] = SoftLabel(probability, np.full_like(probability, FULL_SCALE))
+    return opinions
+
+
+def _coarse(probability: FloatArray) -> NDArray[np.uint8]:
+    """Mean over squares of `TEACHER_PX`."""
+    rows, columns = (edge // TEACHER_PX for edge in probability.shape)
+    squares = probability.reshape(rows, TEACHER_PX, columns, TEACHER_PX)
+    return quantise(squares.mean(axis=(1, 3)), PROBABILITY_STEP)
+
+
+def _fine(label: SoftLabel) -> NDArray[np.uint8]:
+    return label.probability.repeat(TEACHER_PX, axis=0).repeat(TEACHER_PX, axis=1)
+
+
+def _viewed(training_set: TrainingSet) -> list[Sample]:
+    """The images that are seen anew."""
+    return [s for s in training_set.samples if s.label_kind in VIEWS_PER_IMAGE and not is_view(s)]
 
 
 def _make_views(
@@ -162,19 +222,26 @@ def _make_views(
         np.savez(file, **arrays)
 
 
-def _read_views(sample: Sample, arrays: NpzFile) -> Iterator[Sample]:
+def _read_views(
+    sample: Sample, arrays: NpzFile, teacher: Mapping[str, SoftLabel]
+) -> Iterator[tuple[str, Sample]]:
+    """Each view of an image with its key."""
     count = VIEWS_PER_IMAGE[sample.label_kind]
     for index in range(count):
         digital_number = arrays[_key(sample, index, _IMAGE)]
-        yield replace(
-            sample,
-            name=sample.name + _SEEN_ANEW,
-            label_kind=PSEUDO,
-            digital_number=digital_number,
-            target=arrays[_key(sample, index, _PROBABILITY)],
-            weight=_trusted(digital_number),
-            teacher=None,
-            sampling_weight=sample.sampling_weight * VIEW_SHARE / count,
+        key = _key(sample, index, f"view-v{LABEL_VERSION}")
+        yield (
+            key,
+            replace(
+                sample,
+                name=sample.name + _SEEN_ANEW,
+                label_kind=PSEUDO,
+                digital_number=digital_number,
+                target=arrays[_key(sample, index, _PROBABILITY)],
+                weight=_trusted(digital_number),
+                teacher=_fine(teacher[key]) if key in teacher else None,
+                sampling_weight=sample.sampling_weight * VIEW_SHARE / count,
+            ),
         )
 
 

@@ -225,14 +225,7 @@ class OnboardPlanner:
 
     def _last_chance(self, task: Task, access: Access) -> bool:
         """Whether to image although the forecast is poor: the target was never seen."""
-        return task.attempts == 0 and access.start_s >= self._last_chance_s(task)
-
-    def _last_chance_s(self, task: Task) -> float:
-        """Start of the last access of the task's target before its deadline."""
-        last_s = self._last_start_s[task.key]
-        if task.deadline_s is None or last_s <= task.deadline_s:
-            return last_s
-        return task.deadline_s - HORIZON_S
+        return task.attempts == 0 and access.start_s >= self._last_start_s[task.key]
 
     def _beliefs(self, accesses: Sequence[Access]) -> list[Belief]:
         """What is believed of each access; a forecast is asked for once per access and issue."""

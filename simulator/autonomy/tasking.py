@@ -105,8 +105,5 @@ def chances(tasks: Mapping[TaskKey, Task], accesses: Iterable[Access]) -> list[t
     found = []
     for access in accesses:
         own = by_target.get(access.target, ())
-        if len(own) == 1:
-            found += [(access, task) for task in own]
-            continue
         found += [(access, task) for task in own if task.met_by(access)]
     return found

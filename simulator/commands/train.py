@@ -87,8 +87,8 @@ def student(
     teacher: Annotated[
         str,
         typer.Option(
-            help="Whose soft labels: nnunet (taught the students that ship), nnunet-muon (the "
-            "teacher that ships), or peers (needs the extra `peers`)."
+            help="Whose soft labels: nnunet (the teacher whose card ships), or peers (needs the "
+            "extra `peers`)."
         ),
     ] = "nnunet",
     teacher_share: Annotated[

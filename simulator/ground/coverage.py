@@ -27,15 +27,17 @@ class AreaCoverage:
             self._sizes[frame.area] = self._sizes.get(frame.area, 0) + 1
         self._covered: dict[tuple[str, int], dict[str, float]] = {}
 
-    def satisfied(self, target: str, period: int, now_s: float) -> Coverage | None:
+    def satisfied(
+        self, target: str, period: int, now_s: float, *, delivered_s: float
+    ) -> Coverage | None:
         """Book a clear frame; the event says what of its area is covered now.
 
-        What comes down after the deadline covers nothing that is still wanted: no event.
+        What came down after the deadline covers nothing that is still wanted: no event.
         """
         frame = self._frames.get(target)
         if frame is None or frame.area is None:
             return None
-        if frame.deadline_h is not None and now_s > frame.deadline_h * HOUR_S:
+        if frame.deadline_h is not None and delivered_s > frame.deadline_h * HOUR_S:
             return None
         covered = self._covered.setdefault((frame.area, period), {})
         covered[target] = frame.area_share

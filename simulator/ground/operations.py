@@ -34,7 +34,8 @@ class Report:
     product does not show clear: dropped blocks, and cloud in the others - true cloud for a downlink
     (or by the ground's own mask, which `mask_sha256` names), detected cloud for telemetry. `limit`
     is the cover under which the target is satisfied, `period` the one the capture is for, and
-    `deadline_s` the time after which another is no longer wanted.
+    `deadline_s` the time after which another is no longer wanted. `came_s` is when it came about:
+    for a downlink, when all of it was down.
     """
 
     satellite: str
@@ -47,6 +48,7 @@ class Report:
     period: int = 0
     deadline_s: float | None = None
     mask_sha256: str = ""
+    came_s: float = 0.0
 
     @property
     def key(self) -> tuple[str, int]:
@@ -188,7 +190,9 @@ class GroundOperations:
         covered = None
         if not cloudy and report.source == "downlink" and report.key not in self.satisfied:
             self.satisfied.add(report.key)
-            covered = self._coverage.satisfied(report.target, report.period, now_s)
+            covered = self._coverage.satisfied(
+                report.target, report.period, now_s, delivered_s=report.came_s
+            )
         ask = cloudy and self._may_ask(report, now_s)
         ready_s = now_s + self._delay_s if ask else -1.0
         if ask:

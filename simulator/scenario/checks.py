@@ -237,7 +237,7 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
     opens = len(findings.problems) == known
     with findings.at(*path, "device"):
         device = load_device(scenario.name_or_path(payload.device))
-    if card and device:
+    if card and device and detects:
         with findings.at(*path, "device"):
             findings.notes += _budget_notes(satellite, card, device)
     if card and opens and card.peak_memory_mib is None and payload.link == "inprocess" and detects:

@@ -5,6 +5,7 @@ Every field has its unit in its name or in the sentence below it, and its range 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
@@ -386,11 +387,12 @@ class Satellite(Section):
 
     @model_validator(mode="after")
     def _a_frame_fits(self) -> Self:
-        if self.imager.frame_bytes > self.storage_gib * 2**30:
+        if self.imager.frame_bytes > int(self.storage_gib * 2**30):
+            least_gib = math.ceil(self.imager.frame_bytes / 2**30 * 1e5) / 1e5
             raise rejected(
-                f"one frame has {self.imager.frame_bytes / 2**30:.3g} GiB and does not fit",
+                f"one frame has {self.imager.frame_bytes} bytes and does not fit",
                 field="storage_gib",
-                allowed=f"at least {self.imager.frame_bytes / 2**30:.3g}",
+                allowed=f"at least {least_gib:.5f}",
                 remedy="raise storage_gib or make imager.frame_px smaller",
             )
         return self

@@ -249,9 +249,11 @@ class PayloadComputer:
         while True:
             self._set_load("payload on" if self._available() else "payload off")
             for outage in self._outages:
-                if outage.start_s == self._env.now and outage not in written:
+                if outage.start_s <= self._env.now and outage not in written:
                     written.add(outage)
-                    self._fault("payload_outage", "", outage.end_s, "switched off by the scenario")
+                    why = "switched off by the scenario"
+                    # Waiting for it may end a rounding error late.
+                    self._fault("payload_outage", "", outage.end_s, why, outage.start_s)
             waits = [self._power.recovered if self._power.low_power else self._power.shed]
             edge_s = next((e for e in edges if e > self._env.now), None)
             if edge_s is not None:
@@ -266,10 +268,12 @@ class PayloadComputer:
         self._link.reset()
         yield self._env.timeout(away_s)
 
-    def _fault(self, kind: str, capture: str, end_s: float, detail: str) -> None:
+    def _fault(
+        self, kind: str, capture: str, end_s: float, detail: str, began_s: float | None = None
+    ) -> None:
         self._log(
             Fault(
-                t_s=self._env.now,
+                t_s=self._env.now if began_s is None else began_s,
                 satellite=self._satellite,
                 kind=kind,
                 component="payload",

@@ -23,7 +23,7 @@ from functools import partial
 from heapq import heappop, heappush
 
 import simpy
-from simpy.resources.resource import Request
+from simpy.resources.resource import PriorityRequest, Request
 
 from simulator.autonomy.policies import Rank
 from simulator.geometry import Pass as Contact
@@ -329,14 +329,28 @@ class Radio:
         while True:
             (lacked, ask_first), (_, ask_second) = wanted
             with ExitStack() as taken:
-                first = taken.enter_context(ask_first())
-                yield first | self._until(end_s)
-                if not first.triggered or self._env.now >= end_s:
+                if not (yield from self._wait_for(ask_first, taken, end_s)):
                     return lacked
                 if taken.enter_context(ask_second()).triggered:
                     held.push(taken.pop_all())
                     return ""
             wanted.reverse()
+
+    def _wait_for(
+        self, ask: Callable[[], Request], taken: ExitStack, end_s: float
+    ) -> Generator[simpy.Event, None, bool]:
+        """Put what is asked for into `taken`; returns whether it came before `end_s`.
+
+        Who waits for an antenna and gets a better product meanwhile asks anew, with that one.
+        """
+        request = taken.enter_context(ask())
+        while not request.triggered and self._env.now < end_s:
+            yield self._env.any_of([request, self._filled, self._until(end_s)])
+            asked_with = request.priority if isinstance(request, PriorityRequest) else -math.inf
+            if not request.triggered and self._precedence() < asked_with:
+                taken.close()
+                request = taken.enter_context(ask())
+        return bool(request.triggered) and self._env.now < end_s
 
     def _ask_antenna(self, station: str) -> Request:
         return self._antennas[station].request(priority=self._precedence())

@@ -266,6 +266,7 @@ class Satellite:
                 taken.period,
                 taken.deadline_s,
                 taken.screened.mask_sha256 if taken.screened and by_model else "",
+                self._env.now,
             )
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from simulator.telemetry import events as ev
-from simulator.telemetry.audit.findings import TIME_TOLERANCE_S, Finding, RunLog, at
+from simulator.telemetry.audit.findings import TIME_TOLERANCE_S, Finding, RunLog, at, is_pixels
 
 DAY_S = 86_400.0
 SHARE_TOLERANCE = 1e-9
@@ -34,13 +34,19 @@ def _period(row: ev.Capture, properties: Mapping[str, Any]) -> Iterator[Finding]
 
 
 def _coverage(log: RunLog) -> Iterator[Finding]:
-    """The ground books a frame once a period, when it learns in time of a clear product."""
+    """The ground books a frame once a period, when it learns of a product clear and in time."""
     sizes = Counter(p["area"] for p in log.targets.values() if p.get("area") is not None)
+    pixels = {row.product: row.capture for row in log.products if is_pixels(row)}
+    delivered_s = {
+        pixels[row.product]: row.end_s
+        for row in log.downlinks
+        if row.complete and row.product in pixels
+    }
     learned = {
         (row.target, row.period, row.t_s)
         for row in log.grounds
         if row.source == "downlink" and row.satisfied
-        if row.t_s <= _deadline_s(log.targets.get(row.target, {}))
+        if delivered_s.get(row.capture, math.inf) <= _deadline_s(log.targets.get(row.target, {}))
     }
     first_s: dict[tuple[str, int], float] = {}
     for target, period, t_s in sorted(learned, key=lambda known: known[2]):

@@ -14,9 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from payload.training.soft_labels import (
     FULL_SCALE,
-    NNUNET_TEACHERS,
+    NNUNET,
     PROBABILITY_STEP,
-    PUBLISHED_TEACHER,
     SOFT_LABELS,
     SoftLabel,
     SoftLabelError,
@@ -25,6 +24,7 @@ from payload.training.soft_labels import (
     read_soft_labels,
     write_soft_labels,
 )
+from payload.training.weak_labels import LABEL_VERSION
 
 FullDisk = Callable[[int], AbstractContextManager[None]]
 ROUNDING = 0.5 / FULL_SCALE
@@ -127,8 +127,12 @@ def test_a_damaged_file_is_named(tmp_path: Path, end: int) -> None:
         read_soft_labels(file)
 
 
-def test_all_teachers_looked_at_the_same_images() -> None:
-    """And at 261: a student may be taught by any of them."""
-    images = {name: read_soft_labels(SOFT_LABELS / name).keys() for name in NNUNET_TEACHERS}
-    assert len(images[PUBLISHED_TEACHER]) == 261
-    assert all(keys == images[PUBLISHED_TEACHER] for keys in images.values())
+def test_the_teacher_looked_at_every_image_and_every_view() -> None:
+    """At 261 images and 1,926 views of them: a student is taught on all it learns from."""
+    keys = read_soft_labels(SOFT_LABELS / NNUNET).keys()
+    images = {key for key in keys if "." not in key}
+    views = [key for key in keys if "." in key]
+    assert len(images) == 261
+    assert len(views) == 1926
+    assert {key.split(".")[0] for key in views} <= images
+    assert all(key.endswith(f".view-v{LABEL_VERSION}") for key in views)

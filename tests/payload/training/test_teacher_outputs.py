@@ -22,7 +22,7 @@ from payload.training.augmentation import MODERATE
 from payload.training.datasets import training_images
 from payload.training.nnunet_plan import DATASET
 from payload.training.resnet34 import ResNet34UNet
-from payload.training.soft_labels import PUBLISHED_TEACHER, read_soft_labels
+from payload.training.soft_labels import NNUNET, read_soft_labels
 from payload.training.teacher import (
     CloudNetwork,
     TeacherOptions,
@@ -113,7 +113,7 @@ def test_a_trained_teacher_leaves_a_model_that_flies(
         model.probability(reflectance), expected.numpy(), atol=EXPORT_TOLERANCE
     )
     assert (package / "models" / "nnunet-teacher.yaml").is_file()
-    labels = package / "training" / "soft_labels" / PUBLISHED_TEACHER
+    labels = package / "training" / "soft_labels" / NNUNET
     assert [path.name for path in labels.iterdir()] == ["c.npz"]
     names = {path.name for path in (package / "training" / "records").iterdir()}
     assert names == {f"nnunet-teacher-{n}" for n in ("plan.json", "loss.csv", "loss.png")}

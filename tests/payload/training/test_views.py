@@ -14,7 +14,13 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 from payload.scenes import REFLECTANCE_SCALE, read_scenes
 from payload.training import views
 from payload.training.datasets import TrainingSet, load_training_set
-from payload.training.soft_labels import FULL_SCALE, SoftLabel
+from payload.training.soft_labels import (
+    FULL_SCALE,
+    PROBABILITY_STEP,
+    SoftLabel,
+    read_soft_labels,
+    write_soft_labels,
+)
 from payload.training.views import VIEW_PX, view_of, with_views
 from payload.training.weak_labels import Opinion
 
@@ -142,6 +148,37 @@ def test_views_share_the_draws_of_their_image_and_come_from_the_cache(
         np.testing.assert_array_equal(first.digital_number, second.digital_number)
         np.testing.assert_array_equal(first.target, second.target)
         np.testing.assert_array_equal(first.weight, second.weight)
+
+
+def test_what_the_teacher_says_of_a_view_is_kept_and_heard(
+    pseudo_set,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(views, "UkisDetector", BrightIsCloud)
+    monkeypatch.setattr(views, "VIEWS_PER_IMAGE", {"pseudo": 2, "human": 3})
+    cache = tmp_path / "views.npz"
+    seen: list[np.ndarray] = []
+
+    def dark_is_cloud(reflectance: np.ndarray) -> np.ndarray:
+        seen.append(reflectance)
+        return np.asarray(reflectance[0] <= 0.4, dtype=np.float32)
+
+    grown = with_views(pseudo_set, cache)
+    opinions = views.opinions_of_views(grown, cache, dark_is_cloud)
+    assert len(opinions) == len(seen) == 5
+    write_soft_labels(tmp_path / "kept.npz", opinions)
+    taught = with_views(pseudo_set, cache, teacher=read_soft_labels(tmp_path / "kept.npz"))
+    for sample in taught.samples:
+        if not views.is_view(sample):
+            assert sample.teacher is None
+            continue
+        assert sample.teacher is not None
+        said = (sample.digital_number[0] <= 0.4 * REFLECTANCE_SCALE).astype(float)
+        whole = said.reshape(VIEW_PX // 2, 2, VIEW_PX // 2, 2).mean(axis=(1, 3))
+        kept = sample.teacher[::2, ::2] / FULL_SCALE
+        np.testing.assert_allclose(kept, whole, atol=PROBABILITY_STEP / FULL_SCALE / 2 + 1e-6)
+        np.testing.assert_array_equal(sample.teacher[1::2, 1::2], sample.teacher[::2, ::2])
 
 
 def test_what_one_detector_alone_labelled_is_not_seen_anew(
