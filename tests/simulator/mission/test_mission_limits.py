@@ -238,6 +238,20 @@ def test_outages_that_overlap_are_each_written_down(fly):
     assert report.passed, report.text()
 
 
+def test_an_outage_whose_start_is_met_a_rounding_error_late_is_written_down(fly):
+    """The clock at the end of a wait, ``now + (start - now)``, is not always the start."""
+    spans_h = [(2, 4.1), (8.7, 8.9)]
+    now_s, start_s = 4.1 * 3600.0, 8.7 * 3600.0
+    assert now_s + (start_s - now_s) != start_s
+    run = fly(
+        duration_h=9,
+        faults=[{"kind": "payload_outage", "from_h": a, "to_h": b} for a, b in spans_h],
+    )
+    assert [row["t_s"] for row in rows(run, "fault")] == [2 * 3600.0, start_s]
+    report = audit(run)
+    assert report.passed, report.text()
+
+
 def test_two_satellites_share_targets_and_an_antenna(small_scenario, fly):
     first = small_scenario().satellites[0].model_dump(mode="json", exclude_none=True)
     second = first | {"name": "neph-2"}

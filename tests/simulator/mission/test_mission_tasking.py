@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from simulator.autonomy.tasking import Task, chances
+from simulator.geometry import Access
 from simulator.mission import assign_tasks
 from simulator.scenario.targets import Target
 from simulator.telemetry.audit import audit
@@ -64,6 +67,21 @@ def test_a_train_shares_what_it_sees_within_a_revolution():
 def test_who_sees_a_target_days_later_is_not_asked_for_it():
     seen = {"a": {"north": 0.0, "south": 3 * DAY_S}, "b": {"north": 2 * DAY_S, "south": 0.0}}
     assert opened(a_world(seen)) == {"a": {"north"}, "b": {"south"}}
+
+
+def test_who_sees_a_target_after_its_deadline_only_is_not_given_it():
+    world = a_world({"early": {"lake": 1000.0}, "late": {"lake": 4000.0, "hill": 10.0}})
+    world.targets[:] = [replace(t, deadline_h=0.5) for t in world.targets]
+    assert opened(world)["early"] == {"lake"}
+
+
+def test_an_access_after_the_deadline_is_no_chance():
+    task = Task(Target("lake", 0.0, 0.0), deadline_s=2000.0)
+    seen = [
+        cast(Access, SimpleNamespace(target="lake", start_s=t_s, end_s=t_s + 60.0))
+        for t_s in (1000.0, 1990.0, 2000.0, 90_000.0)
+    ]
+    assert [access.start_s for access, _ in chances({task.key: task}, seen)] == [1000.0, 1990.0]
 
 
 @pytest.fixture(scope="module")
@@ -137,32 +155,46 @@ def test_the_auditor_accepts_it(flown):
     assert report.passed, report.text()
 
 
-def test_what_comes_down_after_the_deadline_covers_nothing(flown, fly, wanted, tmp_path):
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_what_came_down_by_the_deadline_covers_and_nothing_else(
+    flown, fly, wanted, tmp_path, share
+):
+    """The deadline lies between a capture and its delivery, or between delivery and contact end."""
+    pixels = {row["product"]: row["capture"] for row in rows(flown, "product")}
+    down_s = {pixels[r["product"]]: r["end_s"] for r in rows(flown, "downlink") if r["complete"]}
     captured_s = {row["capture"]: row["t_s"] for row in rows(flown, "capture")}
-    of_basin = {
+    learned_s = {
         row["capture"]: row["t_s"]
         for row in rows(flown, "ground")
         if row["satisfied"] and row["source"] == "downlink" and row["target"].startswith("basin")
     }
-    last = max(of_basin, key=captured_s.__getitem__)
-    deadline_s = (captured_s[last] + of_basin[last]) / 2
+    last = max(learned_s, key=captured_s.__getitem__)
+    began_s, ended_s = (captured_s, down_s) if share < 1 else (down_s, learned_s)
+    deadline_s = (began_s[last] + ended_s[last]) / 2
     urgent = json.loads(wanted.read_text())
     (basin,) = (f for f in urgent["features"] if f["properties"]["name"] == "basin")
     basin["properties"]["deadline_h"] = deadline_s / 3600
     path = tmp_path / "urgent.geojson"
     path.write_text(json.dumps(urgent))
     run = fly(targets=str(path), duration_h=84, **WIDE)
-    came_clear = [
-        row["t_s"] > deadline_s
+    booked = [row for row in rows(run, "coverage") if row["area"] == "basin"]
+    pixels = {row["product"]: row["capture"] for row in rows(run, "product")}
+    down_s = {pixels[r["product"]]: r["end_s"] for r in rows(run, "downlink") if r["complete"]}
+    came_clear = {
+        (row["target"], row["t_s"]): down_s[row["capture"]] <= deadline_s
         for row in rows(run, "ground")
         if row["source"] == "downlink" and row["satisfied"] and row["target"].startswith("basin")
-    ]
-    assert {True, False} == set(came_clear)
-    booked = [row["t_s"] <= deadline_s for row in rows(run, "coverage") if row["area"] == "basin"]
+    }
+    assert {(row["target"], row["t_s"]) for row in booked} == {
+        key for key, in_time in came_clear.items() if in_time
+    }
     assert booked
-    assert all(booked)
-    before = flown.metrics()["area_coverage_fraction_by_area"]["basin"]
-    assert 0 < run.metrics()["area_coverage_fraction_by_area"]["basin"] < before
+    if share < 1:
+        assert False in came_clear.values()
+    else:
+        assert any(row["t_s"] > deadline_s for row in booked), "down in time, learned after it"
+    covered = run.metrics()["area_coverage_fraction_by_area"]["basin"]
+    assert covered == pytest.approx(booked[-1]["covered_fraction"])
     report = audit(run)
     assert report.passed, report.text()
 

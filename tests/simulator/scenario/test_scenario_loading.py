@@ -293,6 +293,21 @@ def test_what_may_surprise_is_noted(mission: Path, override: dict[str, object], 
     assert note in check.notes[0]
 
 
+@pytest.mark.parametrize("policy", ["bent_pipe", "oracle"])
+def test_limits_of_a_payload_that_is_not_used_are_not_noted(mission: Path, policy: str) -> None:
+    override = {"satellites.0.payload.memory_limit_mib": 1, "autonomy.policy": policy}
+    assert check_scenario(load_scenario(mission / "scenario.yaml", override)).notes == ()
+
+
+def test_the_least_storage_that_is_named_is_enough(mission: Path) -> None:
+    odd = {"satellites.0.imager.bands": 13, "satellites.0.imager.bit_depth": 6}
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario(mission / "scenario.yaml", odd | {"satellites.0.storage_gib": 1e-4})
+    (problem,) = refused.value.problems
+    least_gib = float(problem.allowed.removeprefix("at least "))
+    load_scenario(mission / "scenario.yaml", odd | {"satellites.0.storage_gib": least_gib})
+
+
 def test_who_has_no_scenes_is_told_where_those_are_that_ship(mission: Path) -> None:
     override = {"scenes.collections": ["no_such_folder"]}
     with pytest.raises(ScenarioError) as refused:

@@ -64,8 +64,12 @@ def start_radio(
     log: list,
     rank: float = 0.5,
     contacts: list[tuple[str, float]] | None = None,
+    later: tuple[float, float] | None = None,
 ) -> AnyPower:
-    """A satellite with one product of ten seconds begins its passes; returns its power."""
+    """A satellite with one product of ten seconds begins its passes; returns its power.
+
+    `later` is when another product comes, and its rank.
+    """
     heard = [] if contacts is None else contacts
     storage, queue, power = Storage(10**6, lambda _: None), DownlinkQueue(), AnyPower(env)
     storage.admit(name, SIZE_BYTES)
@@ -87,6 +91,16 @@ def start_radio(
         on_los=lambda: None,
     )
     env.process(radio.run())
+
+    def bring(t_s: float, rank: float):
+        yield env.timeout(t_s)
+        storage.admit(f"{name}-2", SIZE_BYTES)
+        storage.enqueue(f"{name}-2", f"{name}-2-p")
+        product = QueuedProduct(f"{name}-2-p", f"{name}-2", "here", Rank(rank), SIZE_BYTES)
+        radio.enqueue(product)
+
+    if later is not None:
+        env.process(bring(*later))
     return power
 
 
@@ -111,6 +125,20 @@ def test_the_best_product_gets_the_antenna_when_it_is_free():
 def test_equal_products_are_served_as_they_come():
     sent = fly({"first": 0.5, "early": 0.5, "late": 0.5})
     assert [row.satellite for row in sent][:2] == ["first", "early"]
+
+
+@pytest.mark.parametrize(("rank", "first"), [(0.9, "patient"), (0.3, "urgent")])
+def test_who_gets_a_better_product_while_it_waits_goes_first(rank: float, first: str):
+    env = simpy.Environment()
+    antennas = {"matera": simpy.PriorityResource(env, capacity=1)}
+    log: list = []
+    start_radio(env, "first", (planned(0.0, 20.0),), antennas, log)
+    start_radio(env, "patient", (planned(1.0, END_S),), antennas, log, 0.2, later=(5.0, rank))
+    start_radio(env, "urgent", (planned(2.0, END_S),), antennas, log, 0.5)
+    env.run()
+    sent = [event for event in log if event.kind_of_event == "downlink"]
+    assert [row.satellite for row in sent][:2] == ["first", first]
+    assert sent[1].start_s == 20.0
 
 
 def test_a_transfer_names_its_modcod():
