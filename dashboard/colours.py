@@ -23,12 +23,16 @@ NEUTRAL = "rgba(128, 136, 150, 0.75)"
 FAINT = "rgba(128, 136, 150, 0.28)"
 NIGHT = "rgba(96, 122, 196, 0.34)"
 
+TOO_LATE = "came too late"
+"""A state that only targets with a deadline have."""
+
 TARGET_STATES = {
     "waiting": WAITING,
     "cloudy": CLOUDY,
     "reacquired": REACQUIRED,
     "stored clear": STORED,
     "delivered clear": DELIVERED,
+    TOO_LATE: DROPPED,
 }
 """What became of a target, in the order of a target's life."""
 
@@ -38,6 +42,7 @@ TARGET_MEANINGS = {
     "reacquired": "imaged again, still too cloudy or lost",
     "stored clear": "a clear image waits on board",
     "delivered clear": "a clear image is on the ground",
+    TOO_LATE: "a clear image came down after the deadline",
 }
 
 ACTIONS = {"keep": CLEAR, "prune": STORED, "drop": DROPPED}

@@ -119,19 +119,23 @@ TARGET_STATES = """
         SELECT c.target, count(*) AS captures,
                arg_max(coalesce(d.cover_detected, -1), c.t_s) AS last_detected,
                max((h.capture IS NOT NULL AND d.action <> 'drop'
-                    AND d.cover_detected BETWEEN 0 AND t.cloud_limit)::INT) AS clear_on_board
+                    AND d.cover_detected >= 0 AND d.cover_detected < t.cloud_limit)::INT)
+                   AS clear_on_board
         FROM capture c JOIN target t ON t.name = c.target
         LEFT JOIN held h ON h.capture = c.capture
         LEFT JOIN decision d ON d.capture = c.capture AND d.t_s <= $now_s
         WHERE c.t_s <= $now_s GROUP BY c.target),
     landed AS (
-        SELECT DISTINCT p.target FROM product p
+        SELECT p.target, bool_or(t.deadline_h IS NULL OR l.end_s <= t.deadline_h * 3600) AS in_time
+        FROM product p
         JOIN downlink l ON l.product = p.product AND l.complete AND l.end_s <= $now_s
         JOIN decision d ON d.capture = p.capture JOIN target t ON t.name = p.target
         WHERE p.blocks > 0 AND d.region_px > 0
-          AND 1 - p.clear_px / d.region_px < t.cloud_limit)
+          AND 1 - p.clear_px / d.region_px < t.cloud_limit
+        GROUP BY p.target)
     SELECT t.name, t.latitude_deg, t.longitude_deg, coalesce(s.captures, 0) AS captures,
-           CASE WHEN l.target IS NOT NULL THEN 'delivered clear'
+           CASE WHEN l.in_time THEN 'delivered clear'
+                WHEN NOT l.in_time THEN 'came too late'
                 WHEN s.captures IS NULL THEN 'waiting'
                 WHEN s.clear_on_board = 1 THEN 'stored clear'
                 WHEN s.captures > 1 THEN 'reacquired' ELSE 'cloudy' END AS state,

@@ -146,6 +146,14 @@ class DeviceProfile:
             return self.active_power_w
         return min(self.active_power_w, power_limit_w)
 
+    def binding_limit_w(self, power_limit_w: float | None) -> float | None:
+        """The limit where the device would exceed it; None where it never does."""
+        return None if self.duty_fraction(power_limit_w) == 1.0 else power_limit_w
+
+    def host_time_scale(self, card: ModelCard) -> float:
+        """Seconds of the device per second of this machine, which stands in for it."""
+        return load_device("host").speed_gmac_s(card) / self.speed_gmac_s(card)
+
     def energy_wh(self, latency_s: float, power_limit_w: float | None = None) -> float:
         """Energy drawn in `latency_s` of detecting, watt-hours, everything included."""
         return self.mean_power_w(power_limit_w) * latency_s / SECONDS_PER_HOUR

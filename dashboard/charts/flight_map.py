@@ -26,6 +26,7 @@ from dashboard.colours import (
     NIGHT,
     TARGET_MEANINGS,
     TARGET_STATES,
+    TOO_LATE,
     series_colour,
 )
 from dashboard.sun_and_horizon import (
@@ -171,6 +172,8 @@ def _station(figure: go.Figure, station: Station, altitude_km: float) -> None:
 def _targets(figure: go.Figure, targets: pd.DataFrame) -> None:
     for state, colour in TARGET_STATES.items():
         some = targets[targets["state"] == state]
+        if state == TOO_LATE and some.empty:
+            continue
         figure.add_scatter(
             x=some["longitude_deg"],
             y=some["latitude_deg"],

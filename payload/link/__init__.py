@@ -43,6 +43,7 @@ def open_link(
     memory_limit_mib: float | None = None,
     power_limit_w: float | None = None,
     threads: int = 1,
+    time_scale: float | None = None,
     trace: Path | None = None,
 ) -> PayloadLink:
     """Open a payload.
@@ -51,7 +52,7 @@ def open_link(
     ----------
     link : str
         One of `LINK_FORMS`.
-    model, device, timing, memory_limit_mib, power_limit_w, threads
+    model, device, timing, memory_limit_mib, power_limit_w, threads, time_scale
         As in `PayloadSettings`. A board and a replay bring their own model and are held against
         what is asked here.
     trace : Path, optional
@@ -65,7 +66,9 @@ def open_link(
     ModelError, DeviceError, PayloadError
         The payload cannot be set up as asked.
     """
-    settings = PayloadSettings(model, device, timing, memory_limit_mib, power_limit_w, threads)
+    settings = PayloadSettings(
+        model, device, timing, memory_limit_mib, power_limit_w, threads, time_scale
+    )
     if link.startswith("replay:"):
         from payload.link.replay import ReplayLink
 

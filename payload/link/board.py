@@ -77,6 +77,8 @@ class Board:
         Whether a peer may inject faults.
     timing : str
         Where the payload's time comes from, ``declared`` or ``measured``; told in the handshake.
+    power_limit_w : float or None
+        Under which the payload pauses; None where nothing limits it. Told likewise.
 
     Attributes
     ----------
@@ -96,6 +98,7 @@ class Board:
         compact: bool = False,
         allow_faults: bool = False,
         timing: str = "declared",
+        power_limit_w: float | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.payload = payload
@@ -103,6 +106,7 @@ class Board:
         self.compact = compact
         self.allow_faults = allow_faults
         self.timing = timing
+        self.power_limit_w = power_limit_w
         self.limits = limits or Limits()
         self.boot = secrets.randbits(63)
         self.started_s = time.monotonic()

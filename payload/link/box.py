@@ -49,7 +49,7 @@ class Box:
     settings : PayloadSettings
         `memory_limit_mib` must be None: the cage or the board is the limit.
     meter : EnergyMeter or None
-        Found by itself if not given.
+        Found by itself if not given; not used where this machine stands in for the device.
     """
 
     def __init__(self, settings: PayloadSettings, meter: EnergyMeter | None = None) -> None:
@@ -98,7 +98,8 @@ class Box:
             peak_memory_mib=own_peak_memory_mib(),
             memory_provenance="measured",
         )
-        if self._settings.timing == "measured" and self._meter is not None:
+        metered = self._settings.timing == "measured" and self._payload.time_scale == 1.0
+        if metered and self._meter is not None:
             after_wh = self._meter.read_wh()
             if before_wh is not None and after_wh is not None and result.model_calls:
                 energy_wh = self._meter.difference_wh(before_wh, after_wh)
@@ -153,7 +154,7 @@ class Box:
 
 
 def open_payload(card: ModelCard, device: DeviceProfile, settings: PayloadSettings) -> Payload:
-    """A payload whose clock is this machine's; a box has no memory limit but its cage's."""
+    """A payload in a box, which has no memory limit but its cage's."""
     return Payload(
         card,
         device,
@@ -161,6 +162,7 @@ def open_payload(card: ModelCard, device: DeviceProfile, settings: PayloadSettin
         power_limit_w=settings.power_limit_w,
         timing=settings.timing,
         threads=settings.threads,
+        time_scale=settings.time_scale or 1.0,
     )
 
 

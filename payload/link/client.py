@@ -105,6 +105,13 @@ class Keeper(Protocol):
         """Start the payload anew, whatever state it is in."""
 
 
+NO_LIMIT = "none"
+
+
+def _limit(power_limit_w: float | None) -> str:
+    return NO_LIMIT if power_limit_w is None else f"{power_limit_w:g}"
+
+
 class PayloadAwayError(LinkError):
     """The payload cannot be reached, so that nothing can be arranged with it."""
 
@@ -122,6 +129,8 @@ class WireLink:
         Key of the line, if it is authenticated.
     model_sha256, device, timing : str
         Model, device profile and timing the payload must have; empty for any.
+    power_limit_w : float or None
+        Under which a payload of that device must pause; None where nothing limits it.
     part_bytes : int
         Data per part of a frame.
     compact : bool
@@ -148,6 +157,7 @@ class WireLink:
         model_sha256: str = "",
         device: str = "",
         timing: str = "",
+        power_limit_w: float | None = None,
         part_bytes: int,
         compact: bool = False,
         timeouts: Timeouts | None = None,
@@ -161,6 +171,7 @@ class WireLink:
         self._model_sha256 = model_sha256
         self._device = device
         self._timing = timing
+        self._power_limit_w = power_limit_w
         self._part_bytes = part_bytes
         self._compact = compact
         self._timeouts = timeouts or Timeouts()
@@ -356,6 +367,9 @@ class WireLink:
         payload_nonce, boot, pid, capabilities = read_capabilities(answer, self._name)
         self._check("device", self._device, capabilities.device)
         self._check("timing", self._timing, str(answer.get("timing")))
+        if self._device:
+            limit_w = answer.get("power_limit_w")
+            self._check("power-limit-w", _limit(self._power_limit_w), _limit(limit_w))
         conversation.line.security.start_session(nonce, payload_nonce, at_once=True)
         if self._boot is not None and boot != self._boot:
             self._restarts += 1
@@ -369,9 +383,10 @@ class WireLink:
     def _check(self, name: str, asked: str, found: str) -> None:
         if asked and asked != found:
             self._drop_line()
+            served = f"without --{name}" if asked == NO_LIMIT else f"with --{name} {asked}"
             raise LinkError(
                 f"payload link {self._name!r}: the payload has {name} {found!r}, the scenario asks "
-                f"for {asked!r}; start the server with --{name} {asked}, or change the scenario"
+                f"for {asked!r}; start the server {served}, or change the scenario"
             )
 
     def _recover(self, reason: str) -> Death | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import psutil
 
-from payload.card import ModelCard, ModelError
+from payload.card import ModelError
 from payload.card_library import load_card
-from payload.device import DeviceProfile, load_device
+from payload.device import load_device
 from payload.frame import Capabilities, Frame, FrameResult, Health
 from payload.link.settings import PayloadSettings
 from payload.runtime import BYTES_PER_MIB, Payload
@@ -33,6 +33,7 @@ class InProcessLink:
         card = load_card(settings.model)
         device = load_device(settings.device)
         self._settings, self._card, self._device = settings, card, device
+        measured = settings.timing == "measured"
         self._payload = Payload(
             card,
             device,
@@ -40,7 +41,7 @@ class InProcessLink:
             power_limit_w=settings.power_limit_w,
             timing=settings.timing,
             threads=settings.threads,
-            time_scale=_time_scale(card, device) if settings.timing == "measured" else 1.0,
+            time_scale=(settings.time_scale or device.host_time_scale(card)) if measured else 1.0,
         )
         self._restarts = 0
 
@@ -83,8 +84,3 @@ class InProcessLink:
     def close(self) -> None:
         """Nothing to release but what Python releases itself."""
         self._payload.forget()
-
-
-def _time_scale(card: ModelCard, device: DeviceProfile) -> float:
-    """Seconds of the device per second of this machine."""
-    return load_device("host").speed_gmac_s(card) / device.speed_gmac_s(card)

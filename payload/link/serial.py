@@ -144,6 +144,7 @@ def open_serial(
         model_sha256=load_card(settings.model).sha256,
         device=load_device(settings.device).name,
         timing=settings.timing,
+        power_limit_w=load_device(settings.device).binding_limit_w(settings.power_limit_w),
         part_bytes=SERIAL_PART_BYTES,
         compact=True,
         timeouts=timeouts,

@@ -13,6 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
+from payload.device import load_device
 from payload.link.board import Board, Limits
 from payload.link.box import Box
 from payload.link.channel import LinkDownError, SocketChannel
@@ -65,12 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--allow-faults", action="store_true", help="let the peer inject faults (tests only)"
     )
+    serve.add_argument(
+        "--time-scale",
+        type=float,
+        default=1.0,
+        help="seconds of the device per second of this machine, where it stands in for one",
+    )
     serve.set_defaults(run=_serve)
 
     selftest = commands.add_parser("selftest", help="check this board before flight")
     _add_payload(selftest)
     selftest.add_argument("--json", action="store_true", help="print the report as JSON")
-    selftest.set_defaults(run=_selftest, timing="measured")
+    selftest.set_defaults(run=_selftest, timing="measured", time_scale=1.0)
 
     key = commands.add_parser("new-key", help="make a key file that only you can read")
     key.add_argument("file", type=Path)
@@ -92,6 +99,7 @@ def _settings(options: argparse.Namespace) -> PayloadSettings:
         timing=options.timing,
         power_limit_w=options.power_limit_w,
         threads=options.threads,
+        time_scale=options.time_scale,
     )
 
 
@@ -128,6 +136,7 @@ def _board(
         compact=compact,
         allow_faults=options.allow_faults,
         timing=settings.timing,
+        power_limit_w=load_device(settings.device).binding_limit_w(settings.power_limit_w),
         limits=limits,
     )
 

@@ -213,6 +213,7 @@ class Session:
             "nonce": self._nonce.hex(),
             "peer_nonce": hello.nonce.hex(),
             "pid": os.getpid(),
+            "power_limit_w": self._board.power_limit_w,
             "protocol": PROTOCOL_VERSION,
             "schema_sha256": SCHEMA_SHA256,
             "timing": self._board.timing,

@@ -28,6 +28,9 @@ class PayloadSettings:
         Limits, if any.
     threads : int
         Threads of the inference session.
+    time_scale : float or None
+        Seconds of the device per second of the clock of who answers, when timing is measured. None:
+        1 for a board, and where this machine stands in for the device the ratio of their speeds.
     """
 
     model: str
@@ -36,6 +39,7 @@ class PayloadSettings:
     memory_limit_mib: float | None = None
     power_limit_w: float | None = None
     threads: int = 1
+    time_scale: float | None = None
 
 
 def link_options(query: str, known: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ The link is written ``subprocess``, or with options of the cage and the longest 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -165,6 +166,7 @@ class SubprocessKeeper:
             f"--device={settings.device}",
             f"--timing={settings.timing}",
             f"--threads={settings.threads}",
+            f"--time-scale={settings.time_scale or 1.0!r}",
             f"--descriptor={descriptor}",
         ]
         if settings.power_limit_w is not None:
@@ -205,6 +207,9 @@ class SubprocessLink(WireLink):
     ) -> None:
         card, device = load_card(settings.model), load_device(settings.device)
         limits = limits or CageLimits(memory_mib=settings.memory_limit_mib)
+        if settings.timing == "measured" and settings.time_scale is None:
+            # This machine stands in for the device.
+            settings = dataclasses.replace(settings, time_scale=device.host_time_scale(card))
         self._subprocess = SubprocessKeeper(settings, limits, kind)
         self._subprocess.restart()
         try:

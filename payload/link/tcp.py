@@ -135,6 +135,7 @@ def open_tcp(
         model_sha256=load_card(settings.model).sha256,
         device=load_device(settings.device).name,
         timing=settings.timing,
+        power_limit_w=load_device(settings.device).binding_limit_w(settings.power_limit_w),
         part_bytes=TCP_PART_BYTES,
         timeouts=timeouts,
         cost=failure_cost(settings),

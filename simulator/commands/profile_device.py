@@ -29,7 +29,9 @@ def profile_device(
     from payload.link.profile import profile_device as measure
 
     check_profile_path(out)
-    payload = open_link(link, model=model, device=base, timing="measured", threads=threads)
+    payload = open_link(
+        link, model=model, device=base, timing="measured", threads=threads, time_scale=1.0
+    )
     try:
         found = measure(payload, load_card(model), load_device(base), out.stem, repetitions)
     finally:

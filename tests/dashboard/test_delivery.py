@@ -97,7 +97,7 @@ def test_an_image_is_on_board_until_it_is_sent_or_lost(now_s: float, gone: str, 
     with duckdb.connect() as log:
         for name, row in {
             "target": "'a' AS name, 0 AS latitude_deg, 0 AS longitude_deg, 1 AS priority, "
-            "0.2 AS cloud_limit",
+            "0.2 AS cloud_limit, NULL::DOUBLE AS deadline_h",
             "capture": "'c' AS capture, 'a' AS target, 100 AS t_s",
             "decision": "'c' AS capture, 110 AS t_s, 'keep' AS action, 0.1 AS cover_detected, "
             "100 AS region_px",
@@ -110,6 +110,26 @@ def test_an_image_is_on_board_until_it_is_sent_or_lost(now_s: float, gone: str, 
             f"(200, 'c', '{gone}', 8)) AS ledger(t_s, capture, change, delta_bytes)"
         )
         (found,) = log.execute(TARGET_STATES, {"now_s": now_s}).df()["state"]
+    assert found == state
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "state"), [(199.0, "came too late"), (200.0, "delivered clear")]
+)
+def test_what_came_down_after_the_deadline_is_too_late(deadline_s: float, state: str) -> None:
+    with duckdb.connect() as log:
+        for name, row in {
+            "target": "'a' AS name, 0 AS latitude_deg, 0 AS longitude_deg, 1 AS priority, "
+            f"0.2 AS cloud_limit, {deadline_s} / 3600 AS deadline_h",
+            "capture": "'c' AS capture, 'a' AS target, 100 AS t_s",
+            "decision": "'c' AS capture, 110 AS t_s, 'keep' AS action, 0.1 AS cover_detected, "
+            "100 AS region_px",
+            "product": "'p' AS product, 'c' AS capture, 'a' AS target, 4 AS blocks, 95 AS clear_px",
+            "downlink": "'p' AS product, true AS complete, 200 AS end_s",
+            "storage": "200 AS t_s, 'c' AS capture, 'sent' AS change, 8 AS delta_bytes",
+        }.items():
+            log.execute(f"CREATE TABLE {name} AS SELECT {row}")
+        (found,) = log.execute(TARGET_STATES, {"now_s": 300.0}).df()["state"]
     assert found == state
 
 

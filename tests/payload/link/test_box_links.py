@@ -22,6 +22,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from payload.card import ModelCard
+from payload.card_library import load_card
+from payload.device import load_device
 from payload.frame import Frame, FrameResult, content_sha256
 from payload.limits import CageError, CageLimits
 from payload.link import open_link
@@ -169,6 +171,43 @@ def test_another_device_or_timing_is_refused(tcp_address: str) -> None:
         asked = {"model": "threshold", "device": "myriad2", **changes}
         with pytest.raises(LinkError, match=f"the payload has {field}"):
             open_link(tcp_address, **asked)
+
+
+@pytest.mark.parametrize(
+    ("served", "asked", "remedy"),
+    [((), 1.0, "with --power-limit-w 1,"), (("--power-limit-w=1.0",), 5.0, "without")],
+)
+def test_another_power_limit_is_refused(served: tuple[str, ...], asked: float, remedy: str) -> None:
+    """A myriad2 draws 1.8 W: 1 W makes it pause, 5 W is no limit at all."""
+    process, line = serve("--listen=tcp://127.0.0.1:0", *served)
+    address = line.split(" on ")[1].split(",")[0]
+    try:
+        with pytest.raises(LinkError, match="the payload has power-limit-w") as refused:
+            open_link(address, model="threshold", device="myriad2", power_limit_w=asked)
+        assert remedy in str(refused.value)
+        limit_w = 1.0 if served else 5.0
+        link = open_link(address, model="threshold", device="myriad2", power_limit_w=limit_w)
+        at_hand = open_link("inprocess", model="threshold", device="myriad2", power_limit_w=limit_w)
+        assert link.process(known_tile()).energy_wh == at_hand.process(known_tile()).energy_wh
+        link.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_child_that_stands_in_for_a_device_counts_in_its_seconds() -> None:
+    results = {}
+    for scale in (None, 1.0):
+        link = open_link(
+            "subprocess", model="threshold", device="myriad2", timing="measured", time_scale=scale
+        )
+        results[scale] = link.process(bench_frame("some", 900, 900))
+        link.close()
+    assert results[None].provenance == results[None].energy_provenance == "modelled"
+    assert results[1.0].provenance == "measured"
+    ratio = load_device("myriad2").host_time_scale(load_card("threshold"))
+    assert ratio > 2
+    assert results[None].latency_s > results[1.0].latency_s
 
 
 def test_an_upset_board_is_reached_again_and_is_well_in_the_next_mission() -> None:

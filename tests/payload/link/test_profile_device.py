@@ -84,7 +84,9 @@ def test_a_profile_stays_until_the_new_one_is_valid(tmp_path: Path) -> None:
 
 
 def test_a_live_payload_is_profiled_and_flies_under_its_profile(tmp_path: Path) -> None:
-    link = open_link("subprocess", model="threshold", device="raspberry-pi-4", timing="measured")
+    link = open_link(
+        "subprocess", model="threshold", device="raspberry-pi-4", timing="measured", time_scale=1.0
+    )
     profile = profile_device(link, CARD, BASE, "this-box", repetitions=3)
     link.close()
     path = tmp_path / "this-box.yaml"
