@@ -214,7 +214,9 @@ def _false_discards(found: Folders) -> pd.DataFrame:
         mission = f"{run.manifest.name}, {hours:g} h, {setup.policy}"
         if setup.satellites > 1:
             mission += f", {setup.satellites} satellites"
-        table = stored_metrics(run).get("false_discard_fraction_by_surface") or {}
+        table = stored_metrics(run).get("false_discard_fraction_by_surface")
+        if not isinstance(table, dict):  # an older run, or a damaged file
+            continue
         lines += [
             {
                 "mission": mission,

@@ -363,13 +363,24 @@ def jaccard_records(evaluation: Evaluation, split: str) -> tuple[JaccardRecord, 
             data_set=group.collection,
             split=split,
             label=group.label,
-            protocol=f"pooled over {group.patches} patches, threshold 0.5, thin cloud is cloud",
+            protocol=(
+                f"pooled over {group.patches} patches{_of_collections(evaluation, group)}, "
+                "threshold 0.5, thin cloud is cloud"
+            ),
             value=round(group.figures["jaccard"].value, CARD_DECIMALS),
             ci95=_rounded(group.figures["jaccard"]),
         )
         for group in evaluation.groups
         if group.surface == ALL and np.isfinite(group.figures["jaccard"].value)
     )
+
+
+def _of_collections(evaluation: Evaluation, group: GroupScore) -> str:
+    """Which collections were pooled: scores over other scenes are no scores of these."""
+    if group.collection != ALL:
+        return ""
+    others = {g.collection for g in evaluation.groups if g.label == group.label} - {ALL}
+    return f" of {', '.join(sorted(others))}"
 
 
 def _rounded(estimate: Estimate) -> tuple[float, float] | None:

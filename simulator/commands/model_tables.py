@@ -8,6 +8,7 @@ says what a pooled figure hides, that a model is good everywhere but over snow.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.table import Table
@@ -41,12 +42,24 @@ def cards_table(cards: Sequence[ModelCard]) -> Table:
         head = column.replace("precision", "pre-\ncision").replace("peak ", "peak\n")
         head = head.replace("2 ", "2\n").replace("val, ", "val,\n")
         table.add_column(head, justify="left" if column == "model" else "right", vertical="bottom")
+    protocol = _common_protocol(cards)
     for card in cards:
         human = [record for record in card.jaccard if record.label == LABEL]
-        pooled = [record for record in human if (record.data_set, record.split) == POOLED]
-        score = _score(pooled[0]) if pooled else "\n".join(map(_named_score, human)) or "-"
-        table.add_row(*_card_cells(card), score)
+        compared = [r for r in _pooled(card) if r.protocol == protocol]
+        others = "\n".join(map(_named_score, human)) or "-"
+        table.add_row(*_card_cells(card), _score(compared[0]) if compared else others)
     return table
+
+
+def _pooled(card: ModelCard) -> list[JaccardRecord]:
+    """Scores over all patches of the split together; more than one where scenes differed."""
+    return [r for r in card.jaccard if (r.label, r.data_set, r.split) == (LABEL, *POOLED)]
+
+
+def _common_protocol(cards: Sequence[ModelCard]) -> str:
+    """That of most pooled scores: scores over other patches do not stand beside them."""
+    found = Counter(record.protocol for card in cards for record in _pooled(card))
+    return found.most_common(1)[0][0] if found else ""
 
 
 def cards_markdown(cards: Sequence[ModelCard]) -> str:

@@ -186,14 +186,14 @@ def _card_as_plain(card: ModelCard) -> dict[str, object]:
 
 
 def _record_jaccard(card: ModelCard, result: Evaluation, split: str, whole: bool) -> None:
-    """Replace what the card said of the same data sets and split; keep the rest.
+    """Replace what the card said of the same data sets, split and protocol; keep the rest.
 
-    A score of some collections only is no score of all together, and does not replace it.
+    A score of some collections only is no score of all together, and is not recorded as such.
     """
     found = evaluation.jaccard_records(result, split)
     new = [record for record in found if whole or record.data_set != evaluation.ALL]
-    replaced = {(r.data_set, r.split, r.label) for r in new}
-    kept = [r for r in card.jaccard if (r.data_set, r.split, r.label) not in replaced]
+    replaced = {(r.data_set, r.split, r.label, r.protocol) for r in new}
+    kept = [r for r in card.jaccard if (r.data_set, r.split, r.label, r.protocol) not in replaced]
     updated = dataclasses.replace(card, jaccard=(*kept, *new))
     save_card(updated, card.path)
 

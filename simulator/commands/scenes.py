@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from importlib.resources import files
@@ -106,6 +106,14 @@ def show(
     out().print(table)
 
 
+def _problems(folder: Path) -> Iterator[str]:
+    """Of a collection: of its scenes, or why there is no telling."""
+    try:
+        yield from scene_problems(folder)
+    except SceneError as error:
+        yield str(error)
+
+
 @app.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="A collection, or a folder of collections.")],
@@ -113,7 +121,7 @@ def check(
 ) -> None:
     """Read every scene of a folder and say each problem; exit code 2 if there is one."""
     folders = collection_folders(folder)
-    problems = [problem for found in folders for problem in scene_problems(found)]
+    problems = [problem for found in folders for problem in _problems(found)]
     if as_json:
         print(json.dumps({"folders": [str(f) for f in folders], "problems": problems}, indent=2))
     else:
@@ -221,6 +229,8 @@ def _collections(folders: Sequence[Path] | None) -> list[SceneCollection]:
             if len(found) == 1:
                 raise
             refuse(f"{error}; until it is mended this collection is left out")
+    if not collections:
+        raise SceneError("none of these collections can be read; mend one, or name another folder")
     return collections
 
 

@@ -11,6 +11,7 @@ target's own ground (`simulator.catalogue`). What becomes of a scene in a frame 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -107,8 +108,13 @@ class SceneLibrary:
                 f"scenes.collections ({names}): no scene serves strategy {strategy!r}; "
                 + _NEEDS[strategy]
             )
-        self._scenes = tuple(_with_cover(_with_surface(scene)) for scene in self._scenes)
-        self._surfaces = tuple(sorted({scene.surface for scene in self._scenes}))
+        if strategy == "sequence":
+            self._scenes = _with_surface_of_place(self._scenes)
+        else:
+            self._scenes = tuple(map(_with_surface, self._scenes))
+        self._scenes = tuple(map(_with_cover, self._scenes))
+        surfaces = {scene.surface for scene in self._scenes}
+        self._surfaces = tuple(sorted(surfaces - {UNKNOWN_SURFACE} or surfaces))
         self._places: dict[str, list[Scene]] = {}
         for scene in self._scenes:
             self._places.setdefault(scene.place, []).append(scene)
@@ -196,7 +202,7 @@ class SceneLibrary:
     def _from_library(self, asked: _Asked) -> CapturedPixels:
         misses = [
             abs((scene.cloud_fraction or 0.0) - asked.cover)
-            + OTHER_SURFACE * (scene.surface != asked.ground)
+            + OTHER_SURFACE * (scene.surface not in (asked.ground, UNKNOWN_SURFACE))
             for scene in self._scenes
         ]
         nearest = min(misses) + COVER_MATCH
@@ -278,6 +284,24 @@ def _with_surface(scene: Scene) -> Scene:
     if scene.surface != UNKNOWN_SURFACE:
         return scene
     return replace(scene, surface=spectral_surface(scene.reflectance(), scene.truth()))
+
+
+def _with_surface_of_place(scenes: tuple[Scene, ...]) -> tuple[Scene, ...]:
+    """The scenes; where the manifest tells no surface, that which most dates of the place show.
+
+    A date under cloud shows none, and one under snow another: the place stays what it is.
+    """
+    seen: dict[str, Counter[str]] = {}
+    for scene in map(_with_surface, scenes):
+        if scene.surface != UNKNOWN_SURFACE:
+            seen.setdefault(scene.place, Counter())[scene.surface] += 1
+    most = {place: min(c, key=lambda name: (-c[name], name)) for place, c in seen.items()}
+    return tuple(
+        scene
+        if scene.surface != UNKNOWN_SURFACE
+        else replace(scene, surface=most.get(scene.place, UNKNOWN_SURFACE))
+        for scene in scenes
+    )
 
 
 def _identity(scene: Scene) -> str:

@@ -244,12 +244,27 @@ def _manifest_from(document: object, path: Path) -> Manifest:
     _check_types(manifest, "", path)
     for name, record in files.items():
         _check_types(record, f"files {name}: ", path)
+    _check_moments(manifest, path)
     if manifest.status not in STATUSES:
         raise RunFolderError(
             f"{path}: status is {manifest.status!r}, expected one of {', '.join(STATUSES)}. "
             "Restore the file from a copy or run the scenario again."
         )
     return manifest
+
+
+def _check_moments(manifest: Manifest, path: Path) -> None:
+    """Moments are told as such; those of the wall clock may be left out."""
+    for name in ("epoch", "created", "heartbeat"):
+        moment = getattr(manifest, name)
+        try:
+            if moment or name == "epoch":
+                datetime.fromisoformat(moment)
+        except ValueError:
+            raise RunFolderError(
+                f"{path}: {name} is {moment!r}, expected a time such as 2024-06-01T12:30:00+00:00. "
+                "Restore the file from a copy or run the scenario again."
+            ) from None
 
 
 def _check_types(record: Manifest | FileRecord, where: str, path: Path) -> None:

@@ -50,7 +50,11 @@ def labelled_scenes(tmp_path: Path) -> Path:
     return folder
 
 
-def test_list_shows_every_card() -> None:
+ALL_VAL = ("all", "val", "human")
+
+
+def test_list_shows_every_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # names of a user's own may be longer
     shown = json.loads(runner.invoke(app, ["models", "list", "--json"]).stdout)
     assert [card["name"] for card in shown] == [card.name for card in list_cards()]
     table = runner.invoke(app, ["models", "list"], env={"COLUMNS": "100"})
@@ -60,9 +64,7 @@ def test_list_shows_every_card() -> None:
     rows = {words[0]: words for words in map(str.split, lines) if words}
     for card in list_cards():
         assert f"{card.parameters:,}" in rows[card.name]
-        pooled = [
-            r for r in card.jaccard if (r.data_set, r.split, r.label) == ("all", "val", "human")
-        ]
+        pooled = [r for r in card.jaccard if (r.data_set, r.split, r.label) == ALL_VAL]
         assert all(f"{record.value:.3f}" in rows[card.name] for record in pooled)
 
 
@@ -151,6 +153,30 @@ def test_score_of_one_collection_is_not_recorded_as_that_of_all(
     after = {r.data_set: r for r in read_card(card).jaccard}
     assert after.pop("halves").value == pytest.approx(1.0)
     assert after == before
+
+
+def test_score_of_other_scenes_stands_beside_that_of_these_and_is_not_listed_with_it(
+    labelled_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = cache_dir()
+    folder.mkdir(parents=True)
+    mine = dataclasses.replace(read_card(MODELS_DIR / "threshold.yaml"), name="mine")
+    shutil.copy(MODELS_DIR / "threshold.onnx", folder / "mine.onnx")
+    save_card(dataclasses.replace(mine, onnx="mine.onnx", folder=folder), folder / "mine.yaml")
+    (shipped,) = (r for r in mine.jaccard if (r.data_set, r.split, r.label) == ALL_VAL)
+    for _ in range(2):
+        options = ["--scenes", str(labelled_scenes), "--record"]
+        done = runner.invoke(app, ["models", "evaluate", "mine", *options])
+        assert done.exit_code == 0, done.output
+    after = read_card(folder / "mine.yaml").jaccard
+    both = [r for r in after if (r.data_set, r.split, r.label) == ALL_VAL]
+    assert both[0] == shipped
+    assert [r.value for r in both[1:]] == [pytest.approx(1.0)]
+    assert "of halves" in both[1].protocol
+    table = runner.invoke(app, ["models", "list"], env={"COLUMNS": "100"}).stdout
+    (line,) = (line for line in table.splitlines() if line.startswith("mine "))
+    assert f"{shipped.value:.3f}" in line
 
 
 def test_list_shows_a_card_whose_measurements_are_its_authors_own(

@@ -47,6 +47,17 @@ def test_list_tells_the_collections(runner: CliRunner) -> None:
     assert samples["kinds"] == "composite 30, real 7"
 
 
+def test_where_no_collection_can_be_read_a_sentence_says_so(
+    runner: CliRunner, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.csv").write_text("name,gsd_m\nlake,10\n", encoding="utf-8")
+    result = runner.invoke(app, ["list", "--folder", str(tmp_path)])
+    assert isinstance(result.exception, SceneError)
+    assert "none of these collections can be read" in str(result.exception)
+
+
 def test_a_broken_collection_is_named_and_hides_no_other(
     runner: CliRunner, few: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +127,19 @@ def test_check_of_a_sound_collection(runner: CliRunner, few: Path) -> None:
     result = runner.invoke(app, ["check", str(few)])
     assert result.exit_code == 0
     assert "2 scenes in 1 collections: no problem" in result.stdout
+
+
+def test_check_tells_problems_of_every_collection(
+    runner: CliRunner, few: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "manifest.csv").write_text("name,gsd_cm\nlake,10\n", encoding="utf-8")
+    (few / "lake_010.mask.tif").unlink()
+    result = runner.invoke(app, ["check", str(tmp_path), "--json"])
+    assert result.exit_code == 2
+    problems = json.loads(result.stdout)["problems"]
+    assert any("gsd_m" in problem for problem in problems)
+    assert any("lake_010" in problem for problem in problems)
 
 
 def test_check_tells_each_problem_and_fails(runner: CliRunner, few: Path) -> None:

@@ -206,6 +206,28 @@ def test_a_sequence_leaves_out_dates_without_a_label(tmp_path: Path) -> None:
     assert found.recorded_cover("X", None, 0.0, 0.0) == 0.25
 
 
+def test_a_place_stays_what_it_is_under_cloud(tmp_path: Path) -> None:
+    """Overcast dates show no ground: told by their pixels, they would be a place of their own."""
+    covers = ["0.0", "1.0"] * 6
+    rows = [
+        row(f"d{month}", cover, "unknown", date=f"2023-{month:02d}-01")
+        for month, cover in enumerate(covers, 1)
+    ]
+    found = library(own_collection(tmp_path / "mine", rows), strategy="sequence")
+    days = [(datetime(2023, month, 1, tzinfo=UTC) - EPOCH).days % 365 for month in range(1, 13)]
+    for target in "ABCD":
+        seen = [found.recorded_cover(target, None, 0.0, day * 86_400.0) for day in days]
+        assert seen == [float(cover) for cover in covers]
+
+
+def test_no_target_is_of_unknown_ground_while_another_is_known(tmp_path: Path) -> None:
+    rows = [row("bare", "0.0", "unknown"), row("overcast", "1.0", "unknown")]
+    found = library(own_collection(tmp_path / "mine", rows))
+    for target in "ABCDEF":
+        assert found.pixels(target, None, 0.0, 0.0, 0.0).scene == "mine/bare"
+        assert found.pixels(target, None, 0.0, 0.0, 1.0).scene == "mine/overcast"
+
+
 def test_a_cover_that_the_manifest_leaves_out_is_that_of_the_mask(tmp_path: Path) -> None:
     scenes = own_collection(tmp_path / "mine", [row("a", "0.5")])
     rows = (tmp_path / "mine" / MANIFEST).read_text().replace(",0.5,", ",,")

@@ -49,6 +49,10 @@ def test_damaged_manifest(tmp_path: Path, text: str, expected: str) -> None:
     ("field", "value", "expected"),
     [
         ("created", None, "created is None, expected a string"),
+        ("created", "x", "created is 'x', expected a time such as"),
+        ("heartbeat", "noon", "heartbeat is 'noon', expected a time such as"),
+        ("epoch", "yesterday", "epoch is 'yesterday', expected a time such as"),
+        ("epoch", "", "epoch is '', expected a time such as"),
         ("progress_s", None, "progress_s is None, expected a number"),
         ("duration_s", "6 h", "duration_s is '6 h', expected a number"),
         ("seed", 7.5, "seed is 7.5, expected a whole number"),
