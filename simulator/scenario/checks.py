@@ -35,6 +35,7 @@ from simulator.environment.weather import WeatherError, read_series
 from simulator.geometry import Orbit, OrbitError
 from simulator.geometry.ellipsoid import EQUATORIAL_RADIUS_KM
 from simulator.scenario.faults import Outage
+from simulator.scenario.handling import StorageQuota
 from simulator.scenario.models import Scenario
 from simulator.scenario.orbits import orbit_of
 from simulator.scenario.problems import FieldPath, Problem, ScenarioError, UndefinedVariableError
@@ -126,6 +127,7 @@ def check_scenario(scenario: Scenario, *, pixels: bool = False) -> Check:
         _check_orbit(findings, index, satellite)
         _check_payload(findings, index, satellite)
         findings.notes += _power_notes(satellite)
+        findings.notes += _quota_notes(satellite, scenario.data_handling.storage_quotas)
     scenes = _check_scenes(findings, targets, pixels=pixels)
     if findings.problems:
         raise ScenarioError(findings.problems)
@@ -250,6 +252,18 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
         kind, _, recording = scenario.link_address(payload.link).partition(":")
         if kind == "replay" and not Path(recording).exists():
             findings.add((*path, "link"), f"there is no recording {recording}; correct the path")
+
+
+def _quota_notes(satellite: Satellite, quotas: Sequence[StorageQuota]) -> list[str]:
+    """A share of the storage in which no frame fits: its targets are never imaged."""
+    capacity_bytes = int(satellite.storage_gib * 2**30)
+    return [
+        f"{satellite.name}: storage_quotas gives targets of priority {quota.max_priority:g} and "
+        f"below {quota.fraction:g} of storage_gib {satellite.storage_gib:g}, less than one frame: "
+        "none of them will be imaged"
+        for quota in quotas
+        if int(quota.fraction * capacity_bytes) < satellite.imager.frame_bytes
+    ]
 
 
 def _power_notes(satellite: Satellite) -> list[str]:

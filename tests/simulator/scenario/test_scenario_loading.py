@@ -275,6 +275,8 @@ def test_a_sound_mission_passes_the_check(mission: Path) -> None:
         ({"satellites.0.payload.energy_limit_wh_per_orbit": 1e-6},
          "over energy_limit_wh_per_orbit 1e-06: no frame will be processed"),
         ({"satellites.0.power.bus_load_w": 300}, "300 and the panels give"),
+        ({"data_handling": {"storage_quotas": [{"max_priority": 1, "fraction": 1e-4}]}},
+         "less than one frame: none of them will be imaged"),
         ({"autonomy.target_cloud_fraction": 0}, "of 4 targets have a cloud limit of 0"),
         ({"duration_h": 24,
           "faults": [{"kind": "payload_outage", "from_h": 24, "to_h": 30}]},
