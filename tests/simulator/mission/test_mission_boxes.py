@@ -99,7 +99,7 @@ def test_measured_time_decides_once_and_is_replayed_to_the_bit(
     )
     assert digests(replay) == digests(live)
     inferences = RunFolder.open(replay).events("inference").to_pylist()
-    assert {row["provenance"] for row in inferences} == {"modelled"}  # this machine stands in for the device
+    assert {row["provenance"] for row in inferences} == {"modelled"}, "a stand-in"
     assert len({row["latency_s"] for row in inferences}) > 1
 
 
