@@ -46,6 +46,10 @@ METRICS = {
 SHOWN = (*METRICS, "clear_km2_per_wh", "targets_satisfied_fraction", "deadline_misses")
 
 
+STUDENT = ("unet-distilled", "U")
+"""A long name that most points share, and what stands for it in the figure: they overprinted."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fly every pair, write its table and figure."""
     asked = _arguments(arguments)
@@ -132,9 +136,9 @@ def _figure(rows: Sequence[Row]) -> go.Figure:
             x=[100.0 * lost for lost in values(own, "false_discard_fraction")],
             y=values(own, "clear_km2_per_wh"),
             error_y=whiskers(own, "clear_km2_per_wh"),
-            text=[row["model"] for row in own],
+            text=[str(row["model"]).replace(*STUDENT).strip("-") for row in own],
             mode="markers+text",
-            textposition=[("top right", "bottom right")[n % 2] for n in range(len(own))],
+            textposition=[("top right", "bottom left")[n % 2] for n in range(len(own))],
             marker={
                 "size": 11,
                 "symbol": ["circle" if row["on_front"] else "circle-open" for row in own],
@@ -142,7 +146,8 @@ def _figure(rows: Sequence[Row]) -> go.Figure:
             name=device,
         )
     return figure.update_layout(
-        title="What a model brings on a device (filled: not dominated; bars: 95 % over seeds)",
+        title="What a model brings on a device (filled: not dominated; bars: 95 % over seeds)<br>"
+        f"<sup>{STUDENT[1]} stands for {STUDENT[0]}</sup>",
         xaxis_title="clear ground dropped by mistake, % of the clear ground captured",
         yaxis_title="clear km2 delivered per Wh of the payload computer",
         yaxis_type="log",
