@@ -128,6 +128,33 @@ def test_a_teacher_without_labels_is_refused(
         publication.gather(scenes, recipe, tmp_path / "cache.npz")
 
 
+@pytest.mark.parametrize(("teacher", "heard"), [(NNUNET, True), ("peers", False)])
+def test_of_views_the_nnunet_teacher_is_heard_and_the_peers_are_already(
+    make_collection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+    teacher: str,
+    heard: bool,
+) -> None:
+    scenes = make_collection(tmp_path / "scenes", [("a", "human", "train")])
+    (image,) = training_images(scenes)
+    said = np.full(image.reflectance().shape[1:], 7, dtype=np.uint8)
+    labels = {image.sha256: SoftLabel(said, np.full_like(said, FULL_SCALE))}
+    write_soft_labels(tmp_path / "labels" / NNUNET / "c.npz", labels)
+    monkeypatch.setattr(publication, "SOFT_LABELS", tmp_path / "labels")
+    monkeypatch.setattr(publication, "pseudo_labels", lambda *_: labels)
+    told: list[object] = []
+
+    def with_views(training_set: object, *more: object) -> object:
+        told.append(more[-1])
+        return training_set
+
+    monkeypatch.setattr(publication, "with_views", with_views)
+    recipe = small_recipe(teacher=teacher, teacher_share=0.5, label_kinds=("human", "pseudo"))
+    publication.gather(scenes, recipe, tmp_path / "cache.npz")
+    assert [known is not None for known in told] == [heard]
+
+
 def test_the_teacher_teaches_by_its_committed_labels(
     make_collection,
     tmp_path: Path,

@@ -125,14 +125,19 @@ def test_views_are_made_anew_for_another_cell_size(
     assert BrightIsCloud.made == 2, "the detectors are asked once for each cell size"
 
 
-def test_views_share_the_draws_of_their_image_and_come_from_the_cache(
-    pseudo_set,  # type: ignore[no-untyped-def]
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def five_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the image without a person's label, three of the other, judged by brightness."""
     monkeypatch.setattr(views, "UkisDetector", BrightIsCloud)
     monkeypatch.setattr(views, "VIEWS_PER_IMAGE", {"pseudo": 2, "human": 3})
     monkeypatch.setattr(BrightIsCloud, "made", 0)
+
+
+@pytest.mark.usefixtures("five_views")
+def test_views_share_the_draws_of_their_image_and_come_from_the_cache(
+    pseudo_set,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+) -> None:
     said: list[str] = []
     grown = with_views(pseudo_set, tmp_path / "views.npz", said.append)
     assert [s.label_kind for s in grown.samples] == ["pseudo"] * 3 + ["human"] + ["pseudo"] * 3
@@ -150,13 +155,11 @@ def test_views_share_the_draws_of_their_image_and_come_from_the_cache(
         np.testing.assert_array_equal(first.weight, second.weight)
 
 
+@pytest.mark.usefixtures("five_views")
 def test_what_the_teacher_says_of_a_view_is_kept_and_heard(
     pseudo_set,  # type: ignore[no-untyped-def]
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(views, "UkisDetector", BrightIsCloud)
-    monkeypatch.setattr(views, "VIEWS_PER_IMAGE", {"pseudo": 2, "human": 3})
     cache = tmp_path / "views.npz"
     seen: list[np.ndarray] = []
 
