@@ -63,6 +63,13 @@ def test_downlink_shows_the_metrics_of_the_run(open_page: Open, runs: Path) -> N
     assert shown == [number(name, metrics[name]) for name in names]
 
 
+def test_models_page_bears_metrics_of_another_form(open_page: Open, runs: Path) -> None:
+    file = only_run(runs) / "metrics.json"
+    metrics = json.loads(file.read_text())
+    file.write_text(json.dumps({**metrics, "false_discard_fraction_by_surface": [0.1]}))
+    assert not open_page(runs, "models").exception
+
+
 def test_references_are_flown_from_the_page_which_says_so(
     open_page: Open, text_of: Said, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
