@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from simulator.commands import bundled, display, missions
 from simulator.commands import compare as comparison
-from simulator.commands import display, missions
 from simulator.commands.profile_device import profile_device
 
 OUR_PACKAGES = ("simulator", "payload", "scenarios", "dashboard")
@@ -309,6 +309,9 @@ def dashboard(
     missions.dashboard(directory, port=port)
 
 
+app.command()(bundled.scenarios)
+app.command()(bundled.devices)
+app.command()(bundled.stations)
 app.command("profile-device")(profile_device)
 
 

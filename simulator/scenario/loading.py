@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
@@ -15,6 +17,9 @@ from simulator.scenario.explain import explain
 from simulator.scenario.models import Scenario
 from simulator.scenario.problems import FieldPath, Problem, ScenarioError, nearest
 from simulator.scenario.source import Source, read_source
+
+FIELDS_OF_FILES = ("targets", "collections", "series", "tle", "omm", "model", "device", "screening")
+"""Where a scenario names files and folders, by paths that start at the scenario file."""
 
 
 def bundled_scenarios() -> dict[str, Path]:
@@ -97,6 +102,37 @@ def resolved_yaml(scenario: Scenario) -> str:
     values = scenario.model_dump(mode="json", by_alias=True, exclude_none=True)
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
     return text
+
+
+def placed_text(path: Path) -> str:
+    """The text of a scenario file, comments and all, with the files it names by whole paths.
+
+    What is printed so flies from any folder; variables and names of what ships stay.
+
+    Raises
+    ------
+    ScenarioError
+        When the file cannot be read as YAML.
+    """
+    source = read_source(path)
+    lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+    named = [(mark, mark.text) for field, mark in source.marks.items() if _names_files(field)]
+    for mark, text in sorted(named, key=lambda one: (one[0].line, one[0].column), reverse=True):
+        if text and (path.parent / text).exists():
+            whole = str((path.parent / text).resolve())
+            lines[mark.line - 1] = _with_value(lines[mark.line - 1], mark.column - 1, text, whole)
+    return "".join(lines)
+
+
+def _with_value(line: str, place: int, text: str, new: str) -> str:
+    """The line with a quoted text in place of the one, quoted or not, that begins at `place`."""
+    written = re.compile(rf"(['\"]?){re.escape(text)}\1")
+    quoted = json.dumps(new, ensure_ascii=False)
+    return line[:place] + written.sub(lambda _: quoted, line[place:], count=1)
+
+
+def _names_files(field: FieldPath) -> bool:
+    return any(part in FIELDS_OF_FILES for part in field)
 
 
 def with_overrides(source: Source, overrides: Mapping[str, object]) -> Source:

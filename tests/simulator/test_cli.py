@@ -27,7 +27,8 @@ from simulator.telemetry.metrics import METRICS
 from simulator.telemetry.run_folder import RunFolder
 
 COMMANDS = ("run", "compare", "validate", "schema", "metrics", "audit", "runs", "dashboard",
-            "models", "train", "scenes")  # fmt: skip
+            "scenarios", "devices", "stations", "profile-device", "models", "train",
+            "scenes")  # fmt: skip
 
 PATIENCE_S = 120.0
 """How long a busy machine may take to start a mission."""
