@@ -22,8 +22,9 @@ J_PER_WH = 3600.0
 SOLAR_CONSTANT_W_M2 = 1361.0
 """Total solar irradiance at 1 AU (Kopp & Lean 2011, doi 10.1029/2010GL045777)."""
 
-CHARGE_TOLERANCE_WH = 1e-12
-"""Charges closer to a level than this are on it; about 4 nJ, far under any battery's gauge."""
+CHARGE_TOLERANCE = 1e-12
+"""Charges closer to a level than this share of the capacity (of 1 Wh, if that is more) are on it:
+far under any battery's gauge, and thousands of times what rounding does to a charge."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,11 @@ class Battery:
     capacity_wh: float
     generation: GenerationCurve
 
+    @property
+    def tolerance_wh(self) -> float:
+        """Charges closer to a level than this are on it, Wh."""
+        return CHARGE_TOLERANCE * max(self.capacity_wh, 1.0)
+
     def advance(self, state: BatteryState, to_s: float, load_w: float) -> BatteryState:
         """Integrate from `state` to `to_s` under a constant load.
 
@@ -146,8 +152,8 @@ class Battery:
             slope = (end_w - start_w) / (end_s - start_s)
             at_s = start_s
             for regime in self._regimes(charge, start_w - load_w, slope, end_s - start_s):
-                if abs(charge - level_wh) > CHARGE_TOLERANCE_WH:
-                    if abs(regime.charge_wh - level_wh) <= CHARGE_TOLERANCE_WH:
+                if abs(charge - level_wh) > self.tolerance_wh:
+                    if abs(regime.charge_wh - level_wh) <= self.tolerance_wh:
                         return at_s + regime.seconds
                     if (charge - level_wh) * (regime.charge_wh - level_wh) < 0.0:
                         return at_s + _first_root_s(charge, regime.net_w, slope, level_wh)
@@ -157,7 +163,7 @@ class Battery:
     def next_minimum_s(self, state: BatteryState, load_w: float, until_s: float) -> float:
         """First time in (state.t_s, until_s) at which a falling charge begins to rise, or infinity.
 
-        A fall within `CHARGE_TOLERANCE_WH` is none: rounding makes one of every minimum reached.
+        A fall within `tolerance_wh` is none: rounding makes one of every minimum reached.
         """
         charge, falling = state.charge_wh, False
         for start_s, end_s, start_w, end_w in self.generation.segments(state.t_s, until_s):
@@ -166,7 +172,7 @@ class Battery:
             for regime in self._regimes(charge, start_w - load_w, slope, end_s - start_s):
                 if falling and regime.charge_wh > charge:
                     return at_s
-                falling = regime.charge_wh < charge - CHARGE_TOLERANCE_WH
+                falling = regime.charge_wh < charge - self.tolerance_wh
                 charge, at_s = regime.charge_wh, at_s + regime.seconds
         return math.inf
 
@@ -206,8 +212,8 @@ class Battery:
         while left_s > 0.0:
             rising = net_w > 0.0 or (net_w == 0.0 and slope_w_s > 0.0)
             turns_s = -net_w / slope_w_s if net_w * slope_w_s < 0.0 else math.inf
-            full = charge_wh >= self.capacity_wh - CHARGE_TOLERANCE_WH and rising
-            empty = charge_wh <= CHARGE_TOLERANCE_WH and not rising
+            full = charge_wh >= self.capacity_wh - self.tolerance_wh and rising
+            empty = charge_wh <= self.tolerance_wh and not rising
             step_s = min(turns_s, left_s)
             if not (full or empty):
                 level_wh = self.capacity_wh if rising else 0.0

@@ -17,7 +17,7 @@ from typing import Literal
 
 import simpy
 
-from simulator.spacecraft.battery import CHARGE_TOLERANCE_WH, Battery, BatteryState
+from simulator.spacecraft.battery import Battery, BatteryState
 from simulator.telemetry.events import Event, Power
 
 Load = Literal["bus", "payload", "imager", "radio", "look_ahead"]
@@ -71,7 +71,7 @@ class PowerSubsystem:
         self.emptied = self.env.event()
         self.recovered = self.env.event()
         self.low_power = self.state.charge_wh <= self.limits.low_power_wh
-        self.empty = self.state.charge_wh <= CHARGE_TOLERANCE_WH
+        self.empty = self.state.charge_wh <= self.battery.tolerance_wh
 
     @property
     def load_w(self) -> float:
@@ -83,6 +83,7 @@ class PowerSubsystem:
         if self.loads_w[load] == power_w:
             return
         self._advance()
+        self._cross_reached()
         self.loads_w[load] = power_w
         self._write(reason)
         self._switched.succeed()
@@ -116,9 +117,10 @@ class PowerSubsystem:
             if self.env.now < wake_s:
                 continue
             self._advance()
+            self._cross_reached(level_wh if wake_s == crossing_s else None)
             if wake_s == crossing_s:
-                self._cross(level_wh)
-            elif wake_s == lowest_s:
+                continue
+            if wake_s == lowest_s:
                 self._write("the charge begins to rise")
             elif change < len(self.sunlight_changes_s):  # else it is the end of the mission
                 self._write("sunlight changes")
@@ -137,6 +139,18 @@ class PowerSubsystem:
         if not self.low_power:
             return (self.limits.low_power_wh,)
         return (self.limits.recover_wh,) if self.empty else (self.limits.recover_wh, 0.0)
+
+    def _cross_reached(self, due_wh: float | None = None) -> None:
+        """Cross every level the charge has come to, and the one it was foreseen to meet now.
+
+        A load may switch at the very instant of a crossing, or a rounding error before it: seen
+        from the charge that is left then, the level is met already and never comes.
+        """
+        for level_wh in self._levels_wh():
+            over_wh = self.state.charge_wh - level_wh
+            short_wh = -over_wh if self.low_power and level_wh > 0.0 else over_wh
+            if level_wh == due_wh or short_wh <= self.battery.tolerance_wh:
+                self._cross(level_wh)
 
     def _cross(self, level_wh: float) -> None:
         """Enter low power, run empty, or recover from both; those who wait for it are told."""
