@@ -2,9 +2,11 @@
 
 A frame waits while the payload is shed (low power) or out, and while the energy of the present
 orbit is used up. Then the payload link is asked - that is where real inference happens - and the
-latency it reports passes in simulated time at the power it reports. A frame that is not finished
-by its deadline is given up: it stays unprocessed and is counted. A payload that dies or hangs gives
-up nothing: its frame is over when the watchdog has noticed, and then the payload is away.
+latency it reports passes in simulated time at the power it reports. Under real-time pace asking
+takes time and energy by itself: there a frame is expected to cost what the last one did. A frame
+that is not finished by its deadline is given up: it stays unprocessed and is counted. A payload
+that dies or hangs gives up nothing: its frame is over when the watchdog has noticed, and then the
+payload is away.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class Outcome:
     result : FrameResult or None
         None when the frame never reached the model.
     start_s : float
-        When the work began (or was given up).
+        When the work began for the last time (or was given up).
     busy_s, energy_wh : float
         Time the payload worked on the frame and what that took.
     """
@@ -121,6 +123,7 @@ class PayloadComputer:
         self._current: Job | None = None
         self._working_w: float | None = None
         self._orbit, self._orbit_energy_wh = -1, 0.0
+        self._foreseen_wh = 0.0
 
     def submit(self, job: Job) -> None:
         """Put a frame into the queue."""
@@ -144,10 +147,12 @@ class PayloadComputer:
 
     def _work(self, job: Job) -> Generator[simpy.Event, None, Outcome]:
         deadline_s = job.captured_s + self._limits.frame_deadline_s
-        busy_s = energy_wh = worked_s = 0.0
+        busy_s = energy_wh = worked_s = asked_s = 0.0
         result: FrameResult | None = None
         while True:
             yield from self._await_switched_on(deadline_s)
+            if result is None and self._asking_takes_time():
+                yield from self._await_orbit_energy(self._foreseen_wh, deadline_s)
             if self._available() and self._env.now < deadline_s:
                 if result is None:
                     asked_s = self._env.now
@@ -155,26 +160,38 @@ class PayloadComputer:
                     worked_s = self._env.now - asked_s
                     busy_s += worked_s
                     energy_wh += self._spend(self._asked_power_w(), asked_s)
-                yield from self._await_orbit_energy(result.energy_wh, deadline_s)
-            start_s = self._env.now
-            if result is None or start_s >= deadline_s:
+                    self._foresee(max(energy_wh, result.energy_wh))
+                yield from self._await_orbit_energy(_left_wh(result, worked_s), deadline_s)
+            on_s = self._env.now
+            start_s = asked_s if 0.0 < worked_s == on_s - asked_s else on_s
+            if on_s >= deadline_s:
                 return Outcome(job, "deadline_missed", result, start_s, busy_s, energy_wh)
-            if not self._available():
+            if result is None or not self._available():
                 continue
-            ends_s = start_s + max(result.latency_s - worked_s, 0.0)
+            ends_s = on_s + max(result.latency_s - worked_s, 0.0)
             given_up_s = math.inf if result.status in DEATHS else deadline_s
             power_w = _active_power_w(result)
             yield from self._run(min(ends_s, given_up_s), power_w, job.capture)
-            busy_s += self._env.now - start_s
-            energy_wh += self._spend(power_w, start_s)
+            busy_s += self._env.now - on_s
+            energy_wh += self._spend(power_w, on_s)
             if self._env.now >= min(ends_s, given_up_s):
                 status = "deadline_missed" if ends_s > given_up_s else result.status
                 return Outcome(job, status, result, start_s, busy_s, energy_wh)
 
+    def _asking_takes_time(self) -> bool:
+        """Whether a frame costs before its cost is known: only under real-time pace."""
+        return isinstance(self._env, RealtimeEnvironment)
+
+    def _foresee(self, energy_wh: float) -> None:
+        """Expect the next frame to take what this one took; one an orbit is always begun."""
+        self._foreseen_wh = min(energy_wh, self._limits.energy_wh_per_orbit)
+
     def _ask(self, job: Job) -> Generator[simpy.Event, Any, FrameResult]:
         """Have the link process the frame. Only under real-time pace does time pass meanwhile."""
         frame = Frame(job.capture, job.pixels.reflectance)
-        if not isinstance(self._env, RealtimeEnvironment):
+        if not isinstance(
+            self._env, RealtimeEnvironment
+        ):  # mypy reads this, not _asking_takes_time
             return self._link.process(frame)
         self._working_w = self._asked_power_w()
         self._set_load(f"payload works on {job.capture}")
@@ -213,8 +230,8 @@ class PayloadComputer:
     def _await_orbit_energy(
         self, energy_wh: float, deadline_s: float
     ) -> Generator[simpy.Event, None, None]:
-        """Wait for an orbit that can still pay for the frame, at the longest to the deadline."""
-        while self._env.now < deadline_s:
+        """Wait for an orbit that can still pay for the work, at the longest to the deadline."""
+        while energy_wh > 0.0 and self._env.now < deadline_s:
             now_s = self._env.now
             if self._spent_wh(now_s) + energy_wh <= self._limits.energy_wh_per_orbit:
                 return
@@ -287,6 +304,13 @@ class PayloadComputer:
 def _active_power_w(result: FrameResult) -> float:
     """Mean power over the frame's latency; the link reports energy and time."""
     return result.energy_wh * 3600.0 / result.latency_s if result.latency_s > 0.0 else 0.0
+
+
+def _left_wh(result: FrameResult, worked_s: float) -> float:
+    """What the work on a frame still takes after so long of it, Wh."""
+    if worked_s >= result.latency_s:
+        return 0.0
+    return result.energy_wh * ((result.latency_s - worked_s) / result.latency_s)
 
 
 def orbit_number(t_s: float, orbit_s: float) -> int:

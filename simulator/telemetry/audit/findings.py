@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import Any, Protocol, TypeVar
 
 import yaml
@@ -19,6 +19,9 @@ from simulator.telemetry.run_folder import RunFolder
 TIME_TOLERANCE_S = 1e-6
 """Times computed in two ways agree to this; simulated times are far below 1e9 s."""
 
+
+POWER_TOLERANCE = 1e-9
+"""A power worked out from energy and time is the power drawn to this share."""
 
 EMPTY_WH = 1e-6
 """A battery with no more than this is empty: the time at which it runs empty is a float."""
@@ -239,8 +242,25 @@ class PowerTimeline:
         index = bisect_left(self._times, t_s)
         return self._rows[index - 1] if index else None
 
+    def at_payload_power(
+        self, start_s: float, end_s: float, power_w: float
+    ) -> Iterator[tuple[float, float]]:
+        """Begin and end of every stretch between the two in which the payload draws `power_w`."""
+        draws = groupby(
+            self._spans(start_s, end_s),
+            lambda span: math.isclose(span[2].payload_w, power_w, rel_tol=POWER_TOLERANCE),
+        )
+        for is_drawn, spans in draws:
+            if is_drawn:
+                begins_s, ends_s, _ = zip(*spans, strict=True)
+                yield begins_s[0], ends_s[-1]
+
     def during(self, start_s: float, end_s: float) -> Iterator[ev.Power]:
         """Every state that holds for some time between the two."""
+        return (row for _, _, row in self._spans(start_s, end_s))
+
+    def _spans(self, start_s: float, end_s: float) -> Iterator[tuple[float, float, ev.Power]]:
+        """The same states, each with the begin and the end of its time between the two."""
         first = max(bisect_right(self._times, start_s) - 1, 0)
         for row, until_s in zip(
             self._rows[first:], [*self._times[first + 1 :], float("inf")], strict=True
@@ -248,7 +268,7 @@ class PowerTimeline:
             if row.t_s >= end_s:
                 return
             if until_s > max(row.t_s, start_s):
-                yield row
+                yield max(row.t_s, start_s), min(until_s, end_s), row
 
     @cached_property
     def empty_s(self) -> tuple[tuple[float, float], ...]:

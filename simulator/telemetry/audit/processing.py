@@ -129,7 +129,7 @@ def _cost(row: Inference, log: RunLog) -> Iterator[Finding]:
             yield Finding(at(row), f"{row.energy_wh} Wh for no work")
         return
     states = list(timeline.during(row.start_s, row.t_s))
-    if not states:  # given up at the very moment the work was to go on
+    if row.start_s >= row.t_s:  # given up at the very moment the work was to go on
         return
     power_w = states[0].payload_w
     if any(state.payload_w != power_w or state.low_power for state in states):
@@ -151,12 +151,35 @@ def _energy_per_orbit(
         yield Finding("orbits.json", f"satellite {name} is missing")
         return
     period_s = nodal_period_s(elements)
-    spent: dict[int, float] = defaultdict(float)
+    spent: dict[int, list[float]] = defaultdict(list)
+    free_s = 0.0
     for row in rows:
-        spent[math.floor((row.start_s + ORBIT_TOLERANCE_S) / period_s)] += row.energy_wh
+        for start_s, energy_wh in _stretches(row, free_s, log):
+            spent[math.floor((start_s + ORBIT_TOLERANCE_S) / period_s)].append(energy_wh)
+        free_s = row.t_s
     limit_wh = payload["energy_limit_wh_per_orbit"]
-    for orbit, energy_wh in spent.items():
-        if energy_wh > limit_wh * (1.0 + ENERGY_TOLERANCE):
+    for orbit, energies_wh in spent.items():
+        # In real time what a frame takes is known when it is done: the last may overrun.
+        judged_wh = math.fsum(energies_wh[:-1] if payload["pace"] == "realtime" else energies_wh)
+        if judged_wh > limit_wh * (1.0 + ENERGY_TOLERANCE):
             yield Finding(
-                f"inference {name}", f"{energy_wh} Wh in orbit {orbit} exceed {limit_wh} Wh"
+                f"inference {name}", f"{judged_wh} Wh in orbit {orbit} exceed {limit_wh} Wh"
             )
+
+
+def _stretches(row: Inference, free_s: float, log: RunLog) -> Iterator[tuple[float, float]]:
+    """When work on a frame began, and went on after the payload was off; energy of each, Wh.
+
+    The row tells of the last stretch. Earlier ones are where the payload, free since `free_s`,
+    drew the same power; one that idles at the power it works at does not show them.
+    """
+    power_w = row.energy_wh * 3600.0 / row.latency_s
+    timeline = log.timelines.get(row.satellite)
+    from_s = max(free_s, log.capture_by_name[row.capture].t_s)
+    earlier = () if timeline is None else timeline.at_payload_power(from_s, row.start_s, power_w)
+    stretches = [*earlier, (row.start_s, row.t_s)]
+    worked_s = math.fsum(end_s - begin_s for begin_s, end_s in stretches)
+    if worked_s > row.latency_s + TIME_TOLERANCE_S:
+        stretches = stretches[-1:]
+    for begin_s, end_s in stretches:
+        yield begin_s, power_w * (end_s - begin_s) / 3600.0

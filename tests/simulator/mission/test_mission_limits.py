@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from payload.device import DEVICES_DIR
 from simulator.mission import run_mission
 from simulator.scenario import load_scenario
 from simulator.spacecraft.imaging import exposure_s
@@ -170,6 +171,30 @@ def test_an_orbit_without_energy_left_makes_frames_wait(fly):
     run = fly(**{satellite("payload__energy_limit_wh_per_orbit"): 1e-6})
     assert {row["status"] for row in rows(run, "inference")} == {"deadline_missed"}
     assert sum(row["energy_wh"] for row in rows(run, "inference")) == 0.0
+
+
+def test_work_cut_off_by_an_outage_counts_in_the_orbit_it_was_done_in(fly, tmp_path_factory):
+    """600 s at 1.8 W are 0.3 Wh a frame; 260 s of one are done before the outage, all after it."""
+    slow = tmp_path_factory.mktemp("device") / "slow.yaml"
+    profile = (DEVICES_DIR / "myriad2.yaml").read_text("utf-8")
+    profile = profile.replace("overhead_s_per_frame: 0.05", "overhead_s_per_frame: 600")
+    slow.write_text(profile.replace("name: myriad2", "name: slow"), "utf-8")
+    budget = {
+        satellite("payload__device"): str(slow),
+        satellite("payload__frame_deadline_s"): 40_000,
+        satellite("payload__energy_limit_wh_per_orbit"): 0.36,
+    }
+    begun_s = rows(fly(**budget), "inference")[0]["start_s"]
+    outage = {
+        "kind": "payload_outage",
+        "from_h": (begun_s + 260) / 3600,
+        "to_h": begun_s / 3600 + 2,
+    }
+    run = fly(**budget, faults=[outage])
+    first = rows(run, "inference")[0]
+    assert first["latency_s"] == pytest.approx(860, abs=1)
+    assert first["energy_wh"] > 0.36
+    assert audit(run).passed
 
 
 @pytest.mark.parametrize("policy", ["bent_pipe", "reschedule"])

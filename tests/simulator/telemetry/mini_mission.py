@@ -81,6 +81,7 @@ SCENARIO = {
             },
             "radio": {"power_w": RADIO_W, "rate_mbps": 1},
             "payload": {
+                "pace": "virtual",
                 "power_limit_w": 5,
                 "energy_limit_wh_per_orbit": 1.0,
                 "frame_deadline_s": 60,
