@@ -23,6 +23,9 @@ import psutil
 
 from simulator.telemetry.events import SCHEMA_VERSION
 
+RESTORE = "Restore the file from a copy or run the scenario again."
+"""What to do about a damaged file of a run."""
+
 MANIFEST_NAME = "manifest.json"
 STATUSES = ("running", "complete", "interrupted", "failed")
 
@@ -248,7 +251,7 @@ def _manifest_from(document: object, path: Path) -> Manifest:
     if manifest.status not in STATUSES:
         raise RunFolderError(
             f"{path}: status is {manifest.status!r}, expected one of {', '.join(STATUSES)}. "
-            "Restore the file from a copy or run the scenario again."
+            f"{RESTORE}"
         )
     return manifest
 
@@ -263,7 +266,7 @@ def _check_moments(manifest: Manifest, path: Path) -> None:
         except ValueError:
             raise RunFolderError(
                 f"{path}: {name} is {moment!r}, expected a time such as 2024-06-01T12:30:00+00:00. "
-                "Restore the file from a copy or run the scenario again."
+                f"{RESTORE}"
             ) from None
 
 
@@ -273,8 +276,7 @@ def _check_types(record: Manifest | FileRecord, where: str, path: Path) -> None:
         if not _holds(value, str(entry.type)):
             words = _WORDS.get(str(entry.type), "a JSON object of strings")
             raise RunFolderError(
-                f"{path}: {where}{entry.name} is {value!r}, expected {words}. Restore the file "
-                "from a copy or run the scenario again."
+                f"{path}: {where}{entry.name} is {value!r}, expected {words}. {RESTORE}"
             )
 
 

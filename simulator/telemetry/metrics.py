@@ -18,11 +18,11 @@ from typing import Any, Literal
 import duckdb
 import numpy as np
 import pyarrow as pa
-import yaml
 
 from simulator.telemetry.coverage import Delivery, covered_km2
 from simulator.telemetry.events import EVENT_TYPES
 from simulator.telemetry.host_events import HOST_EVENT_TYPES
+from simulator.telemetry.manifest import RESTORE, RunFolderError
 from simulator.telemetry.revisits import revisits
 from simulator.telemetry.run_folder import RunFolder
 from simulator.telemetry.waits import time_to_clear
@@ -322,7 +322,7 @@ def compute_metrics(run: RunFolder) -> Metrics:
         periods = set(_query(database, _PERIODS_SATISFIED, parameters))
         values["clear_km2_delivered"] = _clear_km2_delivered(run, database)
         values["real_time_factor"] = _real_time_factor(run, database)
-    properties = {f["properties"]["name"]: f["properties"] for f in run.targets()["features"]}
+    properties = run.target_properties()
     targets = len(properties)
     wait = time_to_clear(list(satisfied_s.values()), targets, run.horizon_s)
     energy_wh = values["payload_energy_wh"]
@@ -340,12 +340,15 @@ def compute_metrics(run: RunFolder) -> Metrics:
 
 def target_cloud_limits(run: RunFolder) -> dict[str, float]:
     """Cover below which each target is satisfied: its own, or that of the scenario."""
-    general = float(yaml.safe_load(run.scenario_yaml)["autonomy"]["target_cloud_fraction"])
-    limits = {}
-    for feature in run.targets()["features"]:
-        own = feature["properties"].get("max_cloud_fraction")
-        limits[feature["properties"]["name"]] = general if own is None else float(own)
-    return limits
+    scenario = run.scenario()
+    try:
+        general = float(scenario["autonomy"]["target_cloud_fraction"])
+    except (KeyError, TypeError, ValueError):
+        raise RunFolderError(
+            f"{run.path / 'scenario.yaml'}: autonomy.target_cloud_fraction is no number. {RESTORE}"
+        ) from None
+    own = {name: p.get("max_cloud_fraction") for name, p in run.target_properties().items()}
+    return {name: general if limit is None else float(limit) for name, limit in own.items()}
 
 
 def satisfied_times_s(run: RunFolder) -> dict[str, float]:
@@ -377,13 +380,8 @@ def _database(run: RunFolder) -> duckdb.DuckDBPyConnection:
 def _target_table(run: RunFolder) -> pa.Table:
     """Name, cloud limit and deadline (null without one) of each target."""
     limits = target_cloud_limits(run)
-    deadlines_h = {
-        feature["properties"]["name"]: feature["properties"].get("deadline_h")
-        for feature in run.targets()["features"]
-    }
-    deadlines_s = [
-        None if deadlines_h[name] is None else deadlines_h[name] * 3600.0 for name in limits
-    ]
+    deadlines_h = {name: p.get("deadline_h") for name, p in run.target_properties().items()}
+    deadlines_s = [None if hours is None else hours * 3600.0 for hours in deadlines_h.values()]
     return pa.table(
         {
             "name": pa.array(list(limits), pa.string()),

@@ -27,6 +27,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from simulator.telemetry.capture_images import (
@@ -41,6 +42,7 @@ from simulator.telemetry.events import EVENT_TYPES, Event
 from simulator.telemetry.host_events import HOST_EVENT_TYPES, HostEvent
 from simulator.telemetry.manifest import (
     MANIFEST_NAME,
+    RESTORE,
     FileRecord,
     Manifest,
     RunFolderError,
@@ -50,6 +52,7 @@ from simulator.telemetry.manifest import (
 )
 
 TEXT_FILES = ("scenario.yaml", "targets.geojson", "stations.geojson", "orbits.json")
+TARGET_NUMBERS = ("priority", "deadline_h", "max_cloud_fraction", "repeat_days")
 METRICS_NAME = "metrics.json"
 TRACK_NAME = "track.parquet"
 
@@ -274,11 +277,19 @@ class RunFolder:
         return min(self.manifest.duration_s, self.manifest.progress_s)
 
     def events(self, name: str) -> pa.Table:
-        """All events of one type, sorted by ``t_s``; also while the run is being written."""
+        """All events of one type, sorted by ``t_s``; also while the run is being written.
+
+        Raises
+        ------
+        RunFolderError
+            If the file of a complete run is missing, or one is damaged.
+        """
+        self._must_be_there(f"events/{name}.parquet")
         return read_events(self.path / "events", name, EVENT_TYPES[name])
 
     def host_events(self, name: str) -> pa.Table:
-        """All host events of one type, sorted by ``t_s``."""
+        """All host events of one type, sorted by ``t_s``; raises as `events` does."""
+        self._must_be_there(f"host_events/{name}.parquet")
         return read_events(self.path / "host_events", name, HOST_EVENT_TYPES[name])
 
     def track(self) -> pa.Table:
@@ -287,12 +298,48 @@ class RunFolder:
 
     @property
     def scenario_yaml(self) -> str:
-        """The resolved scenario."""
+        """The resolved scenario, as it was written."""
         return self._text("scenario.yaml")
+
+    def scenario(self) -> Mapping[str, Any]:
+        """The resolved scenario as plain values.
+
+        Raises
+        ------
+        RunFolderError
+            If it is missing or no YAML mapping.
+        """
+        path = self.path / "scenario.yaml"
+        try:
+            document = yaml.safe_load(self.scenario_yaml)
+        except yaml.YAMLError as error:
+            raise RunFolderError(f"{path} is not YAML ({_one_line(error)}). {RESTORE}") from None
+        if not isinstance(document, Mapping):
+            raise RunFolderError(f"{path} holds no scenario. {RESTORE}")
+        return document
 
     def targets(self) -> dict[str, Any]:
         """The targets as a GeoJSON feature collection."""
         return self._json("targets.geojson")
+
+    def target_properties(self) -> dict[str, Mapping[str, Any]]:
+        """Properties of each target by its name.
+
+        Raises
+        ------
+        RunFolderError
+            If the file is missing, or a target in it has no name or a limit that is no number.
+        """
+        path = self.path / "targets.geojson"
+        try:
+            found = {f["properties"]["name"]: f["properties"] for f in self.targets()["features"]}
+        except (KeyError, TypeError):
+            raise RunFolderError(f"{path} holds a target without a name. {RESTORE}") from None
+        for name, properties in found.items():
+            for key in TARGET_NUMBERS:
+                if not isinstance(properties.get(key, 0), int | float | None):
+                    raise RunFolderError(f"{path}: {key} of {name} is no number. {RESTORE}")
+        return found
 
     def stations(self) -> dict[str, Any]:
         """The ground stations as a GeoJSON feature collection."""
@@ -322,6 +369,11 @@ class RunFolder:
         """Path of the true-colour picture of a frame."""
         return self._inside("captures", image_name("rgb", frame_sha256))
 
+    def _must_be_there(self, name: str) -> None:
+        """A complete run had a file of each type: without it there is no telling none from some."""
+        if self.complete and name in self.manifest.files and not (self.path / name).exists():
+            raise RunFolderError(f"{self.path / name} is missing. {RESTORE}")
+
     def _inside(self, *names: str) -> Path:
         path = self.path.joinpath(*names)
         if not path.resolve().is_relative_to(self.path.resolve()):
@@ -343,13 +395,14 @@ class RunFolder:
         try:
             document = json.loads(self._text(name))
         except json.JSONDecodeError as error:
-            raise RunFolderError(
-                f"{self.path / name} is not JSON ({error}). Restore the file from a copy or run "
-                "the scenario again."
-            ) from None
+            raise RunFolderError(f"{self.path / name} is not JSON ({error}). {RESTORE}") from None
         if not isinstance(document, dict):
             raise RunFolderError(f"{self.path / name} holds no JSON object. Restore the file.")
         return document
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def file_records(folder: Path) -> dict[str, FileRecord]:

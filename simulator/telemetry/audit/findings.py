@@ -11,8 +11,6 @@ from functools import cached_property
 from itertools import groupby, takewhile
 from typing import Any, Protocol, TypeVar
 
-import yaml
-
 from simulator.telemetry import events as ev
 from simulator.telemetry.run_folder import RunFolder
 
@@ -88,8 +86,7 @@ class RunLog:
     @cached_property
     def scenario(self) -> Mapping[str, Any]:
         """The resolved scenario."""
-        document: Mapping[str, Any] = yaml.safe_load(self.run.scenario_yaml)
-        return document
+        return self.run.scenario()
 
     @cached_property
     def sections(self) -> dict[str, Mapping[str, Any]]:
@@ -99,8 +96,7 @@ class RunLog:
     @cached_property
     def targets(self) -> dict[str, Mapping[str, Any]]:
         """Properties of each target."""
-        features = self.run.targets()["features"]
-        return {feature["properties"]["name"]: feature["properties"] for feature in features}
+        return self.run.target_properties()
 
     @property
     def until_s(self) -> float:

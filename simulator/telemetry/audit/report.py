@@ -167,7 +167,7 @@ def _result(name: str, log: RunLog) -> CheckResult:
         findings.extend(islice(check(log), MOST_FINDINGS + 1))
     except RunFolderError as error:
         findings.append(Finding(name, str(error)))
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         # Rows that contradict each other so far that nothing can be computed from them.
         findings.append(Finding(name, f"could not be computed: {type(error).__name__}: {error}"))
     return CheckResult(

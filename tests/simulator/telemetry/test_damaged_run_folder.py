@@ -8,8 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from simulator.telemetry.audit import audit
 from simulator.telemetry.events import SCHEMA_VERSION
 from simulator.telemetry.manifest import RunFolderError
+from simulator.telemetry.metrics import compute_metrics
 from simulator.telemetry.run_folder import RunFolder
 from simulator.telemetry.runs import list_runs
 
@@ -106,3 +108,54 @@ def test_listing_survives_a_damaged_run(mini_run: RunFolder) -> None:
     assert "cannot be read as JSON" in listed["broken"].detail
     with pytest.raises(RunFolderError, match="is not a folder"):
         list_runs(mini_run.path / "nowhere")
+
+
+def damage(run: RunFolder, name: str, text: str | None) -> None:
+    """Write another text into a file of the run; none removes the file."""
+    if text is None:
+        (run.path / name).unlink()
+    else:
+        (run.path / name).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("events/downlink.parquet", None, "downlink.parquet is missing"),
+        ("host_events/run.parquet", None, "run.parquet is missing"),
+        ("scenario.yaml", "a: [1\nb: }", "scenario.yaml is not YAML"),
+        ("scenario.yaml", "[]", "scenario.yaml holds no scenario"),
+        ("scenario.yaml", "name: q", "autonomy.target_cloud_fraction is no number"),
+        ("targets.geojson", "{}", "targets.geojson holds a target without a name"),
+        ("targets.geojson", '{"features": [{"properties": null}]}', "a target without a name"),
+        (
+            "targets.geojson",
+            '{"features": [{"properties": {"name": "po", "deadline_h": "soon"}}]}',
+            "deadline_h of po is no number",
+        ),
+    ],
+)
+def test_metrics_of_a_damaged_run_are_refused_and_never_zero(
+    mini_run: RunFolder, name: str, text: str | None, expected: str
+) -> None:
+    damage(mini_run, name, text)
+    with pytest.raises(RunFolderError, match=expected):
+        compute_metrics(RunFolder.open(mini_run.path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("events/power.parquet", None),
+        ("scenario.yaml", "a: [1\nb: }"),
+        ("scenario.yaml", "satellites: 3"),
+        ("targets.geojson", '{"features": [3]}'),
+    ],
+)
+def test_the_audit_of_a_damaged_run_reports_it(
+    mini_run: RunFolder, name: str, text: str | None
+) -> None:
+    damage(mini_run, name, text)
+    report = audit(RunFolder.open(mini_run.path))
+    assert not report.passed
+    assert next(check.name for check in report.checks if check.findings) == "integrity"
