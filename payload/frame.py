@@ -46,10 +46,14 @@ class Frame:
     reflectance : ndarray of float32, shape (4, H, W)
         Top-of-atmosphere or surface reflectance, 0..1 and above, in the order of `BANDS`.
         A pixel whose four bands are all 0, or of which one is not finite, holds no data.
+    occasion : str
+        What was imaged when, in words that every mission over the same scenario shares: it decides
+        what befalls the frame. Empty where nobody says; never sent to a payload.
     """
 
     frame_id: str
     reflectance: NDArray[np.float32]
+    occasion: str = ""
 
     def __post_init__(self) -> None:
         shape = self.reflectance.shape

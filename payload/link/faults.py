@@ -1,9 +1,10 @@
 """Faults in the box: what goes wrong on board, when, and how it is made to happen.
 
 Two things are kept apart. *When* is a pure function of the scenario's seed: every draw is keyed
-by (seed, purpose, satellite, frame) through a hash, so that two runs, two policies and two
-bodies of the payload suffer the same faults. *How* is real where the body is real: the flipped
-bit is in the bytes that are computed with, the crash kills the process.
+by (seed, purpose, satellite, occasion) through a hash, the occasion of a frame being what was
+imaged when, so that two runs, two policies and two bodies of the payload suffer the same faults.
+*How* is real where the body is real: the flipped bit is in the bytes that are computed with, the
+crash kills the process.
 
 Single-event upsets are a Poisson process: a rate per bit and day, times the bits exposed, times
 the time, times a factor inside the South Atlantic Anomaly.
@@ -126,20 +127,20 @@ class FaultPlan:
                 raise FaultPlanError(f"faults.{name} is {value!r}, expected 1 or more")
 
     def for_frame(
-        self, satellite: str, frame_id: str, *, exposure: Exposure, weight_bytes: int
+        self, satellite: str, occasion: str, *, exposure: Exposure, weight_bytes: int
     ) -> FrameFaults:
         """What befalls one frame: a pure function of the plan and the arguments.
 
         Parameters
         ----------
-        satellite, frame_id : str
-            Key of the draws.
+        satellite, occasion : str
+            Key of the draws: one capture has the same in every mission that takes it.
         exposure : Exposure
             How long, and where, weights and frame lay in memory.
         weight_bytes : int
             Size of the model.
         """
-        key = (self.seed, satellite, frame_id)
+        key = (self.seed, satellite, occasion)
         rate = self.upsets_per_bit_day / SECONDS_PER_DAY
         weighted_s = exposure.quiet_s + self.saa_factor * exposure.anomaly_s
         frame_s = exposure.frame_s * (self.saa_factor if exposure.frame_in_anomaly else 1.0)

@@ -106,7 +106,7 @@ class WatchedBox:
             self._faulty.suffer(
                 self._plan.for_frame(
                     self._place.satellite,
-                    frame.frame_id,
+                    frame.occasion or frame.frame_id,
                     exposure=exposure,
                     weight_bytes=self._weight_bytes,
                 )

@@ -36,6 +36,7 @@ class Job:
     """A frame on its way through the payload."""
 
     capture: str
+    target: str
     captured_s: float
     pixels: CapturedPixels
 
@@ -188,7 +189,8 @@ class PayloadComputer:
 
     def _ask(self, job: Job) -> Generator[simpy.Event, Any, FrameResult]:
         """Have the link process the frame. Only under real-time pace does time pass meanwhile."""
-        frame = Frame(job.capture, job.pixels.reflectance)
+        occasion = f"{job.target} at {job.captured_s!r} s"
+        frame = Frame(job.capture, job.pixels.reflectance, occasion)
         if not isinstance(
             self._env, RealtimeEnvironment
         ):  # mypy reads this, not _asking_takes_time

@@ -183,7 +183,7 @@ class FramePath:
         detector = self._policy.traits.detector
         if detector == "model":
             self._taken[taken.capture] = taken
-            self._to_payload(Job(taken.capture, taken.captured_s, pixels))
+            self._to_payload(Job(taken.capture, taken.target.name, taken.captured_s, pixels))
             return
         if detector == "truth":
             self._decide(taken, pixels, taken.truth, cloud_mask(pixels.truth), "")

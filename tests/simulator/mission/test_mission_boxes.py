@@ -11,7 +11,7 @@ import pytest
 
 import simulator.mission
 from payload.device import load_device
-from payload.link.faults import FaultPlan
+from payload.link.faults import FaultPlan, FrameFaults
 from payload.link.trace import TraceError
 from simulator.mission import run_mission
 from simulator.scenario import Scenario, ScenarioError
@@ -248,3 +248,21 @@ def test_the_end_of_a_real_time_mission_waits_no_longer_than_it_may(
     monkeypatch.setattr(simulator.mission, "END_PATIENCE_S", 0.1)
     run = fly_to_the_middle_of_a_frame(at_hand, small_scenario, tmp_path, hang_s=3.0)
     assert (end_of(run)["alive"], end_of(run)["detail"]) == (False, STILL_AT_WORK)
+
+
+def test_faults_are_drawn_by_what_was_imaged_when(
+    small_scenario: Callable[..., Scenario], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by a running number: under another policy the same capture has another one."""
+    drawn: list[str] = []
+    draw = FaultPlan.for_frame
+
+    def noted(plan: FaultPlan, satellite: str, occasion: str, **exposed: object) -> FrameFaults:
+        drawn.append(occasion)
+        return draw(plan, satellite, occasion, **exposed)
+
+    monkeypatch.setattr(FaultPlan, "for_frame", noted)
+    run = RunFolder.open(run_mission(small_scenario(duration_h=HOURS, faults=[FAULTS]), tmp_path))
+    captures = {r["capture"]: r for r in run.events("capture").to_pylist()}
+    asked = [captures[r["capture"]] for r in run.events("inference").to_pylist() if r["model"]]
+    assert drawn == [f"{row['target']} at {row['t_s']!r} s" for row in asked]

@@ -75,7 +75,7 @@ def test_in_real_time_an_orbit_that_has_spent_its_energy_begins_no_frame():
     env.process(computer.run())
     pixels = SimpleNamespace(reflectance=np.zeros((4, 8, 8), np.float32))
     for number in range(4):
-        computer.submit(Job(f"frame-{number}", 0.0, pixels))
+        computer.submit(Job(f"frame-{number}", "po", 0.0, pixels))
     env.run(until=3.5 * orbit_s)
     env.close(10.0)
     assert [outcome.status for outcome in done] == ["ok", "ok", "ok", "deadline_missed"]
