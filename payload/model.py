@@ -115,8 +115,11 @@ class CloudModel:
         valid = valid_pixels(image)
         complete = valid.all()
         clean = image if complete else np.where(valid, image, np.float32(0))
-        for rows, cols in _windows(valid.shape, self.card.tile_px):
-            result[rows, cols] = self._window(clean[:, rows, cols])
+        # A flipped bit makes infinities on both sides of the graph; what comes of them is judged
+        # by whether it is a number, and NumPy need not warn of each tile.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for rows, cols in _windows(valid.shape, self.card.tile_px):
+                result[rows, cols] = self._window(clean[:, rows, cols])
         if not complete:
             result[~valid] = 0
 

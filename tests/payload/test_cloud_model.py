@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -175,6 +177,24 @@ def test_output_that_is_not_a_number_is_refused_and_does_not_pass_for_clear(
     model = CloudModel(write_model(broken))
     with pytest.raises(ModelError, match=r"is not a number for 64 of 64 px"):
         model.probability(image(1, 4, 8, 8))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "argmax", "sigmoid"])
+def test_an_upset_model_is_judged_without_a_warning(
+    write_model: WriteModel, pixel_graph: PixelGraph, activation: str
+) -> None:
+    """A flipped exponent: logits beyond float32, less one another no number."""
+    upset = WEIGHTS.copy()
+    upset[:, 0] = [3e38, -3e38, 3e38]
+    output = OutputSpec("cloud_probability", 3, (0, 1), activation)  # type: ignore[arg-type]
+    spec = InputSpec(scale=100.0)
+    card = write_model(pixel_graph(upset, BIAS, activation=None), input=spec, output=output)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with contextlib.suppress(ModelError):
+            CloudModel(card).probability(image(1, 4, 32, 32))
+        with contextlib.suppress(ModelError):
+            CloudModel(card).probability(image(1, 4, 32, 32) * np.float32(2e38))
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(20.0, -10.0), (100.0, 0.0)])
