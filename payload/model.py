@@ -28,6 +28,12 @@ PROBABILITY_SLACK = 0.5
 """How far beyond 0..1 an output without activation may lie and still be clipped: a regression or a
 rounded sum overshoots by so much at most, logits and percent by far more."""
 
+CAST = {
+    "input": "put a Cast from float32 behind the graph's input",
+    "output": "put a Cast to float32 before the graph's output",
+}
+"""What to do with a graph of other numbers: pixels are fed and probabilities read as float32."""
+
 ORT_FAILURES = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
@@ -115,8 +121,11 @@ class CloudModel:
         valid = valid_pixels(image)
         complete = valid.all()
         clean = image if complete else np.where(valid, image, np.float32(0))
-        for rows, cols in _windows(valid.shape, self.card.tile_px):
-            result[rows, cols] = self._window(clean[:, rows, cols])
+        # A flipped bit makes infinities on both sides of the graph; what comes of them is judged
+        # by whether it is a number, and NumPy need not warn of each tile.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for rows, cols in _windows(valid.shape, self.card.tile_px):
+                result[rows, cols] = self._window(clean[:, rows, cols])
         if not complete:
             result[~valid] = 0
 
@@ -232,11 +241,18 @@ def _check_node(card: ModelCard, kind: str, node: Any, channels: int) -> None:
     expected = f"float32 ({', '.join(shape)})"
     found = f"{node.type.removeprefix('tensor(').removesuffix(')')} {tuple(node.shape)}"
     wrong = f"model {card.name!r}: {kind} {node.name!r} is {found}, expected {expected}"
-    if node.type != "tensor(float)" or len(node.shape) != 4:
-        raise ModelError(wrong)
+    if node.type != "tensor(float)":
+        raise ModelError(f"{wrong}; {CAST[kind]}")
+    if len(node.shape) != 4:
+        raise ModelError(f"{wrong}; put a Reshape to four axes into the graph")
     if isinstance(node.shape[axis], int) and node.shape[axis] != channels:
         raise ModelError(wrong)
     edges = [n for i, n in enumerate(node.shape) if i not in (0, axis) and isinstance(n, int)]
+    if len(set(edges)) > 1:
+        raise ModelError(
+            f"{wrong}, and the graph fixes edges of {edges[0]} and {edges[1]} px, while windows "
+            f"are square; export with open height and width, or with equal ones"
+        )
     if any(n != card.tile_px or n != card.input.multiple_px for n in edges):
         raise ModelError(
             f"{wrong}, and the graph fixes an edge of {edges[0]} px while the card says tile_px "

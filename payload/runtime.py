@@ -25,6 +25,7 @@ memory
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -412,8 +413,8 @@ def own_peak_memory_mib() -> float:
 
 
 def _require_positive(name: str, value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise PayloadError(f"{name} is {value!r}, expected a number above 0")
+    if value is not None and not 0 < value < math.inf:
+        raise PayloadError(f"{name} is {value!r}, expected a finite number above 0")
 
 
 def _report_peak(card_path: str, threads: int) -> None:

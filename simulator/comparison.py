@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from payload.card_library import load_card
 from simulator.inputs import input_hashes, scene_hashes
 from simulator.scenario import Scenario, load_scenario, resolved_yaml
 from simulator.telemetry.events import SCHEMA_VERSION
@@ -111,7 +112,7 @@ def asked_of(
     Raises
     ------
     CampaignError
-        When `seeds` is not positive.
+        When `seeds` is not positive, or one model has two names.
     ScenarioError, ModelError, SceneError
         When a variant cannot be flown.
     """
@@ -124,6 +125,7 @@ def asked_of(
         load_scenario(scenario_name, overrides_of(scenario, variant, seed_values[-1]))
         for variant in variants
     ]
+    _require_each_model_once(scenario, models)
     return Asked(
         scenario.name,
         hashlib.sha256(resolved_yaml(scenario).encode()).hexdigest(),
@@ -134,6 +136,20 @@ def asked_of(
         project_version=project_version(),
         schema_version=SCHEMA_VERSION,
     )
+
+
+def _require_each_model_once(scenario: Scenario, names: Sequence[str]) -> None:
+    """Refuse two names of one card: the difference of a model to itself is no evidence."""
+    named: dict[Path, str] = {}
+    for name in dict.fromkeys(names):
+        card = load_card(scenario.name_or_path(name))
+        path = card.path.resolve()
+        if path in named:
+            raise CampaignError(
+                f"model {card.name!r} is named twice ({named[path]} and {name}); name it once, or "
+                "copy its card and its ONNX file under another name"
+            )
+        named[path] = name
 
 
 def overrides_of(scenario: Scenario, variant: Variant, seed: int) -> dict[str, object]:

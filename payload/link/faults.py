@@ -246,6 +246,7 @@ def flip_weight_bits(model: bytes, bits: int, seed: int) -> bytes:
 
 
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA, _TENSOR_FLOAT_DATA = 7, 5, 9, 4
+_TENSOR_EXTERNAL_DATA = 13
 
 
 def weight_ranges(model: bytes) -> Iterator[tuple[int, int]]:
@@ -255,9 +256,25 @@ def weight_ranges(model: bytes) -> Iterator[tuple[int, int]]:
     5, TensorProto.raw_data = 9, float_data = 4). A board has no ONNX library, and three nested
     fields need none.
     """
+    for tensor in _initializers(model):
+        yield from _fields(model, *tensor, {_TENSOR_RAW_DATA, _TENSOR_FLOAT_DATA})
+
+
+def has_weights_outside(model: bytes) -> bool:
+    """Whether an initialiser's data lies in another file (TensorProto.external_data = 13).
+
+    By default ONNX writes small weights into the model and large ones beside it, so that a file
+    with weights inside is not yet one with all of them.
+    """
+    return any(
+        any(_fields(model, *tensor, {_TENSOR_EXTERNAL_DATA})) for tensor in _initializers(model)
+    )
+
+
+def _initializers(model: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of each initialiser in an ONNX file."""
     for graph in _fields(model, 0, len(model), {_MODEL_GRAPH}):
-        for tensor in _fields(model, *graph, {_GRAPH_INITIALIZER}):
-            yield from _fields(model, *tensor, {_TENSOR_RAW_DATA, _TENSOR_FLOAT_DATA})
+        yield from _fields(model, *graph, {_GRAPH_INITIALIZER})
 
 
 def _fields(data: bytes, start: int, end: int, wanted: set[int]) -> Iterator[tuple[int, int]]:

@@ -25,6 +25,7 @@ from payload.link.faults import (
     FaultPlanError,
     FrameFaults,
     flip_frame_bits,
+    has_weights_outside,
     keyed_uniform,
     weight_ranges,
 )
@@ -57,7 +58,7 @@ class FaultyLink:
     Raises
     ------
     FaultPlanError
-        If upsets are ordered for a model file that holds no weights.
+        If upsets are ordered for a model file that holds no weights, or not all of them.
     """
 
     def __init__(
@@ -183,16 +184,22 @@ class FaultyLink:
 
 
 def _require_weights(card: ModelCard, plan: FaultPlan) -> None:
+    """Refuse a file without all of the weights: a flipped copy would not find the rest of them."""
     try:
         model = card.onnx_path.read_bytes()
     except ModelError:  # A board has the file, and this side may do without.
         return
-    if not any(weight_ranges(model)):
-        raise FaultPlanError(
-            f"faults.upsets_per_bit_day is {plan.upsets_per_bit_day:g}, but {card.onnx} of model "
-            f"{card.name!r} holds no weights to flip bits in; save it with its external data "
-            "inside and write its new hash and size into the card, or set the rate to 0"
-        )
+    if has_weights_outside(model):
+        lack = "keeps weights in a file beside it, where no bits are flipped"
+    elif not any(weight_ranges(model)):
+        lack = "holds no weights to flip bits in"
+    else:
+        return
+    raise FaultPlanError(
+        f"faults.upsets_per_bit_day is {plan.upsets_per_bit_day:g}, but {card.onnx} of model "
+        f"{card.name!r} {lack}; save it with its external data inside and write its new hash and "
+        "size into the card, or set the rate to 0"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

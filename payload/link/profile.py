@@ -6,6 +6,10 @@ so the line does not count. Flight charges active power for all of that time, a 
 included: active power is therefore energy by time of whole frames, where the board has a meter.
 Without one, power cannot be measured over a link: like memory and idle power it is taken from a
 base profile and keeps its word for where it comes from.
+
+The speed on networks is the time per tile turned round, as long as arithmetic is what takes the
+time. A model of hardly any arithmetic says nothing of it: its own time is kept, and the speed for
+others is taken from the base profile.
 """
 
 from __future__ import annotations
@@ -22,11 +26,15 @@ import yaml
 
 from payload.card import ModelCard
 from payload.device import SECONDS_PER_HOUR, DeviceError, DeviceProfile, read_device
-from payload.frame import TILE_PX, Frame, FrameResult, PayloadLink
+from payload.frame import TILE_PX, Frame, FrameResult, PayloadLink, Provenance
 from payload.link.selftest import known_tile
 
 MIN_REPETITIONS = 3
 TILES_IN_LARGE_FRAME = 4
+
+LEAST_MACS_PER_PX = 100.0
+"""Under this the time of a tile is that of moving pixels about, not of multiplying: the smallest
+student has 366 MAC/px, a model that weighs four bands against thresholds about ten."""
 
 
 class ProfileError(ValueError):
@@ -43,6 +51,8 @@ class Measurement:
         Time per tile, and per frame on top of its tiles.
     peak_memory_mib : float
         Of the payload process.
+    memory_provenance : {"measured", "modelled", "declared"}
+        In-process it is the card's figure.
     active_power_w : float or None
         Mean over whole frames, where the board has a meter.
     repetitions : int
@@ -51,6 +61,7 @@ class Measurement:
     tile_s: float
     frame_s: float
     peak_memory_mib: float
+    memory_provenance: Provenance
     active_power_w: float | None
     repetitions: int
 
@@ -81,10 +92,12 @@ def measure_payload(link: PayloadLink, repetitions: int = 10) -> Measurement:
             f"a frame of {TILES_IN_LARGE_FRAME} tiles took {many_s:.4f} s, one tile {one_s:.4f} s; "
             "the machine is too busy to be measured: try again, or with more repetitions"
         )
+    largest = max((*small, *large), key=lambda result: result.peak_memory_mib)
     return Measurement(
         tile_s=tile_s,
         frame_s=max(0.0, one_s - tile_s),
-        peak_memory_mib=max(result.peak_memory_mib for result in (*small, *large)),
+        peak_memory_mib=largest.peak_memory_mib,
+        memory_provenance=largest.memory_provenance,
         active_power_w=_metered_power_w(large),
         repetitions=repetitions,
     )
@@ -101,14 +114,15 @@ def profile_device(
         The live payload; it must fly the card's model.
     card : ModelCard
     base : DeviceProfile
-        Where idle power, memory and, without a meter, active power come from.
+        Where idle power, memory and, without a meter, active power come from; and the speed,
+        where the model cannot show it.
     name : str
         Name of the new profile.
 
     Raises
     ------
     ProfileError
-        If the payload flies another model, or cannot be measured.
+        If the payload flies another model, or cannot be measured; if nothing tells a speed.
     """
     capabilities = link.describe()
     if capabilities.model_sha256 != card.sha256:
@@ -116,19 +130,20 @@ def profile_device(
             f"the payload flies {capabilities.model} ({capabilities.model_sha256[:16]}), the card "
             f"is of {card.name} ({card.sha256[:16]}); name the model that is served"
         )
+    _require_arithmetic(card, base)
     found = measure_payload(link, repetitions)
     active_w, power_source = _active_power(found, base)
+    speed, speed_sources = _speed(found, card, base)
     where = f"over link {capabilities.link}, onnxruntime {_version(capabilities.versions)}"
     method = f"median of {found.repetitions} frames of 1 and of {TILES_IN_LARGE_FRAME} tiles"
-    gmac_s = card.macs_per_px * card.computed_px(TILE_PX) / 1e9 / found.tile_s
     return {
         "name": name,
-        "description": f"Measured by profile-device with {card.name}; power from {base.name}.",
+        "description": f"Measured by profile-device with {card.name}; "
+        f"{'power and speed' if speed_sources else 'power'} from {base.name}.",
         "idle_power_w": base.idle_power_w,
         "active_power_w": active_w,
         "memory_mib": base.memory_mib,
-        "gmac_s": {card.precision: round(gmac_s, 3)},
-        "speed_provenance": "measured",
+        **speed,
         "overhead_s_per_frame": round(found.frame_s, 6),
         "tile_latency_s": [
             {
@@ -143,12 +158,15 @@ def profile_device(
         ],
         "sources": [
             {
-                "field": "gmac_s, tile_latency_s, overhead_s_per_frame",
+                "field": "tile_latency_s, overhead_s_per_frame"
+                if speed_sources
+                else "gmac_s, tile_latency_s, overhead_s_per_frame",
                 "figure": f"{found.tile_s:.6f} s per tile, {found.frame_s:.6f} s per frame",
                 "source": f"{method}, model {card.name}, {where}; "
-                f"peak memory {found.peak_memory_mib:.1f} MiB",
+                f"peak memory {found.peak_memory_mib:.1f} MiB ({found.memory_provenance})",
                 "status": "measured",
             },
+            *speed_sources,
             power_source,
             {
                 "field": "idle_power_w, memory_mib",
@@ -206,6 +224,49 @@ def _metered_power_w(results: list[FrameResult]) -> float | None:
     return statistics.median(
         result.energy_wh * SECONDS_PER_HOUR / result.host_latency_s for result in results
     )
+
+
+def _require_arithmetic(card: ModelCard, base: DeviceProfile) -> None:
+    """Refuse, before a board is kept busy, what could give no speed in the end."""
+    if card.macs_per_px == 0:
+        raise ProfileError(
+            f"model {card.name!r}: macs_per_px is 0, from which no speed follows; write into the "
+            "card what the graph multiplies for one pixel, or profile with unet-distilled"
+        )
+    if card.macs_per_px < LEAST_MACS_PER_PX and card.precision not in base.gmac_s:
+        raise ProfileError(
+            f"model {card.name!r} has {card.macs_per_px:g} MAC/px, too few to show a speed, and "
+            f"the device profile {base.name} has none for {card.precision} to take over; give "
+            "another --base, or profile with unet-distilled"
+        )
+
+
+def _speed(
+    found: Measurement, card: ModelCard, base: DeviceProfile
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Fields of the speed on networks, and where they come from if not from this measurement."""
+    if card.macs_per_px >= LEAST_MACS_PER_PX:
+        gmac_s = card.macs_per_px * card.computed_px(TILE_PX) / 1e9 / found.tile_s
+        return {
+            "gmac_s": {card.precision: float(f"{gmac_s:.4g}")},
+            "speed_provenance": "measured",
+        }, []
+    # Speed and time to move a tile were found together, and only together give a time.
+    gmac_s, overhead_s = base.gmac_s[card.precision], base.overhead_s_per_tile
+    modelled = base.speed_provenance == "measured"
+    fields = {
+        "gmac_s": {card.precision: gmac_s},
+        "speed_provenance": "modelled" if modelled else base.speed_provenance,
+        "overhead_s_per_tile": overhead_s,
+    }
+    source = {
+        "field": "gmac_s, overhead_s_per_tile",
+        "figure": f"{gmac_s:g} GMAC/s at {card.precision}, {overhead_s:g} s",
+        "source": f"taken over from the device profile {base.name}: the {card.macs_per_px:g} "
+        f"MAC/px of {card.name} are too few to show a speed",
+        "status": "assumed",
+    }
+    return fields, [source]
 
 
 def _active_power(found: Measurement, base: DeviceProfile) -> tuple[float, dict[str, str]]:

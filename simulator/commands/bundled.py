@@ -128,11 +128,13 @@ def _show_device(profile: DeviceProfile, *, as_json: bool) -> None:
 
 
 def _print_pairs(pairs: Iterable[tuple[str, object]], title: str) -> None:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+    table = Table(
+        title=escape(title), title_justify="left", box=None, pad_edge=False, show_header=False
+    )
     table.add_column(style="cyan", overflow="fold", max_width=30)
     table.add_column(overflow="fold")
     for key, value in pairs:
-        table.add_row(key, escape(f"{value:g}" if isinstance(value, float) else str(value)))
+        table.add_row(escape(key), escape(f"{value:g}" if isinstance(value, float) else str(value)))
     out().print(table)
 
 

@@ -3,6 +3,8 @@
 Models are compared on the same patches: score, difference, false cloud by surface. A difference is
 paired: both models saw the same redrawn patches. A surface's share of clear pixels called cloud
 says what a pooled figure hides, that a model is good everywhere but over snow.
+
+Names are a user's own: brackets in them are text, not styles.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from payload.card import JaccardRecord, ModelCard
@@ -47,7 +50,8 @@ def cards_table(cards: Sequence[ModelCard]) -> Table:
         human = [record for record in card.jaccard if record.label == LABEL]
         compared = [r for r in _pooled(card) if r.protocol == protocol]
         others = "\n".join(map(_named_score, human)) or "-"
-        table.add_row(*_card_cells(card), _score(compared[0]) if compared else others)
+        score = _score(compared[0]) if compared else others
+        table.add_row(*map(escape, (*_card_cells(card), score)))
     return table
 
 
@@ -106,7 +110,7 @@ def _named_score(record: JaccardRecord) -> str:
 def profile_table(profiles: Sequence[profiling.Profile]) -> Table:
     """What models cost on this machine: one line for each number of threads."""
     title = f"One 512 px tile on {profiles[0].host}, {profiles[0].runtime}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("model")
     for heading in (
         "parameters", "MAC/px", "kB", "peak\nMiB", "thr.", "ms", "CPU\nms", "Mpx/s", "GFLOP/s",
@@ -119,7 +123,7 @@ def profile_table(profiles: Sequence[profiling.Profile]) -> Table:
         for threads in profiling.THREADS:
             first = threads == profiling.THREADS[0]
             table.add_row(
-                *((p.model, *cells) if first else [""] * (1 + len(cells))),
+                *((escape(p.model), *cells) if first else [""] * (1 + len(cells))),
                 str(threads),
                 f"{1000 * p.latency[threads].least_s:.1f}",
                 f"{1000 * p.latency[threads].processor_s:.1f}",
@@ -140,7 +144,7 @@ def evaluation_tables(result: Evaluation, split: str) -> list[Table]:
 
 def _figures_table(result: Evaluation, figures: Sequence[str], title: str) -> Table:
     table = Table(
-        title=f"{title} [95 % interval over patches]",
+        title=escape(f"{title} [95 % interval over patches]"),
         title_justify="left",
         box=None,
         caption=_few_patches(group.patches for group in result.groups),
@@ -152,7 +156,7 @@ def _figures_table(result: Evaluation, figures: Sequence[str], title: str) -> Ta
     for group in result.groups:
         place = group.collection if group.surface == ALL else group.surface
         table.add_row(
-            f"{group.label}, {place}",
+            escape(f"{group.label}, {place}"),
             str(group.patches),
             "-" if math.isnan(group.cloud_fraction) else f"{group.cloud_fraction:.2f}",
             *(estimate_text(group.figures[figure]) for figure in figures),
@@ -210,14 +214,16 @@ def _jaccard_table(
     collections = _collections(first)
     table = Table(
         "model",
-        title=f"Pooled Jaccard, split {split}, human labels: value [95 % interval over patches]",
+        title=escape(
+            f"Pooled Jaccard, split {split}, human labels: value [95 % interval over patches]"
+        ),
         caption=_few_patches(first.group(LABEL, name).patches for name in collections),
     )
     for collection in collections:
         patches = first.group(LABEL, collection).patches
-        table.add_column(f"{collection} ({patches})", justify="right")
+        table.add_column(escape(f"{collection} ({patches})"), justify="right")
     table.add_column("false cloud, all", justify="right")
-    table.add_column(f"minus {first.model}", justify="right")
+    table.add_column(escape(f"minus {first.model}"), justify="right")
     by_model = {d.model: d.difference for d in differences}
     for result in results:
         cells = [
@@ -225,7 +231,7 @@ def _jaccard_table(
         ]
         cells.append(estimate_text(result.group(LABEL).figures["false_cloud_fraction"]))
         cells.append(estimate_text(by_model[result.model]) if result.model in by_model else "")
-        table.add_row(result.model, *cells)
+        table.add_row(escape(result.model), *cells)
     return table
 
 
@@ -245,27 +251,29 @@ def _false_cloud_table(results: Sequence[Evaluation], split: str) -> Table:
         for group in results[0].groups
         if group.label == LABEL and group.surface != ALL and group.cloud_fraction < 1
     ]
-    table = Table("model", title=f"Clear pixels called cloud, by surface, split {split}")
+    table = Table("model", title=escape(f"Clear pixels called cloud, by surface, split {split}"))
     for surface in surfaces:
         patches = results[0].group(LABEL, ALL, surface).patches
-        table.add_column(f"{surface} ({patches})", justify="right")
+        table.add_column(escape(f"{surface} ({patches})"), justify="right")
     for result in results:
         figures = [
             result.group(LABEL, ALL, surface).figures["false_cloud_fraction"]
             for surface in surfaces
         ]
-        table.add_row(result.model, *(f"{figure.value:.3f}" for figure in figures))
+        table.add_row(escape(result.model), *(f"{figure.value:.3f}" for figure in figures))
     return table
 
 
 def _machine_labels(results: Sequence[Evaluation], split: str) -> Table:
     groups = [g for g in results[0].groups if g.surface == ALL]
-    table = Table("model", title=f"Agreement (Jaccard) with machine-made labels, split {split}")
+    title = f"Agreement (Jaccard) with machine-made labels, split {split}"
+    table = Table("model", title=escape(title))
     for group in groups:
-        table.add_column(f"{group.collection}, {group.label} ({group.patches})", justify="right")
+        heading = f"{group.collection}, {group.label} ({group.patches})"
+        table.add_column(escape(heading), justify="right")
     for result in results:
         cells = (result.group(g.label, g.collection).figures["jaccard"] for g in groups)
-        table.add_row(result.model, *(estimate_text(cell) for cell in cells))
+        table.add_row(escape(result.model), *(estimate_text(cell) for cell in cells))
     return table
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress
 
 from payload.card import ModelCard, ModelError
@@ -116,7 +117,7 @@ def evaluate(
 
 
 def _evaluated(model: CloudModel, scenes: Sequence[Scene], progress: Progress) -> Evaluation:
-    task = progress.add_task(f"evaluating {model.card.name}", total=len(scenes))
+    task = progress.add_task(f"evaluating {escape(model.card.name)}", total=len(scenes))
     return evaluation.evaluate(
         model, scenes, lambda done, _all: progress.update(task, completed=done)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from importlib.resources import files
@@ -215,43 +215,69 @@ def draw_scene(scene: Scene) -> NDArray[np.uint8]:
 
 def _collections(folders: Sequence[Path] | None) -> list[SceneCollection]:
     """Every collection that can be read; one that cannot is named on stderr and hides no other."""
-    roots = list(folders or ())
+    roots = [("--folder", folder) for folder in folders or ()]
     if not roots:
-        roots = [Path(str(files("scenarios") / "samples"))]
+        roots = [("samples", Path(str(files("scenarios") / "samples")))]
         if os.environ.get(SCENES_VARIABLE):
-            roots.append(Path(os.environ[SCENES_VARIABLE]))
-    found = [folder for root in roots for folder in collection_folders(root)]
-    collections: list[SceneCollection] = []
-    for folder in found:
-        try:
-            collections.append(read_collection(folder))
-        except SceneError as error:
-            if len(found) == 1:
-                raise
-            refuse(f"{error}; until it is mended this collection is left out")
+            roots.append((SCENES_VARIABLE, Path(os.environ[SCENES_VARIABLE])))
+    tried = [each for named_by, root in roots for each in _tried(named_by, root)]
+    errors = [each for each in tried if isinstance(each, SceneError)]
+    if errors and len(tried) == 1:
+        raise errors[0]
+    for error in errors:
+        refuse(f"{error}; until it is mended this collection is left out")
+    # A folder that is come upon twice is one collection.
+    collections = {c.folder.resolve(): c for c in tried if isinstance(c, SceneCollection)}
     if not collections:
         raise SceneError("none of these collections can be read; mend one, or name another folder")
-    return collections
+    return list(collections.values())
+
+
+def _tried(named_by: str, root: Path) -> Iterator[SceneCollection | SceneError]:
+    """Each collection at `root`, or why it cannot be read."""
+    try:
+        found = collection_folders(root)
+    except SceneError as error:
+        yield SceneError(f"{named_by} {error}")
+        return
+    for folder in found:
+        try:
+            yield read_collection(folder)
+        except SceneError as error:
+            yield error
 
 
 def _named(collections: Sequence[SceneCollection], name: str) -> SceneCollection:
-    for collection in collections:
-        if collection.name == name:
-            return collection
-    raise SceneError(
-        f"collection {name!r} is not there; there are {', '.join(c.name for c in collections)}"
-    )
+    found = [collection for collection in collections if collection.name == name]
+    if not found:
+        raise SceneError(
+            f"collection {name!r} is not there; there are {', '.join(c.name for c in collections)}"
+        )
+    if len(found) > 1:
+        raise SceneError(
+            f"collection {name!r} is ambiguous: {_listed(c.folder for c in found)} have that "
+            "name; name one with --folder"
+        )
+    return found[0]
 
 
 def _find(collections: Sequence[SceneCollection], name: str) -> Scene:
     found = [s for c in collections for s in c if name in (s.name, s.full_name)]
     if not found:
         raise SceneError(f"scene {name!r} is not there; `nephoscope scenes list` tells what is")
-    if len(found) > 1:
+    full_names = [scene.full_name for scene in found]
+    if len(set(full_names)) < len(found):
         raise SceneError(
-            f"scene {name!r} is ambiguous; write one of {', '.join(s.full_name for s in found)}"
+            f"scene {name!r} is ambiguous: it is in {_listed(s.path.parent for s in found)}; name "
+            "one with --folder"
         )
+    if len(found) > 1:
+        raise SceneError(f"scene {name!r} is ambiguous; write one of {_listed(full_names)}")
     return found[0]
+
+
+def _listed(names: Iterable[str | Path]) -> str:
+    return ", ".join(map(str, names))
 
 
 def _facts_of_collection(collection: SceneCollection) -> dict[str, Any]:

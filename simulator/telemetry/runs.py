@@ -140,9 +140,9 @@ def _each_once(names: Iterable[Any]) -> tuple[str, ...]:
 
 
 def short_name(text: str) -> str:
-    """Name of a model or device, which may be given by the path of its card or profile."""
+    """Name of a model or device, which may be given by the path of its card, graph or profile."""
     path = Path(text)
-    return path.stem if path.suffix in (".yaml", ".yml") else path.name
+    return path.stem if path.suffix in (".yaml", ".yml", ".onnx") else path.name
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:

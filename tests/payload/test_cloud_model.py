@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -177,6 +179,24 @@ def test_output_that_is_not_a_number_is_refused_and_does_not_pass_for_clear(
         model.probability(image(1, 4, 8, 8))
 
 
+@pytest.mark.parametrize("activation", ["softmax", "argmax", "sigmoid"])
+def test_an_upset_model_is_judged_without_a_warning(
+    write_model: WriteModel, pixel_graph: PixelGraph, activation: str
+) -> None:
+    """A flipped exponent: logits beyond float32, less one another no number."""
+    upset = WEIGHTS.copy()
+    upset[:, 0] = [3e38, -3e38, 3e38]
+    output = OutputSpec("cloud_probability", 3, (0, 1), activation)  # type: ignore[arg-type]
+    spec = InputSpec(scale=100.0)
+    card = write_model(pixel_graph(upset, BIAS, activation=None), input=spec, output=output)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with contextlib.suppress(ModelError):
+            CloudModel(card).probability(image(1, 4, 32, 32))
+        with contextlib.suppress(ModelError):
+            CloudModel(card).probability(image(1, 4, 32, 32) * np.float32(2e38))
+
+
 @pytest.mark.parametrize(("scale", "offset"), [(20.0, -10.0), (100.0, 0.0)])
 def test_output_without_activation_that_is_no_probability_is_refused(
     write_model: WriteModel, pixel_graph: PixelGraph, scale: float, offset: float
@@ -271,8 +291,46 @@ def test_graph_that_is_not_what_the_card_says_is_refused(
 
 
 def test_graph_of_another_number_type_is_refused(write_model: WriteModel) -> None:
-    with pytest.raises(ModelError, match="input 'reflectance' is double"):
+    with pytest.raises(
+        ModelError, match=r"input 'reflectance' is double .*; put a Cast from float32 behind"
+    ):
         CloudModel(write_model(double_graph()))
+
+
+def class_graph(number: int) -> onnx.ModelProto:
+    """Number of the class of each pixel, without an axis for channels."""
+    pixels = helper.make_tensor_value_info("reflectance", TensorProto.FLOAT, ["n", 4, "h", "w"])
+    found = helper.make_tensor_value_info("cloud_probability", number, ["n", "h", "w"])
+    nodes = [
+        helper.make_node("ArgMax", ["reflectance"], ["class"], axis=1, keepdims=0),
+        helper.make_node("Cast", ["class"], ["cloud_probability"], to=number),
+    ]
+    graph = helper.make_graph(nodes, "class", [pixels], [found])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (TensorProto.INT64, "put a Cast to float32 before the graph's output"),
+        (TensorProto.FLOAT, "put a Reshape to four axes into the graph"),
+    ],
+)
+def test_output_of_class_numbers_is_told_how_to_mend_its_graph(
+    write_model: WriteModel, number: int, remedy: str
+) -> None:
+    with pytest.raises(ModelError, match=f"output 'cloud_probability' is .*; {remedy}$"):
+        CloudModel(write_model(class_graph(number)))
+
+
+def test_graph_of_fixed_edges_that_differ_is_not_told_to_make_them_one(
+    write_model: WriteModel, pixel_graph: PixelGraph
+) -> None:
+    graph = pixel_graph(*ONE_CHANNEL, edge=512)
+    for value in (graph.graph.input[0], graph.graph.output[0]):
+        value.type.tensor_type.shape.dim[2].dim_value = 256
+    with pytest.raises(ModelError, match=r"edges of 256 and 512 px.*export with .* equal ones$"):
+        CloudModel(write_model(graph, input=InputSpec(multiple_px=256)))
 
 
 def test_file_that_is_no_graph_is_refused(green_model: ModelCard) -> None:

@@ -254,6 +254,7 @@ def test_limit_without_a_measured_peak_is_refused(
         ("power_limit_w", -1.0),
         ("time_scale", 0.0),
         ("power_limit_w", float("nan")),
+        ("time_scale", float("inf")),
         ("timing", "guessed"),
     ],
 )

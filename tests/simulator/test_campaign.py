@@ -112,6 +112,23 @@ def _edit(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("flown_at_once")
+def test_one_model_under_two_names_is_refused_and_two_of_one_name_are_not(
+    mission: Path, tmp_path: Path
+) -> None:
+    for suffix in (".onnx", ".yaml"):
+        shutil.copy(MODELS_DIR / f"threshold{suffix}", tmp_path)
+    graph, card = tmp_path / "threshold.onnx", tmp_path / "threshold.yaml"
+    scenario, out = mission / "scenario.yaml", tmp_path / "out"
+    words = ["compare", str(scenario), "--seeds", "1", "--out", str(out), "--models"]
+    refused = CliRunner().invoke(app, [*words, f"{graph},{card}"])
+    assert refused.exit_code == 2
+    assert "model 'threshold' is named twice" in " ".join(refused.output.split())
+    assert not out.exists()
+    flown = CliRunner().invoke(app, [*words, f"{graph},threshold", "--json"])
+    assert flown.exit_code == 0, flown.output
+
+
+@pytest.mark.usefixtures("flown_at_once")
 def test_a_comparison_of_another_version_is_another_one(
     mission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def test_satellites_that_differ_keep_what_is_their_own(untouched_mission: Path) 
 def test_a_name_with_a_dot_is_no_path() -> None:
     assert short_name("unet-1.5") == "unet-1.5"
     assert short_name("/somewhere/cards/unet-1.5.yaml") == "unet-1.5"
+    assert short_name("/somewhere/cards/unet-1.5.onnx") == "unet-1.5"
 
 
 @pytest.mark.parametrize(("seeds", "warned"), [(1, False), (2, True), (ENOUGH_SEEDS, False)])

@@ -212,12 +212,17 @@ def test_flipped_weights_lift_no_memory_limit() -> None:
     assert [link.process(known_tile()).status for _ in range(2)] == ["out_of_memory"] * 2
 
 
-def test_upsets_of_a_model_without_weights_in_its_file_are_refused_before_flight(
-    write_model: Callable[..., ModelCard], pixel_graph: Callable[..., onnx.ModelProto]
+@pytest.mark.parametrize("size_threshold", [0, 1024])
+def test_upsets_of_a_model_without_all_weights_in_its_file_are_refused_before_flight(
+    write_model: Callable[..., ModelCard],
+    pixel_graph: Callable[..., onnx.ModelProto],
+    size_threshold: int,
 ) -> None:
-    graph = pixel_graph(np.ones((1, 4), np.float32), np.zeros(1, np.float32))
+    """By ONNX's default the bias stays inside and the weights go out."""
+    graph = pixel_graph(np.ones((1, 4096), np.float32), np.zeros(1, np.float32))
     card = write_model(graph)
-    onnx.save(graph, card.onnx_path, save_as_external_data=True, size_threshold=0)
+    onnx.save(graph, card.onnx_path, save_as_external_data=True, size_threshold=size_threshold)
+    assert any(weight_ranges(card.onnx_path.read_bytes())) == (size_threshold > 0)
     settings = dataclasses.replace(SETTINGS, model=str(card.path))
     at_hand = BenchPayload()
     with pytest.raises(FaultPlanError, match=r"upsets_per_bit_day is 0\.01, but pixel\.onnx of"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +93,53 @@ def test_a_live_payload_is_profiled_and_flies_under_its_profile(tmp_path: Path) 
     path = tmp_path / "this-box.yaml"
     written = write_profile(profile, path)
     assert written.idle_power_w == BASE.idle_power_w
-    assert [source.status for source in written.sources] == ["measured", "assumed", "assumed"]
+    assert [source.status for source in written.sources] == ["measured"] + 3 * ["assumed"]
     flown = open_link("inprocess", model="threshold", device=str(path))
     assert flown.describe().device == "this-box"
     flown.close()
+
+
+def test_the_time_of_a_model_of_hardly_any_arithmetic_is_no_speed_of_others(
+    tmp_path: Path,
+) -> None:
+    small = dataclasses.replace(CARD, sha256=BENCH_MODEL_SHA256)
+    profile = profile_device(ClockworkPayload(), small, BASE, "bench", repetitions=3)
+    written = write_profile(profile, tmp_path / "bench.yaml")
+    assert written.latency_s(small, 1) == pytest.approx(0.25)
+    network = load_card("unet-distilled")
+    assert written.tile_s(network) == BASE.tile_s(network)
+    assert written.latency_provenance(network) == BASE.latency_provenance(network) == "modelled"
+    (told,) = (source for source in written.sources if source.field.startswith("gmac_s"))
+    assert told.status == "assumed"
+    assert "raspberry-pi-4: the 6 MAC/px of threshold are too few" in told.source
+
+
+def test_the_speed_of_a_network_is_written_with_the_digits_that_say_something() -> None:
+    slow = dataclasses.replace(CARD, sha256=BENCH_MODEL_SHA256, macs_per_px=100.0)
+    profile = profile_device(ClockworkPayload(), slow, BASE, "bench", repetitions=3)
+    assert profile["gmac_s"]["fp32"] == 0.1311  # of 0.131072
+    assert profile["speed_provenance"] == "measured"
+    assert profile["sources"][0]["field"] == "gmac_s, tile_latency_s, overhead_s_per_frame"
+
+
+def test_memory_that_was_modelled_is_not_called_measured() -> None:
+    link = open_link(
+        "inprocess", model="threshold", device="host", timing="measured", time_scale=1.0
+    )
+    told = profile_device(link, CARD, BASE, "x", repetitions=3)["sources"][0]["source"]
+    assert re.search(r"peak memory [\d.]+ MiB \(modelled\)$", told)
+
+
+def test_what_can_give_no_speed_is_refused_before_it_is_measured() -> None:
+    board = ClockworkPayload()
+    unknown = dataclasses.replace(CARD, sha256=BENCH_MODEL_SHA256, macs_per_px=0.0)
+    with pytest.raises(ProfileError, match=r"macs_per_px is 0, .*or profile with unet-distilled"):
+        profile_device(board, unknown, BASE, "x")
+    small = dataclasses.replace(CARD, sha256=BENCH_MODEL_SHA256)
+    other = dataclasses.replace(BASE, gmac_s={"int8": 12.0})
+    with pytest.raises(ProfileError, match=r"6 MAC/px, .*has none for fp32.*give another --base"):
+        profile_device(board, small, other, "x")
+    assert board.frames == 0
 
 
 def test_what_cannot_be_profiled_says_why(tmp_path: Path) -> None:

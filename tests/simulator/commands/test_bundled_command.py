@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from payload.device import list_devices
+from payload.device import DEVICES_DIR, list_devices
 from simulator.cli import app
 from simulator.ground.stations import catalogue
 from simulator.scenario.checks import check_scenario
@@ -40,6 +40,17 @@ def test_a_device_is_shown_with_the_source_of_each_figure() -> None:
     shown = call("devices", "myriad2").stdout
     assert "1.8 W: CloudScout on Phi-Sat-1 (memory)" in shown
     assert json.loads(call("devices", "myriad2", "--json").stdout)["active_power_w"] == 1.8
+
+
+def test_brackets_in_a_profile_are_shown_as_they_stand(tmp_path: Path) -> None:
+    text = (DEVICES_DIR / "myriad2.yaml").read_text(encoding="utf-8")
+    text = text.replace("name: myriad2", "name: mine[v2]", 1)
+    text = text.replace("- field: active_power_w", "- field: active_power_w [/peak]", 1)
+    (tmp_path / "mine[v2].yaml").write_text(text, encoding="utf-8")
+    shown = call("devices", str(tmp_path / "mine[v2].yaml"))
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.startswith("mine[v2]")
+    assert "active_power_w [/peak]" in shown.stdout
 
 
 @pytest.mark.parametrize("command", ["scenarios", "devices"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from payload.card import MODELS_DIR, cache_dir
+from payload.card import MODELS_DIR, ModelCard, cache_dir
 from payload.card_file import read_card, save_card
 from payload.card_library import list_cards
 from payload.scene_writer import SceneRow, write_collection, write_image, write_mask
@@ -195,6 +195,36 @@ def test_list_shows_a_card_whose_measurements_are_its_authors_own(
         done = runner.invoke(app, ["models", "list", kind])
         assert done.exit_code == 0, done.output
         assert "own" in done.stdout
+
+
+@pytest.fixture
+def bracketed_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
+    """The threshold under a name with brackets, scored on a data set with brackets."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = cache_dir()
+    folder.mkdir(parents=True)
+    shipped = read_card(MODELS_DIR / "threshold.yaml")
+    shutil.copy(MODELS_DIR / "threshold.onnx", folder)
+    score = dataclasses.replace(shipped.jaccard[0], data_set="mine [/val]", label="human")
+    card = dataclasses.replace(shipped, name="dyn[v2]", jaccard=(score,), folder=folder)
+    save_card(card, card.path)
+    return card
+
+
+def test_brackets_in_the_names_of_models_and_collections_are_shown_as_they_stand(
+    bracketed_card: ModelCard, labelled_scenes: Path
+) -> None:
+    scenes = labelled_scenes.rename(labelled_scenes.with_name("set[b]"))
+    name, options = bracketed_card.name, ["--scenes", str(scenes)]
+    for arguments, shown in (
+        (["list"], ["dyn[v2] ", "mine [/val]"]),
+        (["profile", name, "--rounds", "1"], ["dyn[v2] "]),
+        (["evaluate", name, *options], ["dyn[v2], split val", "human, set[b]"]),
+        (["evaluate", name, "threshold", *options], ["dyn[v2] ", "set[b] (1)", "minus dyn[v2]"]),
+    ):
+        done = runner.invoke(app, ["models", *arguments], env={"COLUMNS": "200"})
+        assert done.exit_code == 0, done.output
+        assert all(text in done.stdout for text in shown), done.stdout
 
 
 def test_several_models_are_compared_on_the_same_patches(labelled_scenes: Path) -> None:

@@ -79,6 +79,35 @@ def test_list_tells_the_scenes_of_one(runner: CliRunner, few: Path) -> None:
     assert "lake_010" in table.stdout
 
 
+@pytest.mark.parametrize("arguments", [["list", "few"], ["show", "lake"], ["show", "few/lake"]])
+def test_collections_of_one_name_are_told_apart_by_their_folders(
+    runner: CliRunner,
+    few: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the picture is written there
+    other = tmp_path / "other" / "few"
+    shutil.copytree(few, other)
+    folders = ["--folder", str(few), "--folder", str(other)]
+    result = runner.invoke(app, [*arguments, *folders])
+    assert isinstance(result.exception, SceneError)
+    assert f"{few}, {other}" in str(result.exception)
+    assert str(result.exception).endswith("name one with --folder")
+    same = ["--folder", str(few), "--folder", f"{few}/../few", "--json"]
+    once = runner.invoke(app, [*arguments, *same])
+    assert once.exit_code == 0
+
+
+def test_a_folder_of_scenes_that_is_not_there_hides_no_sample(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["list", "--json"], env={SCENES_VARIABLE: "/nowhere"})
+    assert result.exit_code == 0
+    assert [c["collection"] for c in json.loads(result.stdout)] == ["samples"]
+    said = " ".join(result.stderr.split())
+    assert f"{SCENES_VARIABLE} /nowhere: holds no scene collection" in said
+
+
 def test_show_draws_picture_and_mask_side_by_side(
     runner: CliRunner, few: Path, tmp_path: Path
 ) -> None:
