@@ -24,9 +24,10 @@ POINTS = 9
 """Points along a transfer."""
 
 CLOSING_TOLERANCE_DB = 0.2
-WASTE_TOLERANCE_DB = 1.5
-"""A rate is constant between samples of a pass and takes the worse end of each step: near the
-horizon a step is worth up to about one decibel."""
+
+RATE_STEP_S = 10.0
+"""A rate is constant between samples of a pass, at most this far apart, and takes the worse end of
+each step: that end may lie so far outside the transfer."""
 
 _STANDARD = {name: (required_db, efficiency) for name, required_db, efficiency in DVB_S2}
 
@@ -47,15 +48,18 @@ def check_links(log: RunLog) -> Iterator[Finding]:
         sky = Sky(elements, epoch)
         chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).round().astype(int)
         for row in (rows[i] for i in chosen):
-            ratios_db = es_n0_db(budget, sky, stations[row.station], row)
-            yield from _transfer(row, budget, float(ratios_db.min()), float(ratios_db.max()))
+            station, span_s = stations[row.station], (row.start_s, row.end_s)
+            highest_db = es_n0_db(budget, sky, station, span_s).max()
+            wider_s = (row.start_s - RATE_STEP_S, row.end_s + RATE_STEP_S)
+            lowest_db = es_n0_db(budget, sky, station, wider_s).min()
+            yield from _transfer(row, budget, float(lowest_db), float(highest_db))
 
 
 def es_n0_db(
-    budget: Mapping[str, Any], sky: Sky, station: Mapping[str, Any], row: Downlink
+    budget: Mapping[str, Any], sky: Sky, station: Mapping[str, Any], span_s: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Signal-to-noise ratio along a transfer, less losses and margin."""
-    position = sky.satellite.at(sky.times(np.linspace(row.start_s, row.end_s, POINTS)))
+    """Signal-to-noise ratio along a span of time, less losses and margin."""
+    position = sky.satellite.at(sky.times(np.linspace(*span_s, POINTS)))
     elevation_deg, range_km = sky.elevation_and_range(station, position)
     air_db = budget.get("atmosphere_zenith_db", 0.0) / np.sin(
         np.radians(np.maximum(elevation_deg, 5.0))
@@ -78,7 +82,7 @@ def _transfer(
         yield Finding(
             at(row), f"{row.modcod} needs {max(required_db)} dB, the link has {highest_db:.2f}"
         )
-    sure_db = lowest_db - WASTE_TOLERANCE_DB
+    sure_db = lowest_db - CLOSING_TOLERANCE_DB
     least = max((bits for need, bits in _STANDARD.values() if need <= sure_db), default=0.0)
     if min(efficiencies) < least:
         yield Finding(at(row), f"{row.modcod} where {lowest_db:.2f} dB allow more")

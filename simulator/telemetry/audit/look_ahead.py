@@ -119,5 +119,6 @@ def _powered_without_a_glance(
         if before.look_ahead_w == 0.0 or not lasts or before.t_s >= open_from_s:
             continue
         index = bisect_right(starts_s, before.t_s + TIME_TOLERANCE_S) - 1
-        if index < 0 or spans[index][1] < after.t_s - TIME_TOLERANCE_S:
+        # One that the end cut off may have begun while the last known ones still looked.
+        if index < 0 or spans[index][1] < min(after.t_s, open_from_s) - TIME_TOLERANCE_S:
             yield Finding(at(before), "the look-ahead camera draws power, and nothing is looked at")

@@ -35,6 +35,30 @@ def test_a_pass_climbs_through_modcods_and_the_audit_agrees(budgeted):
     assert report.passed, report.text()
 
 
+def test_near_the_horizon_a_thick_atmosphere_is_worth_decibels_within_a_step(fly):
+    """Three decibels at the zenith are 34 at 5 degrees, and two or three more or less in 10 s."""
+    thick = {
+        "power_w": 12,
+        "link_budget": {
+            "eirp_dbw": 34,
+            "frequency_ghz": 26,
+            "bandwidth_mhz": 10,
+            "g_over_t_db_k": 34,
+            "atmosphere_zenith_db": 3,
+        },
+    }
+    run = fly(
+        autonomy__policy="bent_pipe",
+        satellites__0__radio=thick,
+        ground__stations=["svalsat"],
+        ground__min_elevation_deg=5,
+        duration_h=24,
+    )
+    assert len({name for row in run.events("downlink").to_pylist() for name in row["modcod"]}) > 1
+    report = audit(run)
+    assert report.passed, report.text()
+
+
 @pytest.mark.parametrize("modcod", [["32APSK 9/10"], ["QPSK 1/4"], ["magic"], []])
 def test_a_modcod_that_cannot_be_is_found(budgeted, tmp_path, modcod):
     shutil.copytree(budgeted.path, tmp_path / "copy")

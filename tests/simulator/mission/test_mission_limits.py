@@ -363,3 +363,15 @@ def test_a_plan_made_during_a_slew_leaves_room_for_the_frame_under_way(tmp_path)
     captures = rows(run, "capture")
     assert len(captures) == 17
     assert all(row["stored"] for row in captures)
+
+
+def test_a_mission_may_end_while_glances_overlap(tmp_path):
+    """The last ones have no row, and keep the camera on that an earlier one switched on."""
+    fields = {
+        "duration_h": 8.0725,
+        "satellites.*.payload.model": "threshold",
+        "satellites.*.look_ahead.decide_s": 60,
+    }
+    run = RunFolder.open(run_mission(load_scenario("dynamic_targeting", fields), tmp_path))
+    assert rows(run, "power")[-1]["look_ahead_w"] > 0
+    assert audit(run).passed
