@@ -84,6 +84,17 @@ def test_references_are_flown_from_the_page_which_says_so(
     assert "Under way" in text_of(app)
 
 
+@pytest.mark.parametrize("page", ["downlink", "models", "scenario"])
+def test_dashboard_on_one_run_flies_nothing(
+    open_page: Open, text_of: Said, runs: Path, page: str
+) -> None:
+    app = open_page(only_run(runs), page)
+    assert not app.exception
+    assert "a run is never altered" in text_of(app)
+    assert runs.name in text_of(app)
+    assert not {"Fly the references", "Run"} & {button.label for button in app.button}
+
+
 def test_a_number_in_the_search_is_a_seed_and_no_part_of_a_hash(
     open_page: Open, text_of: Said, runs: Path
 ) -> None:
