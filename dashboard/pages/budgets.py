@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard.charts import budgets
 from dashboard.downsampling import (
     BINS,
+    CHARGE,
     MOST_WAITING,
     STORED_MIB,
     extremes,
@@ -50,9 +51,10 @@ PEAKS = """
                AS total_s"""
 
 PASSES = """
-    SELECT aos_s / 3600 AS aos_h, station, max_elevation_deg, outcome, usable_s, transmit_s,
-           capacity_bytes / 1048576 AS capacity_mib, bytes / 1048576 AS mib
-    FROM pass WHERE satellite = $satellite AND aos_s BETWEEN $from_s AND $to_s
+    SELECT aos_s / 3600 AS aos_h, los_s / 3600 AS los_h, station, max_elevation_deg,
+           outcome, usable_s, transmit_s, capacity_bytes / 1048576 AS capacity_mib,
+           bytes / 1048576 AS mib
+    FROM pass WHERE satellite = $satellite AND los_s >= $from_s AND aos_s <= $to_s
     ORDER BY 1"""
 MOST_PASSES = 2000
 """More bars are slower to draw than they are of use."""
@@ -112,14 +114,19 @@ def _query(run: FoundRun, sql: str, window: dict[str, Any]) -> pd.DataFrame:
     return rows(run, sql, **{name: value for name, value in window.items() if f"${name}" in sql})
 
 
+def _span_h(window: dict[str, Any]) -> budgets.Span:
+    return window["from_s"] / 3600, window["to_s"] / 3600
+
+
 def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None:
-    charge = _query(run, extremes("power", "charge_fraction"), window)
+    span_h = _span_h(window)
+    charge = _query(run, extremes(CHARGE, "charge_fraction"), window)
     eclipses = _query(run, UMBRAS, window)
     low = float(power.get("low_power_fraction", 0.0))
     st.subheader("Power", anchor=False)
     figure(
         "battery",
-        budgets.battery(charge, eclipses, low, float(power.get("recover_fraction", 0.0))),
+        budgets.battery(charge, eclipses, low, float(power.get("recover_fraction", 0.0)), span_h),
         charge,
         f"Battery charge as a share of {power.get('battery_wh', 0):g} Wh: least and greatest of "
         "each step, at changes of load or sunlight. Shaded: umbra.",
@@ -132,7 +139,7 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
     with left:
         figure(
             "loads",
-            budgets.loads(table, CONSUMERS),
+            budgets.loads(table, CONSUMERS, span_h),
             table,
             "Loads stacked, and what the panels give: means over "
             + ("one orbit. Choose a shorter part to see each." if long else "a step."),
@@ -141,7 +148,7 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
     with right:
         figure(
             "depth-of-discharge",
-            budgets.depth(depth, low),
+            budgets.depth(depth, low, span_h),
             depth,
             "Deepest discharge between the start of one umbra and the next, or of one orbit "
             "without umbra, of the full battery; dashed: where payload and imager are shed.",
@@ -153,7 +160,7 @@ def _storage(run: FoundRun, window: dict[str, Any], capacity_mib: float) -> None
     table = _query(run, STORED_MIB, window)
     figure(
         "storage",
-        budgets.storage(table, capacity_mib),
+        budgets.storage(table, capacity_mib, _span_h(window)),
         table,
         f"Bytes on board by the priority of their targets; the capacity is {capacity_mib:,.0f} MiB"
         " (drawn when it comes near).",
@@ -170,7 +177,7 @@ def _payload(run: FoundRun, window: dict[str, Any], payload: dict[str, Any]) -> 
     with left:
         figure(
             "payload-queue",
-            budgets.queue(queue, window["bin_s"] / 3600),
+            budgets.queue(queue, window["bin_s"] / 3600, _span_h(window)),
             queue,
             "Frames waiting for the payload computer or on it; the most of each step.",
         )
@@ -229,7 +236,7 @@ def _link(run: FoundRun, window: dict[str, Any]) -> None:
         )
     figure(
         "passes",
-        budgets.passes(table.head(MOST_PASSES)),
+        budgets.passes(table.head(MOST_PASSES), _span_h(window)),
         table,
         f"Bytes carried in each pass against what its usable time could have carried.{left_out}",
     )

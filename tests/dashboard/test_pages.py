@@ -417,6 +417,26 @@ def test_passes_that_are_not_drawn_are_said_to_be_there(
     assert "The first 2,000 of 2,001 are drawn" in said
 
 
+def test_figures_of_a_chosen_part_span_it_and_are_never_empty(open_page: Open, runs: Path) -> None:
+    """A part so short that no change of load or sunlight lies in it."""
+    part = [5.4, 5.41]
+    events = EventStore(only_run(runs))
+    between = "SELECT count(*) FROM power WHERE t_s / 3600 BETWEEN $from_h AND $to_h"
+    assert events.value(between, from_h=part[0], to_h=part[1]) == 0
+    app = open_page(runs, "budgets", part=[str(hour) for hour in part])
+    assert not app.exception
+    over_time = [
+        drawn
+        for chart in app.get("plotly_chart")
+        if (drawn := json.loads(chart.proto.spec))["layout"]["xaxis"]["title"]["text"]
+        == "mission time, h"
+    ]
+    assert len(over_time) >= len(("battery", "loads", "depth", "storage"))
+    assert all(drawn["layout"]["xaxis"]["range"] == pytest.approx(part) for drawn in over_time)
+    for drawn in over_time[:3]:
+        assert all(trace["y"]["bdata"] for trace in drawn["data"] if trace.get("name") != "eclipse")
+
+
 def test_scores_of_other_patches_stand_apart(
     open_page: Open, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
