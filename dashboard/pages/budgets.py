@@ -20,8 +20,8 @@ from dashboard.downsampling import (
 )
 from dashboard.navigation import draw
 from dashboard.orbits import DEPTH, MOST_ENERGY, UMBRAS, orbit_s
-from dashboard.runs_folder import FoundRun, scenario_of
-from dashboard.shell import choose_run, figure, folders, open_store, rows, satellites
+from dashboard.runs_folder import FoundRun, scenario_of, setup_of
+from dashboard.shell import choose_run, figure, folders, open_store, plain, rows, satellites
 from simulator.telemetry.events import Power
 from simulator.telemetry.manifest import RunFolderError
 
@@ -34,6 +34,11 @@ CONSUMERS = tuple(
 
 # Over a long time, sunlight and shadow would be a solid block; means over an orbit are not.
 LONG_S = 36 * 3600.0
+
+WITHOUT_MASKS = ("bent_pipe", "oracle")
+"""Policies that leave the payload computer idle."""
+
+FRAMES = "SELECT count(*) FROM inference WHERE satellite = $satellite"
 
 LATENCY = """
     WITH each AS (
@@ -169,8 +174,8 @@ def _storage(run: FoundRun, window: dict[str, Any], capacity_mib: float) -> None
 
 def _payload(run: FoundRun, window: dict[str, Any], payload: dict[str, Any]) -> None:
     st.subheader("Payload computer", anchor=False)
-    if not int(rows(run, "SELECT count(*) FROM inference").iat[0, 0]):
-        st.info("The payload computer was not used: this policy asks for no mask.")
+    if not int(_query(run, FRAMES, window).iat[0, 0]):
+        st.info(_why_no_frame(run, window["satellite"]))
         return
     left, right = st.columns(2, gap="medium")
     queue = _query(run, MOST_WAITING, window)
@@ -202,6 +207,13 @@ def _payload(run: FoundRun, window: dict[str, Any], payload: dict[str, Any]) -> 
         "figure (its provenance is in the event); energy is that of work on frames, by orbits "
         "counted from the epoch, as the limit counts it.",
     )
+
+
+def _why_no_frame(run: FoundRun, satellite: str) -> str:
+    policy = setup_of(run).policy
+    if policy in WITHOUT_MASKS:
+        return f"The payload computer was not used: {plain(policy)} asks for no mask."
+    return f"No frame of {plain(satellite)} has reached the payload computer."
 
 
 def _peaks(

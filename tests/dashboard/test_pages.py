@@ -437,6 +437,34 @@ def test_figures_of_a_chosen_part_span_it_and_are_never_empty(open_page: Open, r
         assert all(trace["y"]["bdata"] for trace in drawn["data"] if trace.get("name") != "eclipse")
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("reschedule", "No frame of neph-1 has reached"),
+        ("bent_pipe", "bent\\_pipe asks for no mask"),
+    ],
+)
+def test_idle_payload_computer_is_explained_by_the_policy(
+    open_page: Open, text_of: Said, runs: Path, policy: str, said: str
+) -> None:
+    """A run whose frames were all worked on aboard another satellite."""
+    run = only_run(runs)
+    path, manifest = run / "events" / "inference.parquet", run / "manifest.json"
+    table = pq.read_table(path)
+    others = pa.array(["neph-2"] * table.num_rows)
+    column = table.column_names.index("satellite")
+    pq.write_table(table.set_column(column, table.schema.field("satellite"), others), path)
+    scenario = run / "scenario.yaml"
+    scenario.write_text(scenario.read_text().replace("policy: reschedule", f"policy: {policy}"))
+    document = json.loads(manifest.read_text())
+    document["files"]["events/inference.parquet"]["sha256"] = file_sha256(path)
+    document["scenario_sha256"] = file_sha256(scenario)
+    manifest.write_text(json.dumps(document))
+    app = open_page(runs, "budgets")
+    assert not app.exception
+    assert said in text_of(app)
+
+
 def test_scores_of_other_patches_stand_apart(
     open_page: Open, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
