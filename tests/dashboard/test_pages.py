@@ -309,6 +309,18 @@ def test_selected_runs_stand_in_the_link(open_page: Open, runs: Path) -> None:
     assert run_id in app.query_params["selected"]
 
 
+def test_a_long_name_leaves_room_for_the_metrics(open_page: Open, runs: Path) -> None:
+    run = only_run(runs)
+    name, end = "m" * 64, run.name.rpartition("-")[2]
+    run.rename(runs / f"{name}-{end}")
+    app = open_page(runs, "missions", selected=f"{name}-{end}")
+    assert f"{name}-{end}" in [heading.value.replace("\\", "") for heading in app.subheader]
+    table = app.dataframe[0]
+    assert table.value["run"][0].startswith("mmm")
+    assert table.value["run"][0].endswith(end)
+    assert json.loads(table.proto.columns)["run"]["width"] < 400
+
+
 def test_runs_side_by_side_stand_under_labels_of_their_own(open_page: Open, runs: Path) -> None:
     """Runs that differ in device or planner, and one that differs in nothing but its folder."""
     first = only_run(runs)
