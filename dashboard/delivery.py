@@ -101,10 +101,12 @@ STORY = f"""
         SELECT target FROM capture GROUP BY target
         ORDER BY max(attempt) DESC, target LIMIT $most OFFSET $skip)
     SELECT c.target, c.t_s / 3600 AS time_h, c.attempt, c.cover, c.reacquisition,
-           CASE WHEN c.cover < t.cloud_limit AND coalesce(d.action, '') <> 'drop'
-                    THEN 'came clear'
-                WHEN coalesce(d.action, '') = 'drop' THEN 'dropped'
-                ELSE 'cloudy, kept in part' END AS outcome,
+           CASE WHEN d.action IS NULL THEN 'not decided yet'
+                WHEN d.action = 'drop' THEN 'dropped'
+                WHEN d.action = 'overflow' THEN 'lost to full storage'
+                WHEN c.cover < t.cloud_limit THEN 'came clear'
+                WHEN d.action = 'prune' THEN 'cloudy, kept in part'
+                ELSE 'cloudy, kept whole' END AS outcome,
            x.delivered_s / 3600 AS delivered_h
     FROM capture c JOIN chosen USING (target) JOIN target t ON t.name = c.target
     LEFT JOIN decision d USING (capture)

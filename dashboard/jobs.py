@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from dashboard.runs_folder import Folders, FoundRun
-from simulator.telemetry.manifest import Manifest
+from simulator.telemetry.manifest import MANIFEST_NAME, Manifest
 
 JOBS_FOLDER = ".dashboard"
 LOG_TAIL_LINES = 30
@@ -78,6 +78,20 @@ _processes: dict[str, subprocess.Popen[bytes]] = {}
 """Children of this server, to collect their exit codes."""
 
 
+def why_not_into(root: Path) -> str:
+    """Why nothing can be flown into `root`, as a sentence; empty where it can.
+
+    A run is its files as they were written: a folder of jobs or of another run within it would
+    make its audit fail, and what was flown into it would never be listed.
+    """
+    if not (root / MANIFEST_NAME).exists():
+        return ""
+    return (
+        f"Nothing is flown into {root}: it is itself a run, and a run is never altered. Open the "
+        f"dashboard on the folder above, {root.resolve().parent}, to fly from it."
+    )
+
+
 def start(
     root: Path,
     title: str,
@@ -103,8 +117,10 @@ def start(
     Raises
     ------
     JobError
-        When the folder cannot be written.
+        When the folder cannot be written, or is itself a run.
     """
+    if refused := why_not_into(root):
+        raise JobError(refused)
     # Before the process starts, so that none of its runs is older.
     started = datetime.now(UTC)
     job_id = started.strftime("%Y%m%dT%H%M%S-") + secrets.token_hex(3)

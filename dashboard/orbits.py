@@ -7,6 +7,7 @@ orbits only where there are some.
 
 from __future__ import annotations
 
+from dashboard.downsampling import CHARGE
 from simulator.telemetry.manifest import RunFolderError
 from simulator.telemetry.run_folder import RunFolder
 
@@ -14,10 +15,11 @@ from simulator.telemetry.run_folder import RunFolder
 _ROUNDING_S = 1e-3
 
 UMBRAS = """
-    SELECT start_s / 3600 AS start_h, end_s / 3600 AS end_h FROM eclipse
+    SELECT greatest(start_s, $from_s) / 3600 AS start_h, least(end_s, $to_s) / 3600 AS end_h
+    FROM eclipse
     WHERE satellite = $satellite AND kind = 'umbra' AND end_s >= $from_s AND start_s <= $to_s
     ORDER BY 1"""
-"""Every night of a part of the mission."""
+"""Every night of a part of the mission, as far as it lies in it."""
 
 MOST_ENERGY = f"""
     WITH orbit AS (
@@ -26,12 +28,14 @@ MOST_ENERGY = f"""
     SELECT max(wh) FROM orbit"""
 """Most energy that work on frames took within one orbit, Wh: what the limit is about."""
 
-DEPTH = """
-    SELECT min(p.t_s) / 3600 AS time_h, 1 - min(p.charge_fraction) AS depth
-    FROM power p ASOF LEFT JOIN (
+DEPTH = f"""
+    SELECT min(p.t_s) / 3600 AS time_h,
+           coalesce(lead(min(p.t_s)) OVER (ORDER BY min(p.t_s)), max(max(p.t_s)) OVER ()) / 3600
+               AS until_h,
+           1 - min(p.charge_fraction) AS depth
+    FROM ({CHARGE}) p ASOF LEFT JOIN (
         SELECT start_s FROM eclipse WHERE satellite = $satellite AND kind = 'umbra') e
         ON p.t_s >= e.start_s
-    WHERE p.satellite = $satellite AND p.t_s BETWEEN $from_s AND $to_s
     GROUP BY CASE WHEN p.t_s < e.start_s + 1.5 * $orbit_s THEN e.start_s
                   ELSE -1 - floor(p.t_s / $orbit_s) END
     ORDER BY 1"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -22,9 +23,22 @@ from dashboard.colours import (
     translucent,
 )
 
+Span = tuple[float, float]
+"""The part of the mission that a figure shows, h, whatever of it there is to draw."""
+
+
+def _over_time(span_h: Span, y: str, **layout: Any) -> go.Figure:
+    figure = new_figure("mission time, h", y, **layout)
+    figure.update_xaxes(range=list(span_h))
+    return figure
+
 
 def battery(
-    charge: pd.DataFrame, eclipses: pd.DataFrame, low_fraction: float, recover_fraction: float
+    charge: pd.DataFrame,
+    eclipses: pd.DataFrame,
+    low_fraction: float,
+    recover_fraction: float,
+    span_h: Span,
 ) -> go.Figure:
     """Charge over time, with eclipses shaded.
 
@@ -35,7 +49,7 @@ def battery(
     eclipses : DataFrame
         start_h, end_h of umbra.
     """
-    figure = new_figure("mission time, h", "battery charge", height=340)
+    figure = _over_time(span_h, "battery charge", height=340)
     _bands(figure, eclipses)
     figure.add_scatter(
         x=charge["time_h"],
@@ -78,7 +92,7 @@ def _bands(figure: go.Figure, eclipses: pd.DataFrame) -> None:
     )
 
 
-def loads(table: pd.DataFrame, consumers: Sequence[str]) -> go.Figure:
+def loads(table: pd.DataFrame, consumers: Sequence[str], span_h: Span) -> go.Figure:
     """Stacked loads and the generation above them; a consumer that draws nothing is left out.
 
     Parameters
@@ -88,7 +102,7 @@ def loads(table: pd.DataFrame, consumers: Sequence[str]) -> go.Figure:
     consumers : sequence of str
         From any order: those of `LOADS` are stacked first, in its order.
     """
-    figure = new_figure("mission time, h", "power, W", height=340)
+    figure = _over_time(span_h, "power, W", height=340)
     known = [name for name in LOADS if name in consumers]
     others = [name for name in consumers if name not in LOADS and table[f"{name}_w"].any()]
     for index, name in enumerate([*known, *others]):
@@ -115,13 +129,21 @@ def loads(table: pd.DataFrame, consumers: Sequence[str]) -> go.Figure:
     return figure
 
 
-def depth(table: pd.DataFrame, low_fraction: float) -> go.Figure:
-    """Deepest discharge of each stretch from one eclipse to the next."""
-    figure = new_figure("mission time, h", "depth of discharge", height=340, legend=False)
+def depth(table: pd.DataFrame, low_fraction: float, span_h: Span) -> go.Figure:
+    """Deepest discharge of each stretch from one eclipse to the next, as wide as it is long.
+
+    Parameters
+    ----------
+    table : DataFrame
+        time_h, until_h, depth.
+    """
+    figure = _over_time(span_h, "depth of discharge", height=340, legend=False)
     figure.add_bar(
         x=table["time_h"],
         y=table["depth"],
-        marker_color=DELIVERED,
+        offset=0,
+        width=table["until_h"] - table["time_h"],
+        marker={"color": DELIVERED, "line": {"color": "white", "width": 1}},
         hovertemplate="%{x:.1f} h: %{y:.1%}<extra></extra>",
     )
     figure.add_hline(y=1 - low_fraction, line={"color": DROPPED, "dash": "dash", "width": 1})
@@ -129,7 +151,7 @@ def depth(table: pd.DataFrame, low_fraction: float) -> go.Figure:
     return figure
 
 
-def storage(table: pd.DataFrame, capacity_mib: float) -> go.Figure:
+def storage(table: pd.DataFrame, capacity_mib: float, span_h: Span) -> go.Figure:
     """Bytes on board, stacked by the priority of their targets.
 
     Parameters
@@ -137,7 +159,7 @@ def storage(table: pd.DataFrame, capacity_mib: float) -> go.Figure:
     table : DataFrame
         time_h, priority, mib.
     """
-    figure = new_figure("mission time, h", "on board, MiB", height=340)
+    figure = _over_time(span_h, "on board, MiB", height=340)
     priorities = sorted(table["priority"].unique())
     for priority, rows in table.groupby("priority", sort=True):
         figure.add_scatter(
@@ -156,9 +178,9 @@ def storage(table: pd.DataFrame, capacity_mib: float) -> go.Figure:
     return figure
 
 
-def queue(table: pd.DataFrame, step_h: float) -> go.Figure:
+def queue(table: pd.DataFrame, step_h: float, span_h: Span) -> go.Figure:
     """Frames that wait for the payload computer, or are on it: the most of each step."""
-    figure = new_figure("mission time, h", "frames", height=280, legend=False)
+    figure = _over_time(span_h, "frames", height=280, legend=False)
     figure.add_bar(
         x=table["time_h"],
         y=table["frames"],
@@ -181,7 +203,11 @@ def latency(table: pd.DataFrame, deadline_s: float) -> go.Figure:
     """
     figure = new_figure("in the queue and computing, s", "frames", height=280, legend=False)
     figure.add_bar(x=table["total_s"], y=table["frames"], marker_color=REACQUIRED)
-    largest = float(table["total_s"].max()) if len(table) else 0.0
+    figure.update_yaxes(rangemode="tozero")
+    if table.empty:
+        figure.update_xaxes(range=[0, deadline_s or 1])
+        return figure
+    largest = float(table["total_s"].max())
     if largest > 0.3 * deadline_s:
         figure.add_vline(x=deadline_s, line={"color": DROPPED, "dash": "dash"})
     return figure
@@ -215,15 +241,15 @@ def against_caps(used: dict[str, tuple[float, float, str]]) -> go.Figure:
     return figure
 
 
-def passes(table: pd.DataFrame) -> go.Figure:
+def passes(table: pd.DataFrame, span_h: Span) -> go.Figure:
     """What each pass could carry, and what it carried.
 
     Parameters
     ----------
     table : DataFrame
-        aos_h, capacity_mib, mib, station, max_elevation_deg, outcome.
+        aos_h, los_h, capacity_mib, mib, station, max_elevation_deg, outcome.
     """
-    figure = new_figure("mission time, h", "MiB per pass", height=320)
+    figure = _over_time(span_h, "MiB per pass", height=320)
     figure.add_bar(
         x=table["aos_h"],
         y=table["capacity_mib"],
@@ -241,11 +267,7 @@ def passes(table: pd.DataFrame) -> go.Figure:
         "%{customdata[3]:.1f} MiB (%{customdata[2]})<extra></extra>",
     )
     figure.update_layout(barmode="overlay")
-    figure.update_traces(width=_bar_width(table["aos_h"]))
+    # As wide as a pass, or as can still be seen.
+    width_h = (table["los_h"] - table["aos_h"]).clip(lower=(span_h[1] - span_h[0]) / 200)
+    figure.update_traces(offset=0, width=width_h)
     return figure
-
-
-def _bar_width(times_h: pd.Series) -> float:
-    """Bars about as wide as a pass, or as can still be seen."""
-    span_h = float(times_h.max() - times_h.min()) if len(times_h) else 0.0
-    return max(0.2, span_h / 200)

@@ -36,6 +36,12 @@ from dashboard.sun_and_horizon import (
     visibility_circle,
 )
 
+SIGN_DEG, NAME_DEG = 7.0, 20.0
+"""Room that each sign of a name takes on a telephone's map, and what is around it.
+
+A name without that room to its right stands left of its satellite, or would leave the map.
+"""
+
 COASTLINE = Path(__file__).parents[1] / "data" / "coastline.json"
 
 
@@ -231,7 +237,7 @@ def _satellite(
         showlegend=not alone,
     )
     for at in here.itertuples() if alone else ():
-        left = at.longitude_deg > 150  # a name to the right would leave the map
+        left = 180 - at.longitude_deg < min(180, NAME_DEG + SIGN_DEG * len(satellite))
         _name(
             figure,
             satellite,

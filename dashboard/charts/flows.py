@@ -16,6 +16,7 @@ from dashboard.colours import (
     DROPPED,
     NEUTRAL,
     STORED,
+    WAITING,
     series_colour,
     translucent,
 )
@@ -235,6 +236,8 @@ def story(attempts: pd.DataFrame) -> go.Figure:
     figure = new_figure("mission time, h", "", height=110 + 24 * len(targets))
     for outcome, (colour, symbol) in _OUTCOMES.items():
         some = attempts[attempts["outcome"] == outcome]
+        if some.empty:
+            continue
         figure.add_scatter(
             x=some["time_h"],
             y=some["target"],
@@ -260,6 +263,9 @@ def story(attempts: pd.DataFrame) -> go.Figure:
 
 _OUTCOMES = {
     "came clear": (CLEAR, "circle"),
-    "cloudy, kept in part": (CLOUDY, "circle"),
+    "cloudy, kept whole": (CLOUDY, "circle"),
+    "cloudy, kept in part": (CLOUDY, "circle-open"),
     "dropped": (DROPPED, "x"),
+    "lost to full storage": (DROPPED, "x-open"),
+    "not decided yet": (WAITING, "circle-open"),
 }

@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard.charts import budgets
 from dashboard.downsampling import (
     BINS,
+    CHARGE,
     MOST_WAITING,
     STORED_MIB,
     extremes,
@@ -19,8 +20,8 @@ from dashboard.downsampling import (
 )
 from dashboard.navigation import draw
 from dashboard.orbits import DEPTH, MOST_ENERGY, UMBRAS, orbit_s
-from dashboard.runs_folder import FoundRun, scenario_of
-from dashboard.shell import choose_run, figure, folders, open_store, rows, satellites
+from dashboard.runs_folder import FoundRun, scenario_of, setup_of
+from dashboard.shell import choose_run, figure, folders, open_store, plain, rows, satellites
 from simulator.telemetry.events import Power
 from simulator.telemetry.manifest import RunFolderError
 
@@ -33,6 +34,11 @@ CONSUMERS = tuple(
 
 # Over a long time, sunlight and shadow would be a solid block; means over an orbit are not.
 LONG_S = 36 * 3600.0
+
+WITHOUT_MASKS = ("bent_pipe", "oracle")
+"""Policies that leave the payload computer idle."""
+
+FRAMES = "SELECT count(*) FROM inference WHERE satellite = $satellite"
 
 LATENCY = """
     WITH each AS (
@@ -50,9 +56,10 @@ PEAKS = """
                AS total_s"""
 
 PASSES = """
-    SELECT aos_s / 3600 AS aos_h, station, max_elevation_deg, outcome, usable_s, transmit_s,
-           capacity_bytes / 1048576 AS capacity_mib, bytes / 1048576 AS mib
-    FROM pass WHERE satellite = $satellite AND aos_s BETWEEN $from_s AND $to_s
+    SELECT aos_s / 3600 AS aos_h, los_s / 3600 AS los_h, station, max_elevation_deg,
+           outcome, usable_s, transmit_s, capacity_bytes / 1048576 AS capacity_mib,
+           bytes / 1048576 AS mib
+    FROM pass WHERE satellite = $satellite AND los_s >= $from_s AND aos_s <= $to_s
     ORDER BY 1"""
 MOST_PASSES = 2000
 """More bars are slower to draw than they are of use."""
@@ -112,14 +119,19 @@ def _query(run: FoundRun, sql: str, window: dict[str, Any]) -> pd.DataFrame:
     return rows(run, sql, **{name: value for name, value in window.items() if f"${name}" in sql})
 
 
+def _span_h(window: dict[str, Any]) -> budgets.Span:
+    return window["from_s"] / 3600, window["to_s"] / 3600
+
+
 def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None:
-    charge = _query(run, extremes("power", "charge_fraction"), window)
+    span_h = _span_h(window)
+    charge = _query(run, extremes(CHARGE, "charge_fraction"), window)
     eclipses = _query(run, UMBRAS, window)
     low = float(power.get("low_power_fraction", 0.0))
     st.subheader("Power", anchor=False)
     figure(
         "battery",
-        budgets.battery(charge, eclipses, low, float(power.get("recover_fraction", 0.0))),
+        budgets.battery(charge, eclipses, low, float(power.get("recover_fraction", 0.0)), span_h),
         charge,
         f"Battery charge as a share of {power.get('battery_wh', 0):g} Wh: least and greatest of "
         "each step, at changes of load or sunlight. Shaded: umbra.",
@@ -132,7 +144,7 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
     with left:
         figure(
             "loads",
-            budgets.loads(table, CONSUMERS),
+            budgets.loads(table, CONSUMERS, span_h),
             table,
             "Loads stacked, and what the panels give: means over "
             + ("one orbit. Choose a shorter part to see each." if long else "a step."),
@@ -141,7 +153,7 @@ def _power(run: FoundRun, window: dict[str, Any], power: dict[str, Any]) -> None
     with right:
         figure(
             "depth-of-discharge",
-            budgets.depth(depth, low),
+            budgets.depth(depth, low, span_h),
             depth,
             "Deepest discharge between the start of one umbra and the next, or of one orbit "
             "without umbra, of the full battery; dashed: where payload and imager are shed.",
@@ -153,7 +165,7 @@ def _storage(run: FoundRun, window: dict[str, Any], capacity_mib: float) -> None
     table = _query(run, STORED_MIB, window)
     figure(
         "storage",
-        budgets.storage(table, capacity_mib),
+        budgets.storage(table, capacity_mib, _span_h(window)),
         table,
         f"Bytes on board by the priority of their targets; the capacity is {capacity_mib:,.0f} MiB"
         " (drawn when it comes near).",
@@ -162,15 +174,15 @@ def _storage(run: FoundRun, window: dict[str, Any], capacity_mib: float) -> None
 
 def _payload(run: FoundRun, window: dict[str, Any], payload: dict[str, Any]) -> None:
     st.subheader("Payload computer", anchor=False)
-    if not int(rows(run, "SELECT count(*) FROM inference").iat[0, 0]):
-        st.info("The payload computer was not used: this policy asks for no mask.")
+    if not int(_query(run, FRAMES, window).iat[0, 0]):
+        st.info(_why_no_frame(run, window["satellite"]))
         return
     left, right = st.columns(2, gap="medium")
     queue = _query(run, MOST_WAITING, window)
     with left:
         figure(
             "payload-queue",
-            budgets.queue(queue, window["bin_s"] / 3600),
+            budgets.queue(queue, window["bin_s"] / 3600, _span_h(window)),
             queue,
             "Frames waiting for the payload computer or on it; the most of each step.",
         )
@@ -195,6 +207,13 @@ def _payload(run: FoundRun, window: dict[str, Any], payload: dict[str, Any]) -> 
         "figure (its provenance is in the event); energy is that of work on frames, by orbits "
         "counted from the epoch, as the limit counts it.",
     )
+
+
+def _why_no_frame(run: FoundRun, satellite: str) -> str:
+    policy = setup_of(run).policy
+    if policy in WITHOUT_MASKS:
+        return f"The payload computer was not used: {plain(policy)} asks for no mask."
+    return f"No frame of {plain(satellite)} has reached the payload computer."
 
 
 def _peaks(
@@ -229,7 +248,7 @@ def _link(run: FoundRun, window: dict[str, Any]) -> None:
         )
     figure(
         "passes",
-        budgets.passes(table.head(MOST_PASSES)),
+        budgets.passes(table.head(MOST_PASSES), _span_h(window)),
         table,
         f"Bytes carried in each pass against what its usable time could have carried.{left_out}",
     )

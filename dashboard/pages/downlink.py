@@ -164,6 +164,9 @@ def _references(found: Folders, run: FoundRun, metrics: dict[str, object]) -> No
 
 def _offer(found: Folders, run: FoundRun, missing: list[str]) -> None:
     words = " and ".join(f"`{policy}`" for policy in missing)
+    if refused := jobs.why_not_into(found.root):
+        st.info(f"This run stands alone, without {words} of its mission. {plain(refused)}")
+        return
     left, right = st.columns([3, 1], vertical_alignment="center")
     left.info(
         f"There is no run of this mission and seed under {words} in the folder, so this one stands "

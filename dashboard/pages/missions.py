@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 import streamlit as st
 
@@ -41,6 +43,7 @@ from simulator.telemetry.manifest import RunFolderError
 
 POLL_S = 2.0
 MOST_COMPARED = 12
+LONGEST_NAME = 40
 
 
 def show() -> None:
@@ -135,13 +138,14 @@ def _matches(run: FoundRun, search: str, state: str | None) -> bool:
 
 def _table(shown: list[FoundRun]) -> list[FoundRun]:
     """Show the runs; return those that are selected."""
+    table = pd.DataFrame([_line(run) for run in shown])
     columns = {
         "progress": st.column_config.ProgressColumn(
             "simulated", format="percent", min_value=0.0, max_value=1.0, width="small"
         ),
         "duration": st.column_config.NumberColumn("hours", format="%.0f"),
         "started": st.column_config.DatetimeColumn("started (UTC)", format="YYYY-MM-DD HH:mm"),
-        "run": st.column_config.TextColumn("run", width=_width_px(shown), pinned=True),
+        "run": st.column_config.TextColumn("run", width=_width_px(table["run"]), pinned=True),
     }
     for name in HEADLINES:
         measured_in = "" if is_share(name) else unit(name)
@@ -152,7 +156,6 @@ def _table(shown: list[FoundRun]) -> list[FoundRun]:
         )
     st.caption("Select runs to compare them. A click on a heading sorts.")
     asked = st.query_params.get_all("selected")
-    table = pd.DataFrame([_line(run) for run in shown])
     names = [run.run_id for run in shown]
     # Streamlit remembers row numbers: other rows are another table, chosen anew by name.
     selected = st.dataframe(
@@ -171,15 +174,23 @@ def _table(shown: list[FoundRun]) -> list[FoundRun]:
     return chosen
 
 
-def _width_px(shown: list[FoundRun]) -> int:
+def _width_px(names: Iterable[str]) -> int:
     """Wide enough for the longest name, which tells runs apart by its end."""
-    return 32 + 8 * max(len(run.path.name) for run in shown)
+    return 32 + 8 * max(map(len, names))
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the metrics beside it, with its end."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    end = LONGEST_NAME // 2
+    return f"{name[: LONGEST_NAME - end - 1]}…{name[-end:]}"
 
 
 def _line(run: FoundRun) -> dict[str, object]:
     setup, metrics, manifest = setup_of(run), metrics_of(run), run.manifest
     return {
-        "run": run.path.name,
+        "run": _short(run.path.name),
         "state": run.state,
         "progress": run.progress,
         "policy": setup.policy,

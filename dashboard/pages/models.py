@@ -268,6 +268,9 @@ def _worst(found: Folders) -> None:
 
 def _swap(found: Folders, cards: Sequence[ModelCard]) -> None:
     st.subheader("Swap: fly the same mission with other models, devices or policies", anchor=False)
+    if refused := jobs.why_not_into(found.root):
+        st.info(plain(refused))
+        return
     bundled = bundled_scenarios()
     flown = {f"run: {run.run_id}": run for run in found.runs if run.manifest}
     with st.form("swap"):

@@ -195,6 +195,9 @@ def _show_problems(problems: tuple[Problem, ...]) -> None:
 
 
 def _fly(text: str, scenario: Scenario | None) -> None:
+    if refused := jobs.why_not_into(runs_root()):
+        st.info(plain(refused))
+        return
     if not st.button(
         "Run", type="primary", icon=":material/rocket_launch:", disabled=scenario is None
     ):

@@ -9,7 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dashboard.delivery import BYTES, PIXELS, SATISFIED, TARGET_STATES
+from dashboard.charts.flows import story
+from dashboard.delivery import BYTES, PIXELS, SATISFIED, STORY, TARGET_STATES
 from dashboard.event_store import EventStore
 from simulator.mission import run_mission
 from simulator.scenario import load_scenario
@@ -140,3 +141,32 @@ def test_what_is_queued_at_the_end_is_the_metric_of_it(tmp_path: Path) -> None:
     queued = store.rows(BYTES).set_index("change")["mib"]["queued"]
     assert queued > 0
     assert queued == pytest.approx(store.run.metrics()["backlog_mib"])
+
+
+@pytest.mark.parametrize(
+    ("action", "cover", "outcome"),
+    [("keep", 0.1, "came clear"), ("keep", 0.6, "cloudy, kept whole"),
+     ("keep_unprocessed", 0.6, "cloudy, kept whole"), ("prune", 0.6, "cloudy, kept in part"),
+     ("prune", 0.1, "came clear"), ("drop", 0.1, "dropped"),
+     ("overflow", 0.6, "lost to full storage"), (None, 0.6, "not decided yet"),
+     (None, 0.1, "not decided yet")],
+)  # fmt: skip
+def test_story_tells_what_became_of_a_frame_and_draws_it(
+    action: str | None, cover: float, outcome: str
+) -> None:
+    with duckdb.connect() as log:
+        for name, row in {
+            "target": "'a' AS name, 0.2 AS cloud_limit",
+            "capture": f"'c' AS capture, 'a' AS target, 100 AS t_s, 1 AS attempt, {cover} AS "
+            "cover, false AS reacquisition, 10.0 AS gsd_m",
+            "decision": f"'c' AS capture, '{action}' AS action, 100 AS region_px",
+            "product": "'p' AS product, 'c' AS capture, 'a' AS target, 8 AS bytes, 4 AS blocks, "
+            "60 AS clear_px, 40 AS cloud_px",
+            "downlink": "'p' AS product, false AS complete, 200 AS end_s",
+        }.items():
+            some = "" if action or name != "decision" else " WHERE false"
+            log.execute(f"CREATE TABLE {name} AS SELECT {row}{some}")
+        attempts = log.execute(STORY, {"most": 1, "skip": 0}).df()
+    assert list(attempts["outcome"]) == [outcome]
+    drawn = {trace.name: len(trace.x) for trace in story(attempts).data}
+    assert drawn[outcome] == 1

@@ -7,7 +7,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dashboard.downsampling import MOST_WAITING, STORED_MIB, extremes, orbit_means, step_means
+from dashboard.downsampling import (
+    CHARGE,
+    MOST_WAITING,
+    STORED_MIB,
+    extremes,
+    orbit_means,
+    step_means,
+)
 from dashboard.event_store import EventStore
 
 WINDOW = {"satellite": "neph-1", "from_s": 0.0, "to_s": 1e9}
@@ -21,10 +28,54 @@ def store(flown: Path) -> EventStore:
 
 def test_no_dip_is_lost(store: EventStore) -> None:
     every = store.rows("SELECT charge_fraction FROM power")["charge_fraction"]
-    thinned = store.rows(extremes("power", "charge_fraction"), **WINDOW, bin_s=7200.0)
+    thinned = store.rows(extremes(CHARGE, "charge_fraction"), **WINDOW, bin_s=7200.0)
     assert len(thinned) < len(every)
     assert thinned["charge_fraction"].min() == every.min()
     assert thinned["charge_fraction"].max() == every.max()
+
+
+def part_between_events(store: EventStore) -> dict[str, object]:
+    """The middle of the longest time in which the battery is charged and nothing is logged."""
+    power = store.rows("SELECT t_s, charge_fraction, generation_w FROM power ORDER BY event_row")
+    lasts_s = power["t_s"].diff().shift(-1)
+    longest = lasts_s.where((power["generation_w"] > 0) & (power["charge_fraction"] < 1)).idxmax()
+    from_s = power["t_s"][longest] + 0.2 * lasts_s[longest]
+    to_s = power["t_s"][longest] + 0.9 * lasts_s[longest]
+    return {"satellite": "neph-1", "from_s": from_s, "to_s": to_s, "bin_s": (to_s - from_s) / 400}
+
+
+def test_charge_and_loads_are_known_where_no_event_lies(store: EventStore) -> None:
+    part = part_between_events(store)
+    before = store.rows(
+        "SELECT * FROM power WHERE t_s <= $at_s ORDER BY event_row DESC LIMIT 1",
+        at_s=part["from_s"],
+    ).iloc[0]
+    charge = store.rows(extremes(CHARGE, "charge_fraction"), **part).set_index("time_h")
+    loads = store.rows(step_means("power", ("load_w", "generation_w")), **part)
+    ends_h = [part["from_s"] / 3600, part["to_s"] / 3600]
+    assert [charge.index[0], charge.index[-1]] == ends_h
+    capacity_wh = before["charge_wh"] / before["charge_fraction"]
+    for end_h in ends_h:
+        gained_wh = (before["generation_w"] - before["load_w"]) * (end_h - before["t_s"] / 3600)
+        expected = min(1.0, before["charge_fraction"] + gained_wh / capacity_wh)
+        assert charge["charge_fraction"][end_h] == pytest.approx(expected, abs=1e-5)
+    assert list(loads["time_h"]) == pytest.approx(ends_h)
+    assert set(loads["load_w"]) == {before["load_w"]}
+    assert set(loads["generation_w"]) == {before["generation_w"]}
+
+
+def test_battery_that_became_full_between_events_stays_full() -> None:
+    """Charged by 10 % in each 100 s, 10 Wh in all: full after 400 s of the 1000 s to the next."""
+    with duckdb.connect() as log:
+        log.execute(
+            "CREATE TABLE power AS SELECT 's' AS satellite, * FROM (VALUES (0, 0.0, 0.6, 6.0, 0.0),"
+            " (1, 1000.0, 1.0, 10.0, 6.0)) AS p(event_row, t_s, charge_fraction, charge_wh, "
+            "curtailed_wh)"
+        )
+        part = {"satellite": "s", "from_s": 100.0, "to_s": 700.0}
+        found = log.execute(f"{CHARGE} ORDER BY 1", part).df()
+    assert list(found["t_s"]) == pytest.approx([100.0, 400.0, 700.0])
+    assert list(found["charge_fraction"]) == pytest.approx([0.7, 1.0, 1.0])
 
 
 def test_one_bin_gives_the_mean_by_time(store: EventStore) -> None:

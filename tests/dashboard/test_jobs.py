@@ -64,6 +64,15 @@ def test_jobs_are_found_again_and_strangers_are_not(tmp_path: Path, short_scenar
     wait_until(lambda: not jobs.is_alive(job))
 
 
+def test_nothing_is_flown_into_a_run(runs: Path, short_scenario: str) -> None:
+    (run,) = runs.iterdir()
+    before = sorted(run.rglob("*"))
+    with pytest.raises(jobs.JobError, match="Open the dashboard on the folder above, ") as refused:
+        start(run, short_scenario, "duration_h: 8", "duration_h: 1")
+    assert str(runs) in str(refused.value)
+    assert sorted(run.rglob("*")) == before
+
+
 @pytest.mark.parametrize("later_s", [-86_400.0, 86_400.0])
 def test_run_of_another_process_of_the_same_number_is_not_the_jobs(
     runs: Path, later_s: float

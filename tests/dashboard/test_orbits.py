@@ -54,6 +54,26 @@ def test_depth_is_shown_by_the_orbit_where_there_is_no_shadow(in_sunlight: Event
     assert depth["depth"].max() == pytest.approx(1 - lowest)
 
 
+def test_depth_is_known_between_two_events() -> None:
+    """A night in which nothing is logged from its begin at 20 % to its end at 40 %."""
+    with duckdb.connect() as log:
+        log.execute(
+            "CREATE TABLE eclipse AS SELECT 's' AS satellite, 'umbra' AS kind, 0.0 AS start_s, "
+            "2000.0 AS end_s"
+        )
+        log.execute(
+            "CREATE TABLE power AS SELECT 's' AS satellite, 0.0 AS curtailed_wh, * FROM (VALUES "
+            "(0, 0.0, 0.8, 8.0), (1, 2000.0, 0.6, 6.0)) AS p(event_row, t_s, charge_fraction, "
+            "charge_wh)"
+        )
+        part = {"satellite": "s", "from_s": 500.0, "to_s": 1500.0}
+        (depth,) = log.execute(DEPTH, {**part, "orbit_s": 5700.0}).df().itertuples()
+        (night,) = log.execute(UMBRAS, part).df().itertuples()
+    assert depth.depth == pytest.approx(0.35)
+    assert (depth.time_h, depth.until_h) == pytest.approx((500 / 3600, 1500 / 3600))
+    assert (night.start_h, night.end_h) == pytest.approx((500 / 3600, 1500 / 3600))
+
+
 @pytest.mark.parametrize("text", ["{}", '{"neph-1": {}}', '{"neph-1": 3}', "[]"])
 def test_orbits_of_another_shape_are_named(flown: Path, tmp_path: Path, text: str) -> None:
     run = Path(shutil.copytree(flown, tmp_path / "run"))
@@ -71,8 +91,8 @@ def test_the_last_nights_of_a_long_mission_are_shown() -> None:
             f"range * {night_s} AS start_s, range * {night_s} + 2000 AS end_s FROM range({nights})"
         )
         log.execute(
-            "CREATE TABLE power AS SELECT satellite, end_s AS t_s, 0.7 AS charge_fraction "
-            "FROM eclipse"
+            "CREATE TABLE power AS SELECT satellite, end_s AS t_s, 0.7 AS charge_fraction, "
+            "7.0 AS charge_wh, 0.0 AS curtailed_wh, row_number() OVER () AS event_row FROM eclipse"
         )
         window = {"satellite": "s", "from_s": 0.0, "to_s": nights * night_s}
         assert len(log.execute(UMBRAS, window).df()) == nights

@@ -84,6 +84,17 @@ def test_references_are_flown_from_the_page_which_says_so(
     assert "Under way" in text_of(app)
 
 
+@pytest.mark.parametrize("page", ["downlink", "models", "scenario"])
+def test_dashboard_on_one_run_flies_nothing(
+    open_page: Open, text_of: Said, runs: Path, page: str
+) -> None:
+    app = open_page(only_run(runs), page)
+    assert not app.exception
+    assert "a run is never altered" in text_of(app)
+    assert runs.name in text_of(app)
+    assert not {"Fly the references", "Run"} & {button.label for button in app.button}
+
+
 def test_a_number_in_the_search_is_a_seed_and_no_part_of_a_hash(
     open_page: Open, text_of: Said, runs: Path
 ) -> None:
@@ -298,6 +309,18 @@ def test_selected_runs_stand_in_the_link(open_page: Open, runs: Path) -> None:
     assert run_id in app.query_params["selected"]
 
 
+def test_a_long_name_leaves_room_for_the_metrics(open_page: Open, runs: Path) -> None:
+    run = only_run(runs)
+    name, end = "m" * 64, run.name.rpartition("-")[2]
+    run.rename(runs / f"{name}-{end}")
+    app = open_page(runs, "missions", selected=f"{name}-{end}")
+    assert f"{name}-{end}" in [heading.value.replace("\\", "") for heading in app.subheader]
+    table = app.dataframe[0]
+    assert table.value["run"][0].startswith("mmm")
+    assert table.value["run"][0].endswith(end)
+    assert json.loads(table.proto.columns)["run"]["width"] < 400
+
+
 def test_runs_side_by_side_stand_under_labels_of_their_own(open_page: Open, runs: Path) -> None:
     """Runs that differ in device or planner, and one that differs in nothing but its folder."""
     first = only_run(runs)
@@ -404,6 +427,54 @@ def test_passes_that_are_not_drawn_are_said_to_be_there(
     manifest.write_text(json.dumps(document))
     said = text_of(open_page(runs, "budgets"))
     assert "The first 2,000 of 2,001 are drawn" in said
+
+
+def test_figures_of_a_chosen_part_span_it_and_are_never_empty(open_page: Open, runs: Path) -> None:
+    """A part so short that no change of load or sunlight lies in it."""
+    part = [5.4, 5.41]
+    events = EventStore(only_run(runs))
+    between = "SELECT count(*) FROM power WHERE t_s / 3600 BETWEEN $from_h AND $to_h"
+    assert events.value(between, from_h=part[0], to_h=part[1]) == 0
+    app = open_page(runs, "budgets", part=[str(hour) for hour in part])
+    assert not app.exception
+    over_time = [
+        drawn
+        for chart in app.get("plotly_chart")
+        if (drawn := json.loads(chart.proto.spec))["layout"]["xaxis"]["title"]["text"]
+        == "mission time, h"
+    ]
+    assert len(over_time) >= len(("battery", "loads", "depth", "storage"))
+    assert all(drawn["layout"]["xaxis"]["range"] == pytest.approx(part) for drawn in over_time)
+    for drawn in over_time[:3]:
+        assert all(trace["y"]["bdata"] for trace in drawn["data"] if trace.get("name") != "eclipse")
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("reschedule", "No frame of neph-1 has reached"),
+        ("bent_pipe", "bent\\_pipe asks for no mask"),
+    ],
+)
+def test_idle_payload_computer_is_explained_by_the_policy(
+    open_page: Open, text_of: Said, runs: Path, policy: str, said: str
+) -> None:
+    """A run whose frames were all worked on aboard another satellite."""
+    run = only_run(runs)
+    path, manifest = run / "events" / "inference.parquet", run / "manifest.json"
+    table = pq.read_table(path)
+    others = pa.array(["neph-2"] * table.num_rows)
+    column = table.column_names.index("satellite")
+    pq.write_table(table.set_column(column, table.schema.field("satellite"), others), path)
+    scenario = run / "scenario.yaml"
+    scenario.write_text(scenario.read_text().replace("policy: reschedule", f"policy: {policy}"))
+    document = json.loads(manifest.read_text())
+    document["files"]["events/inference.parquet"]["sha256"] = file_sha256(path)
+    document["scenario_sha256"] = file_sha256(scenario)
+    manifest.write_text(json.dumps(document))
+    app = open_page(runs, "budgets")
+    assert not app.exception
+    assert said in text_of(app)
 
 
 def test_scores_of_other_patches_stand_apart(
