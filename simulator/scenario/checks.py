@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from payload.card import ModelCard, ModelError
 from payload.card_library import load_card
-from payload.device import DeviceError, DeviceProfile, load_device
+from payload.device import DeviceError, DeviceProfile, device_paths, load_device
 from payload.frame import BANDS
 from payload.model import CloudModel
 from payload.scenes import (
@@ -81,6 +81,7 @@ class _Findings:
         self.scenario = scenario
         self.problems: list[Problem] = []
         self.notes: list[str] = []
+        self._named: dict[tuple[str, str], bytes] = {}
 
     @contextmanager
     def at(self, *path: str | int) -> Iterator[None]:
@@ -93,6 +94,15 @@ class _Findings:
             self.problems.append(undefined_variable(self.scenario.source, path, error))
         except (OrbitError, ModelError, DeviceError, SceneError, WeatherError) as error:
             self.add(path, str(error))
+
+    def named(self, kind: str, name: str, content: bytes, *path: str | int) -> None:
+        """Refuse two models or devices of one name: a run tells them apart by it."""
+        if self._named.setdefault((kind, name), content) != content:
+            self.add(
+                path,
+                f"another {kind} of this mission is called {name} too, and it is not the same; "
+                "rename one of them, in its file and the file itself",
+            )
 
     def add(self, path: FieldPath, message: str) -> None:
         """Add a message of the form ``reason; remedy``."""
@@ -178,7 +188,9 @@ def _check_screening(findings: _Findings) -> None:
     screening = findings.scenario.ground.screening
     if screening != "perfect":
         with findings.at("ground", "screening"):
-            CloudModel(load_card(findings.scenario.name_or_path(screening)))
+            card = load_card(findings.scenario.name_or_path(screening))
+            findings.named("model", card.name, card.path.read_bytes(), "ground", "screening")
+            CloudModel(card)
 
 
 def _check_orbit(findings: _Findings, index: int, satellite: Satellite) -> None:
@@ -234,11 +246,15 @@ def _check_payload(findings: _Findings, index: int, satellite: Satellite) -> Non
     known = len(findings.problems)
     with findings.at(*path, "model"):
         card = load_card(scenario.name_or_path(payload.model))
+        findings.named("model", card.name, card.path.read_bytes(), *path, "model")
         if not payload.link.startswith(BRING_THEIR_MODEL):
             _try_model(card)
     opens = len(findings.problems) == known
     with findings.at(*path, "device"):
-        device = load_device(scenario.name_or_path(payload.device))
+        name = scenario.name_or_path(payload.device)
+        device = load_device(name)
+        profile = device_paths().get(name, Path(name)).read_bytes()
+        findings.named("device", device.name, profile, *path, "device")
     if card and device and detects:
         with findings.at(*path, "device"):
             findings.notes += _budget_notes(satellite, card, device)
