@@ -6,14 +6,15 @@ softened by a temperature (Hinton, Vinyals, Dean 2015): at temperature 1 a teach
 says hardly more than a label; softened, it tells thin cloud from haze and haze from snow.
 
 A recipe and a training set determine the student: batch `k` depends on the seed and on `k` alone.
-One thread learns while another draws the next batch, on however many cores: the sums, and with
-them the student, do not depend on the machine's number of cores.
+One thread learns while another draws the next batch and works out what does not depend on the
+student, on however many cores: the sums, and with them the student, do not depend on the machine's
+number of cores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -25,7 +26,13 @@ from torch import Tensor, nn
 from payload.training.augmentation import MODERATE, Augmentation, Batch
 from payload.training.calibration import Calibration, calibrate
 from payload.training.datasets import LABEL_KINDS, Sample, TrainingSet
-from payload.training.losses import cross_entropy, soft_loss, squared_dice_loss
+from payload.training.losses import (
+    SoftTarget,
+    cross_entropy,
+    soft_loss,
+    softened,
+    squared_dice_loss,
+)
 from payload.training.muon import KernelMuon
 from payload.training.sampling import Sampler
 from payload.training.soft_labels import NNUNET
@@ -185,8 +192,8 @@ def learn(
     learner = KernelMuon(student, recipe.learning_rate, recipe.weight_decay)
     schedules = [_one_cycle(optimiser, recipe.steps) for optimiser in learner.optimisers]
     losses: list[float] = []
-    for batch in _batches(sampler, range(recipe.steps)):
-        loss = student_loss(student, batch, recipe.teacher_share, recipe.temperature)
+    for lesson in _lessons(sampler, recipe):
+        loss = student_loss(student, lesson, recipe.teacher_share)
         learner.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), GRADIENT_LIMIT)
@@ -223,20 +230,44 @@ def finish(
     return TrainedStudent(student, recipe, calibration, losses, sampler.training_set.describe())
 
 
-def student_loss(
-    student: Student, batch: Batch, teacher_share: float, temperature: float
-) -> Tensor:
-    """Loss of one batch: cross-entropy + Dice on labels, softened cross-entropy on the teacher."""
+@dataclass(frozen=True)
+class Lesson:
+    """A batch as it is learnt: all that can be worked out before the student answers.
+
+    Attributes
+    ----------
+    reflectance : Tensor of float32, shape (n, 4, h, w)
+    target, weight : Tensor of float32, shape (n, 1, h, w)
+    soft : SoftTarget or None
+        What the teacher says; None where only labels are learnt.
+    """
+
+    reflectance: Tensor
+    target: Tensor
+    weight: Tensor
+    soft: SoftTarget | None
+
+
+def lesson_of(batch: Batch, recipe: StudentRecipe) -> Lesson:
+    """Tensors of a batch, and its soft targets if the recipe is taught."""
     reflectance = torch.from_numpy(batch.reflectance).contiguous(memory_format=torch.channels_last)
-    target, weight = torch.from_numpy(batch.target), torch.from_numpy(batch.weight)
-    logit = student.logit(reflectance)
-    label_loss = cross_entropy(logit, target, weight) + squared_dice_loss(logit, target, weight)
-    if teacher_share == 0:
+    soft = None
+    if recipe.is_taught:
+        seen = (reflectance != 0).any(dim=1, keepdim=True).float()
+        teacher, taught = torch.from_numpy(batch.teacher), torch.from_numpy(batch.taught)
+        soft = softened(teacher, seen * taught, recipe.temperature)
+    return Lesson(reflectance, torch.from_numpy(batch.target), torch.from_numpy(batch.weight), soft)
+
+
+def student_loss(student: Student, lesson: Lesson, teacher_share: float) -> Tensor:
+    """Loss of one batch: cross-entropy + Dice on labels, softened cross-entropy on the teacher."""
+    logit = student.logit(lesson.reflectance)
+    label_loss = cross_entropy(logit, lesson.target, lesson.weight) + squared_dice_loss(
+        logit, lesson.target, lesson.weight
+    )
+    if lesson.soft is None:
         return label_loss
-    seen = (reflectance != 0).any(dim=1, keepdim=True).float()
-    teacher, taught = torch.from_numpy(batch.teacher), torch.from_numpy(batch.taught)
-    soft = soft_loss(logit, teacher, seen * taught, temperature)
-    return (1 - teacher_share) * label_loss + teacher_share * soft
+    return (1 - teacher_share) * label_loss + teacher_share * soft_loss(logit, lesson.soft)
 
 
 def _calibration_samplers(sampler: Sampler) -> tuple[Sampler, Sampler]:
@@ -289,11 +320,16 @@ def _new_student(recipe: StudentRecipe) -> Student:
     return student.to(memory_format=torch.channels_last).train()
 
 
-def _batches(sampler: Sampler, steps: range) -> Iterator[Batch]:
-    """Batches of `steps` in order, the next ones being drawn while one is learnt."""
+def _lessons(sampler: Sampler, recipe: StudentRecipe) -> Iterator[Lesson]:
+    """A lesson for each step, the next ones being drawn while one is learnt."""
+    steps = range(recipe.steps)
     with ThreadPoolExecutor(max_workers=1) as drawer:
-        waiting = [drawer.submit(sampler.draw, step) for step in steps[:BATCHES_AHEAD]]
+
+        def ahead(step: int) -> Future[Lesson]:
+            return drawer.submit(lambda: lesson_of(sampler.draw(step), recipe))
+
+        waiting = [ahead(step) for step in steps[:BATCHES_AHEAD]]
         for step in steps:
             if step + BATCHES_AHEAD in steps:
-                waiting.append(drawer.submit(sampler.draw, step + BATCHES_AHEAD))
+                waiting.append(ahead(step + BATCHES_AHEAD))
             yield waiting.pop(0).result()

@@ -8,6 +8,7 @@ so does not reward being surer than a soft target.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -90,15 +91,39 @@ def squared_dice_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return 1 - (2 * overlap + 1) / (total + 1)
 
 
-def soft_loss(logit: Tensor, teacher: Tensor, weight: Tensor, temperature: float) -> Tensor:
-    """Divergence of the student from the teacher, both softened; all (n, 1, h, w).
+@dataclass(frozen=True)
+class SoftTarget:
+    """What a teacher says, softened by a temperature; nothing in it depends on the student.
+
+    Attributes
+    ----------
+    probability : Tensor of float32, shape (n, 1, h, w)
+    weight : Tensor of float32, shape (n, 1, h, w)
+    entropy : Tensor of float32, shape ()
+        Weighted mean cross-entropy of the target with itself: what no student can undercut.
+    temperature : float
+    """
+
+    probability: Tensor
+    weight: Tensor
+    entropy: Tensor
+    temperature: float
+
+
+def softened(teacher: Tensor, weight: Tensor, temperature: float) -> SoftTarget:
+    """Soften a teacher's probabilities; both (n, 1, h, w)."""
+    certain = teacher.clamp(1 - TEACHER_CERTAINTY, TEACHER_CERTAINTY)
+    probability = torch.sigmoid(torch.logit(certain) / temperature)
+    entropy = cross_entropy(torch.logit(probability), probability, weight)
+    return SoftTarget(probability, weight, entropy, temperature)
+
+
+def soft_loss(logit: Tensor, target: SoftTarget) -> Tensor:
+    """Divergence of the student from the teacher, both softened; logit (n, 1, h, w).
 
     Multiplied by the temperature squared, so that its gradient keeps its size; the teacher's own
     entropy is subtracted, so that a perfect student has loss 0.
     """
-    certain = teacher.clamp(1 - TEACHER_CERTAINTY, TEACHER_CERTAINTY)
-    softened = torch.sigmoid(torch.logit(certain) / temperature)
-    excess = cross_entropy(logit / temperature, softened, weight) - cross_entropy(
-        torch.logit(softened), softened, weight
-    )
-    return temperature**2 * excess
+    temperature = target.temperature
+    crossed = cross_entropy(logit / temperature, target.probability, target.weight)
+    return temperature**2 * (crossed - target.entropy)

@@ -192,7 +192,7 @@ class Student(nn.Module):
         """
         # The border is padded before normalisation, with the 0 that also means no data: only
         # then can the normalisation be folded into the weights exactly.
-        x = self.stem((F.pad(reflectance, (1, 1, 1, 1)) - self.mean) / self.std)
+        x = self.stem(F.pad(reflectance, (1, 1, 1, 1)).sub_(self.mean).div_(self.std))
         skips = [x]
         for down in self.down:
             skips.append(down(skips[-1]))

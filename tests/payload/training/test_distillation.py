@@ -16,6 +16,7 @@ from payload.training.distillation import (  # noqa: E402
     StudentRecipe,
     _calibration_samplers,
     _new_student,
+    lesson_of,
     student_loss,
     train_student,
 )
@@ -169,7 +170,8 @@ def test_where_neither_a_label_nor_the_teacher_speaks_nothing_is_learnt(patch_px
         of_sample = replace(sample, weight=unlabelled, teacher=teacher)
         batch = Sampler(TrainingSet((of_sample,)), patch_px, 1, 0, NO_AUGMENTATION).draw(0)
         student = Undecided()
-        student_loss(student, batch, 0.5, 2.0).backward()  # type: ignore[arg-type]
+        lesson = lesson_of(batch, recipe(teacher_share=0.5, temperature=2.0))
+        student_loss(student, lesson, 0.5).backward()  # type: ignore[arg-type]
         assert (student.said.grad != 0).all() == speaks
         assert (student.said.grad != 0).any() == speaks
 
