@@ -85,7 +85,7 @@ class StudentRecipe:
     """
 
     size: str = "120k"
-    steps: int = 10000
+    steps: int = 30000
     batch_size: int = 6
     patch_px: int = 192
     seed: int = 0

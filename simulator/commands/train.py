@@ -83,7 +83,7 @@ def teacher(
 def student(
     scenes: ScenesOption = None,
     params: Annotated[str, typer.Option(help="Size: a member of the student family.")] = "120k",
-    steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 10000,
+    steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 30000,
     teacher: Annotated[
         str,
         typer.Option(
