@@ -175,7 +175,7 @@ def _stretches(row: Inference, free_s: float, log: RunLog) -> Iterator[tuple[flo
     """
     power_w = row.energy_wh * 3600.0 / row.latency_s
     timeline = log.timelines.get(row.satellite)
-    from_s = max(free_s, log.capture_by_name[row.capture].t_s)
+    from_s = max(free_s, row.start_s - row.queued_s)
     earlier = () if timeline is None else timeline.at_payload_power(from_s, row.start_s, power_w)
     stretches = [*earlier, (row.start_s, row.t_s)]
     worked_s = math.fsum(end_s - begin_s for begin_s, end_s in stretches)
