@@ -176,6 +176,19 @@ def test_where_neither_a_label_nor_the_teacher_speaks_nothing_is_learnt(patch_px
         assert (student.said.grad != 0).any() == speaks
 
 
+def test_where_there_is_no_data_the_teacher_is_not_heard() -> None:
+    (sample,) = bright_is_cloud(1, with_teacher=True).samples
+    digital_number = sample.digital_number.copy()
+    digital_number[:, :, : EDGE_PX // 2] = 0
+    gap = replace(sample, digital_number=digital_number)
+    batch = Sampler(TrainingSet((gap,)), EDGE_PX, 1, 0, NO_AUGMENTATION).draw(0)
+    lesson = lesson_of(batch, recipe(teacher_share=0.5))
+    assert lesson.soft is not None
+    heard = lesson.soft.weight > 0
+    assert torch.equal(heard, (lesson.reflectance != 0).any(dim=1, keepdim=True))
+    assert 0 < heard.float().mean() < 1
+
+
 def test_a_teacher_that_has_not_looked_is_refused() -> None:
     with pytest.raises(StudentError, match="looked at none of the 2 training images"):
         train_student(bright_is_cloud(2), recipe(teacher_share=0.5))

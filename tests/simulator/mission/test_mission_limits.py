@@ -100,6 +100,23 @@ def test_waiting_past_the_edge_of_an_orbit_ends(fly):
     assert audit(run).passed
 
 
+def test_waiting_is_no_work_where_a_payload_idles_at_the_power_it_works_at(fly, tmp_path_factory):
+    hungry = tmp_path_factory.mktemp("device") / "hungry.yaml"
+    profile = (DEVICES_DIR / "myriad2.yaml").read_text("utf-8")
+    profile = profile.replace("idle_power_w: 0.5", "idle_power_w: 1.8")
+    hungry.write_text(profile.replace("name: myriad2", "name: hungry"), "utf-8")
+    run = fly(
+        duration_h=24,
+        **{
+            satellite("payload__device"): str(hungry),
+            satellite("payload__energy_limit_wh_per_orbit"): 5e-5,
+            satellite("payload__frame_deadline_s"): 20_000,
+        },
+    )
+    assert any(row["queued_s"] > 1000 and row["energy_wh"] > 0 for row in rows(run, "inference"))
+    assert audit(run).passed
+
+
 def test_patience_with_the_payload_costs_no_captures(fly):
     few, many = (
         metrics(fly(**{satellite("payload__frame_deadline_s"): deadline_s}))

@@ -80,5 +80,6 @@ def test_in_real_time_an_orbit_that_has_spent_its_energy_begins_no_frame():
     env.close(10.0)
     assert [outcome.status for outcome in done] == ["ok", "ok", "ok", "deadline_missed"]
     assert [orbit_number(o.start_s, orbit_s) for o in done] == [0, 1, 2, 3]
+    assert done[0].start_s == 0.0, "its work is the asking, and begins with it"
     assert min(outcome.energy_wh for outcome in done[:3]) > 0.015
     assert done[3].energy_wh == 0.0

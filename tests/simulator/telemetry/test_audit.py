@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from simulator.telemetry.audit import audit
 from simulator.telemetry.audit.accounts import check_metrics
 from simulator.telemetry.audit.findings import RunLog
 from simulator.telemetry.audit.report import CHECKS
+from simulator.telemetry.audit.skies import nodal_period_s
 from simulator.telemetry.events import EVENT_TYPES
 from simulator.telemetry.metrics import METRICS, compute_metrics
 from simulator.telemetry.run_folder import RunFolder, RunWriter, file_records
@@ -281,6 +283,26 @@ def with_scenario(run: RunFolder, change: Callable[[dict[str, Any]], None]) -> N
     scenario = yaml.safe_load(run.scenario_yaml)
     change(scenario)
     (run.path / "scenario.yaml").write_text(yaml.safe_dump(scenario))
+
+
+def test_only_in_real_time_may_the_last_frame_of_an_orbit_overrun_its_energy(
+    copy: RunFolder,
+) -> None:
+    (elements,) = copy.orbits().values()
+    spent_wh: Counter[int] = Counter()
+    for row in copy.events("inference").to_pylist():
+        spent_wh[int(row["start_s"] // nodal_period_s(elements))] += row["energy_wh"]
+    most_wh = max(spent_wh.values())
+    passed = {}
+    for pace in ("virtual", "realtime"):
+
+        def limit(scenario: dict[str, Any], pace: str = pace) -> None:
+            payload = scenario["satellites"][0]["payload"]
+            payload |= {"pace": pace, "energy_limit_wh_per_orbit": 0.99 * most_wh}
+
+        with_scenario(copy, limit)
+        passed[pace] = "processing" not in failed(RunFolder.open(copy.path), ("processing",))
+    assert passed == {"virtual": False, "realtime": True}
 
 
 def test_the_ground_may_learn_when_an_outage_cuts_the_pass_and_then_only(copy: RunFolder) -> None:
