@@ -163,7 +163,8 @@ class Battery:
     def next_minimum_s(self, state: BatteryState, load_w: float, until_s: float) -> float:
         """First time in (state.t_s, until_s) at which a falling charge begins to rise, or infinity.
 
-        A fall within `tolerance_wh` is none: rounding makes one of every minimum reached.
+        A fall within `tolerance_wh` is none, for rounding makes one of every minimum reached; nor
+        does it end a fall before it.
         """
         charge, falling = state.charge_wh, False
         for start_s, end_s, start_w, end_w in self.generation.segments(state.t_s, until_s):
@@ -172,7 +173,7 @@ class Battery:
             for regime in self._regimes(charge, start_w - load_w, slope, end_s - start_s):
                 if falling and regime.charge_wh > charge:
                     return at_s
-                falling = regime.charge_wh < charge - self.tolerance_wh
+                falling = falling or regime.charge_wh < charge - self.tolerance_wh
                 charge, at_s = regime.charge_wh, at_s + regime.seconds
         return math.inf
 
@@ -211,7 +212,9 @@ class Battery:
         """
         while left_s > 0.0:
             rising = net_w > 0.0 or (net_w == 0.0 and slope_w_s > 0.0)
-            turns_s = -net_w / slope_w_s if net_w * slope_w_s < 0.0 else math.inf
+            # Signs are compared, not multiplied: the product of two small numbers may be 0.
+            turns = net_w < 0.0 < slope_w_s or slope_w_s < 0.0 < net_w
+            turns_s = -net_w / slope_w_s if turns else math.inf
             full = charge_wh >= self.capacity_wh - self.tolerance_wh and rising
             empty = charge_wh <= self.tolerance_wh and not rising
             step_s = min(turns_s, left_s)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from simulator.spacecraft.battery import Battery, BatteryState, GenerationCurve
@@ -31,6 +31,13 @@ def batteries(draw):
 loads = st.one_of(st.just(0.0), st.floats(0.0, 20.0))
 
 
+@example(
+    (
+        Battery(1.0, GenerationCurve(np.array([0.0, 3.0]), np.array([0.0, 1.0]))),
+        BatteryState(0.0, 1.0),
+    ),
+    [(0.0, 5e-324)],
+)
 @given(batteries(), st.lists(st.tuples(st.floats(0.0, 1.0), loads), max_size=6))
 def test_generated_is_consumed_stored_and_curtailed(setup, switches):
     battery, start = setup
@@ -63,6 +70,14 @@ def test_a_crossing_is_on_the_level_and_the_first(setup, load_w, share):
             assert (charge_wh > level_wh) == side or abs(charge_wh - level_wh) < LEVEL_WH
 
 
+ALMOST_FLAT = (
+    Battery(1.0, GenerationCurve(np.array([0.0, 1.0, 61.0, 62.0]), np.array([0.0, 0.0, 0.0, 1.0]))),
+    BatteryState(0.0, 1.0),
+)
+"""Falls by less than rounding just before it rises, and by more before that."""
+
+
+@example(ALMOST_FLAT, 2.0**-24)
 @given(batteries(), loads)
 def test_nowhere_is_the_charge_lower_than_at_its_minima(setup, load_w):
     battery, start = setup
