@@ -152,7 +152,7 @@ class PayloadComputer:
         result: FrameResult | None = None
         while True:
             yield from self._await_switched_on(deadline_s)
-            if result is None and self._asking_takes_time():
+            if result is None and isinstance(self._env, RealtimeEnvironment):
                 yield from self._await_orbit_energy(self._foreseen_wh, deadline_s)
             if self._available() and self._env.now < deadline_s:
                 if result is None:
@@ -161,7 +161,9 @@ class PayloadComputer:
                     worked_s = self._env.now - asked_s
                     busy_s += worked_s
                     energy_wh += self._spend(self._asked_power_w(), asked_s)
-                    self._foresee(max(energy_wh, result.energy_wh))
+                    # One frame an orbit is always begun, whatever the last one took.
+                    took_wh = max(energy_wh, result.energy_wh)
+                    self._foreseen_wh = min(took_wh, self._limits.energy_wh_per_orbit)
                 yield from self._await_orbit_energy(_left_wh(result, worked_s), deadline_s)
             on_s = self._env.now
             start_s = asked_s if 0.0 < worked_s == on_s - asked_s else on_s
@@ -179,21 +181,11 @@ class PayloadComputer:
                 status = "deadline_missed" if ends_s > given_up_s else result.status
                 return Outcome(job, status, result, start_s, busy_s, energy_wh)
 
-    def _asking_takes_time(self) -> bool:
-        """Whether a frame costs before its cost is known: only under real-time pace."""
-        return isinstance(self._env, RealtimeEnvironment)
-
-    def _foresee(self, energy_wh: float) -> None:
-        """Expect the next frame to take what this one took; one an orbit is always begun."""
-        self._foreseen_wh = min(energy_wh, self._limits.energy_wh_per_orbit)
-
     def _ask(self, job: Job) -> Generator[simpy.Event, Any, FrameResult]:
         """Have the link process the frame. Only under real-time pace does time pass meanwhile."""
         occasion = f"{job.target} at {job.captured_s!r} s"
         frame = Frame(job.capture, job.pixels.reflectance, occasion)
-        if not isinstance(
-            self._env, RealtimeEnvironment
-        ):  # mypy reads this, not _asking_takes_time
+        if not isinstance(self._env, RealtimeEnvironment):
             return self._link.process(frame)
         self._working_w = self._asked_power_w()
         self._set_load(f"payload works on {job.capture}")

@@ -1,15 +1,17 @@
-"""A damaged trace is said to be damaged: which file, and what to do."""
+"""A damaged trace is said to be damaged, which file and what to do; arrays have names in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from payload.frame import FrameResult
+from payload.frame import FrameResult, content_sha256
 from payload.link.bench import BenchPayload, bench_frame, identical
 from payload.link.trace import (
     TRACE_FILE,
+    ContentNames,
     RecordingLink,
     TraceError,
     read_header,
@@ -77,3 +79,16 @@ def test_a_line_that_is_no_text_is_named(tmp_path: Path, line: int) -> None:
     path.write_bytes(b"\n".join(lines))
     with pytest.raises(TraceError, match=rf"{TRACE_FILE}: line {line + 1} is damaged.*record"):
         read_back(tmp_path)
+
+
+def test_names_follow_what_arrays_hold_and_are_forgotten_with_them() -> None:
+    names = ContentNames()
+    pixels = np.zeros((4, 8, 8), np.float32)
+    before = names.name(pixels)
+    pixels[0, 0, 0] = 1.0
+    assert names.name(pixels) != before  # writeable: hashed anew each time
+    pixels.setflags(write=False)
+    assert names.name(pixels) == names.name(pixels) == content_sha256(pixels)
+    assert len(names._known) == 1
+    del pixels
+    assert not names._known
